@@ -1,0 +1,163 @@
+"""What a table of the lake holds: columns with types, units and meaning; key; partitioning.
+
+Belongs here: the declaration, and the check that rows conform to it. Doesn't: storage, and rules about
+values (those are the contracts of the rooms).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+# Money and quantities that reconcile are exact; 18 decimals hold wei, 20 digits before the point hold SHIB.
+DECIMAL = pa.decimal128(38, 18)
+
+PARTITION = "partition"
+"""Name of the hive partition column that the lake adds in storage and removes on read."""
+
+
+class SchemaError(ValueError):
+    """Rows do not have the declared columns, types, key or partition; the message lists everything wrong."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One declared column: name, Arrow type, meaning, unit, and whether it may be null."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    unit: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class PartitionBy:
+    """How a row's partition follows from one of its columns.
+
+    Parameters
+    ----------
+    column
+        A timestamp column with ``time_format`` (``%Y-%m`` for months, ``%Y-%m-%d`` for days), or a string column
+        that itself holds the partition's key.
+    """
+
+    column: str
+    time_format: str | None = None
+
+
+MONTH_OF_TS = PartitionBy("ts", "%Y-%m")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A declared table.
+
+    Parameters
+    ----------
+    description
+        What one row is.
+    columns
+        The declared columns, in order.
+    key
+        Columns that identify a row; unique within a partition, and the order in which rows are read back.
+    partition_by
+        None for a table that is replaced whole.
+    """
+
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    partition_by: PartitionBy | None = None
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema of the declared columns."""
+        return pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns])
+
+    def empty(self) -> pa.Table:
+        """Return a table of these columns without rows."""
+        return self.arrow.empty_table()
+
+    def conform(self, rows: pa.Table | pd.DataFrame, partition: str | None) -> pa.Table:
+        """Return ``rows`` with exactly the declared columns, matched by name, sorted by key; or refuse.
+
+        Lossless widening (int32 to int64, large_string to string, nanoseconds that are whole microseconds) is
+        accepted; anything that would change a value is not.
+
+        Raises
+        ------
+        SchemaError
+            Listing every unknown, missing, mistyped or null column, rows outside the partition, repeated keys.
+        """
+        table = pa.Table.from_pandas(rows, preserve_index=False) if isinstance(rows, pd.DataFrame) else rows
+        declared = {column.name for column in self.columns}
+        problems = [f"unknown column {name!r}" for name in table.column_names if name not in declared]
+        problems += [
+            f"column {name!r} appears more than once" for name in declared if table.column_names.count(name) > 1
+        ]
+        columns: list[pa.ChunkedArray] = []
+        for column in self.columns:
+            if table.column_names.count(column.name) != 1:
+                if column.name not in table.column_names:
+                    problems.append(f"missing column {column.name!r} ({column.type})")
+                continue
+            values = table.column(column.name)
+            try:
+                values = _widen(values, column.type)
+            except pa.ArrowInvalid as error:
+                problems.append(f"column {column.name!r} is {values.type}, declared {column.type}: {error}")
+                continue
+            if not column.nullable and values.null_count:
+                problems.append(f"column {column.name!r} has {values.null_count} nulls and is declared not null")
+            columns.append(values)
+        if problems:
+            raise SchemaError("rows refused: " + "; ".join(problems))
+        conformed = pa.table(columns, schema=self.arrow)
+        problems += self._outside(conformed, partition)
+        problems += self._repeated(conformed)
+        if problems:
+            raise SchemaError("rows refused: " + "; ".join(problems))
+        return conformed.sort_by([(name, "ascending") for name in self.key])
+
+    def _outside(self, rows: pa.Table, partition: str | None) -> list[str]:
+        if self.partition_by is None:
+            return [] if partition is None else [f"table is not partitioned, partition {partition!r} given"]
+        if partition is None:
+            return [f"table is partitioned by {self.partition_by.column!r}, no partition given"]
+        keys = rows.column(self.partition_by.column)
+        if self.partition_by.time_format is not None:
+            keys = pc.strftime(keys, format=self.partition_by.time_format)
+        outside = pc.sum(pc.not_equal(keys, partition)).as_py() or 0
+        return [f"{outside} rows lie outside partition {partition!r}"] if outside else []
+
+    def _repeated(self, rows: pa.Table) -> list[str]:
+        distinct = rows.select(list(self.key)).group_by(list(self.key)).aggregate([]).num_rows
+        repeated = rows.num_rows - distinct
+        return [f"{repeated} rows repeat the key {', '.join(self.key)}"] if repeated else []
+
+
+def _widen(values: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    """Cast without changing any value; refuse casts between kinds (text to number, number to time)."""
+    if values.type == target:
+        return values
+    if pa.types.is_null(values.type):
+        return values.cast(target)
+    kinds = (
+        pa.types.is_boolean,
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_decimal,
+        pa.types.is_timestamp,
+        lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t),
+        lambda t: pa.types.is_list(t) or pa.types.is_large_list(t),
+    )
+    same_kind = any(kind(values.type) and kind(target) for kind in kinds)
+    zones = pa.types.is_timestamp(target) and values.type.tz != target.tz
+    if not same_kind or zones:
+        raise pa.ArrowInvalid("no lossless conversion")
+    return values.cast(target, safe=True)

@@ -1,0 +1,1 @@
+"""Strategies, candidates, backtests and the trial ledger: everything before a gate judges."""
