@@ -1,0 +1,288 @@
+"""The lake: Delta tables, one ACID commit per write, every version readable for ever.
+
+Belongs here: writing, reading, versions, SQL over the tables. Doesn't: what the tables mean (the rooms declare
+their schemas), Dagster (``io_manager.py``), the published warehouse (``warehouse.py``).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from research_to_prod.lake import log
+from research_to_prod.lake.content import content_hash
+from research_to_prod.lake.log import Version
+from research_to_prod.lake.schema import PARTITION, Schema, SchemaError
+
+_SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+-]{0,127}")
+_SAFE_TABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_KEY_PROPERTY = "r2p.key"
+# Tried with three processes on one partition: no writer needed more than 6 attempts; 30 leaves room for 50 writers.
+_ATTEMPTS = 30
+
+
+class LakeError(RuntimeError):
+    """A table, partition or version that was asked for is not there, or a commit kept losing its race."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Rows as read, in (partition, key) order, with the exact versions that they came from."""
+
+    rows: pa.Table
+    versions: tuple[Version, ...]
+
+    @property
+    def pandas(self) -> pd.DataFrame:
+        """The rows as a data frame."""
+        frame: pd.DataFrame = self.rows.to_pandas()
+        return frame
+
+
+@contextmanager
+def _memory_connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(":memory:") as connection:
+        yield connection
+
+
+class Lake:
+    """Delta tables under one root, local or remote.
+
+    Parameters
+    ----------
+    root
+        Folder or URI that holds one Delta table a directory.
+    connect
+        Gives a fresh in-memory DuckDB connection; Dagster hands in its ``DuckDBResource``'s.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]] = _memory_connection,
+    ) -> None:
+        self.root = str(root)
+        self._connect = connect
+
+    def write(self, table: str, partition: str | None, rows: pa.Table | pd.DataFrame, schema: Schema) -> Version:
+        """Replace one partition (or the whole unpartitioned table) in one commit.
+
+        Columns are matched by name. A writer that loses the commit race runs again whole, after a random pause.
+
+        Raises
+        ------
+        SchemaError
+            Unknown, missing or mistyped columns, rows outside the partition, repeated keys: nothing is written.
+        LakeError
+            If the commit lost its race too often.
+        """
+        conformed = schema.conform(rows, partition)
+        if partition is not None:
+            _check(_SAFE_KEY, "partition key", partition)
+        content = content_hash(conformed)
+        # The commit's own name: after a race delta-rs reports a version that may be another writer's.
+        commit_id = uuid.uuid4().hex
+        properties = CommitProperties(
+            custom_metadata=log.commit_metadata(commit_id, partition, content, conformed.num_rows)
+        )
+        stored = conformed
+        if partition is not None:
+            stored = conformed.append_column(
+                pa.field(PARTITION, pa.string(), nullable=False),
+                pa.array([partition] * conformed.num_rows, pa.string()),
+            )
+        for attempt in range(_ATTEMPTS):
+            try:
+                target = self._open_or_create(table, stored.schema, schema)
+                write_deltalake(
+                    target,
+                    stored,
+                    mode="overwrite",
+                    predicate=None if partition is None else f"{PARTITION} = '{partition}'",
+                    commit_properties=properties,
+                )
+            except CommitFailedError:
+                # Jitter only spreads contenders; it never reaches the data, so it need not be an input.
+                time.sleep(random.uniform(0.01, 0.05) * min(attempt + 1, 10))  # noqa: S311
+                continue
+            version = log.committed(table, self._open(table, None), commit_id)
+            if version is None:
+                raise LakeError(f"the commit of {table} {partition or ''} is not in the table's log; write it again")
+            return version
+        raise LakeError(f"writing {table} {partition or ''} lost its commit race {_ATTEMPTS} times; write it again")
+
+    def read(self, table: str, partitions: str | Sequence[str] | None = None, version: int | None = None) -> Snapshot:
+        """Read partitions of a table, as of now or of a Delta version.
+
+        Parameters
+        ----------
+        partitions
+            One key, several, or None for all.
+        version
+            The Delta version to read as of; None reads the newest.
+
+        Raises
+        ------
+        LakeError
+            If the table, the version, or one of the named partitions was never written.
+        """
+        delta = self._open(table, version)
+        wanted = [partitions] if isinstance(partitions, str) else partitions
+        versions = log.versions(table, delta)
+        if wanted is not None:
+            _refuse_missing(table, versions, wanted)
+        chosen = tuple(versions[key] for key in sorted(versions, key=str) if wanted is None or key in wanted)
+        filters = None if wanted is None else [(PARTITION, "in", list(wanted))]
+        rows = delta.to_pyarrow_table(filters=filters)
+        order = [PARTITION] if PARTITION in rows.column_names else []
+        order += delta.metadata().configuration[_KEY_PROPERTY].split(",")
+        rows = rows.sort_by([(name, "ascending") for name in order])
+        return Snapshot(rows.drop_columns([PARTITION]) if PARTITION in rows.column_names else rows, chosen)
+
+    def read_version(self, version: Version) -> pa.Table:
+        """Read exactly what ``version`` committed, and prove it by its hash.
+
+        Raises
+        ------
+        LakeError
+            If the stored rows no longer have the recorded content hash.
+        """
+        rows = self.read(version.table, version.partition, version.version).rows
+        found = content_hash(rows)
+        if found != version.content_sha256:
+            raise LakeError(
+                f"{version.table} {version.partition or ''} version {version.version} has content {found}, "
+                f"recorded was {version.content_sha256}: the stored files were changed"
+            )
+        return rows
+
+    def version(self, table: str, partition: str | None) -> Version:
+        """Return the current version of one partition."""
+        versions = log.versions(table, self._open(table, None))
+        _refuse_missing(table, versions, [partition])
+        return versions[partition]
+
+    def has(self, table: str, partition: str | None = None) -> bool:
+        """Tell whether the partition (or unpartitioned table) was ever written."""
+        return table in self.tables() and partition in log.versions(table, self._open(table, None))
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables, sorted."""
+        folder = Path(self.root)
+        return sorted(each.name for each in folder.glob("*") if DeltaTable.is_deltatable(str(each)))
+
+    def relation(self, table: str, partitions: Sequence[str] | None = None) -> duckdb.DuckDBPyRelation:
+        """Return a lazy relation over the current rows; nothing is read before it is asked for rows.
+
+        Raises
+        ------
+        LakeError
+            If the table or one of the named partitions was never written.
+        """
+        delta = self._open(table, None)
+        if partitions is not None:
+            _refuse_missing(table, log.versions(table, delta), partitions)
+        return _relation(duckdb.connect(":memory:"), delta, partitions)
+
+    @contextmanager
+    def connection(self, tables: Sequence[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield an in-memory DuckDB connection with a view per table, locked to the lake's files."""
+        with self._connect() as connection:
+            for table in self.tables() if tables is None else tables:
+                _relation(connection, self._open(table, None)).create_view(table)
+            self._lock(connection)
+            yield connection
+
+    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> pa.Table:
+        """Run one SELECT over the current tables; values are bound, never pasted into the text.
+
+        Raises
+        ------
+        duckdb.Error
+            For wrong SQL, and for any access outside the lake.
+        """
+        with self.connection() as connection:
+            return connection.execute(query, parameters).to_arrow_table()
+
+    def _lock(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("SET allowed_directories = ?", [[str(Path(self.root).resolve())]])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+
+    def _uri(self, table: str) -> str:
+        _check(_SAFE_TABLE, "table name", table)
+        return f"{self.root}/{table}"
+
+    def _open(self, table: str, version: int | None) -> DeltaTable:
+        try:
+            return DeltaTable(self._uri(table), version=version)
+        except TableNotFoundError:
+            raise LakeError(f"the lake at {self.root} has no table {table!r}; materialize it first") from None
+        except DeltaError as error:
+            raise LakeError(f"{table} cannot be read at version {version}: {error}") from error
+
+    def _open_or_create(self, table: str, stored: pa.Schema, schema: Schema) -> DeltaTable:
+        if DeltaTable.is_deltatable(self._uri(table)):
+            delta = DeltaTable(self._uri(table))
+            self._refuse_other_columns(table, delta, stored)
+            return delta
+        return DeltaTable.create(
+            self._uri(table),
+            stored,
+            mode="ignore",
+            partition_by=None if schema.partition_by is None else [PARTITION],
+            description=schema.description,
+            # Superseded versions stay readable: an audit re-reads what the gate read.
+            configuration={_KEY_PROPERTY: ",".join(schema.key), "delta.enableExpiredLogCleanup": "false"},
+            raise_if_key_not_exists=False,
+        )
+
+    @staticmethod
+    def _refuse_other_columns(table: str, delta: DeltaTable, stored: pa.Schema) -> None:
+        have = {field.name: field.type for field in pa.schema(delta.schema().to_arrow())}
+        want = {field.name: field.type for field in stored}
+        changed = sorted(name for name in have.keys() | want.keys() if have.get(name) != want.get(name))
+        if changed:
+            raise SchemaError(f"table {table} is stored with other columns or types: {', '.join(changed)}")
+
+
+def _relation(
+    connection: duckdb.DuckDBPyConnection, delta: DeltaTable, partitions: Sequence[str] | None = None
+) -> duckdb.DuckDBPyRelation:
+    """Return a lazy relation over the files of one table version, without the storage's partition column."""
+    filters = None if partitions is None else [(PARTITION, "in", list(partitions))]
+    # delta-rs percent-encodes its URIs; DuckDB wants the path, and a checkout may lie under one with a space.
+    paths = [
+        unquote(urlsplit(uri).path) if "://" in uri else unquote(uri)
+        for uri in delta.file_uris(file_pruning_predicate=filters)
+    ]
+    if not paths:
+        empty = pa.schema(delta.schema().to_arrow()).empty_table()
+        return connection.from_arrow(empty.drop_columns([name for name in [PARTITION] if name in empty.column_names]))
+    # Delta keeps the partition column in the path only, so plain files hold exactly the declared columns.
+    return connection.read_parquet(paths)
+
+
+def _refuse_missing(table: str, versions: Mapping[str | None, Version], wanted: Sequence[str | None]) -> None:
+    missing = [str(key) for key in wanted if key not in versions]
+    if missing:
+        raise LakeError(f"{table} has no partition {', '.join(missing)}; materialize it first")
+
+
+def _check(pattern: re.Pattern[str], what: str, value: str) -> None:
+    if pattern.fullmatch(value) is None:
+        raise LakeError(f"{what} {value!r} has characters outside {pattern.pattern}")

@@ -1,0 +1,232 @@
+"""The lake replaces partitions whole, keeps every version, and loses nothing to concurrent writers."""
+
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from research_to_prod.lake import Lake, LakeError, Schema, SchemaError
+from research_to_prod.lake.schema import MONTH_OF_TS, TIMESTAMP, Column
+
+BARS = Schema(
+    "one bar",
+    (Column("ts", TIMESTAMP, "open time"), Column("close", pa.float64(), "last price")),
+    key=("ts",),
+    partition_by=MONTH_OF_TS,
+)
+WHOLE = Schema("numbers", (Column("n", pa.int64(), "number"),), key=("n",))
+
+
+def bars(month: int, rows: int, close: float = 1.0) -> pa.Table:
+    start = datetime(2024, month, 1, tzinfo=UTC)
+    times = [start + timedelta(hours=hour) for hour in range(rows)]
+    return pa.table({"ts": pa.array(times, TIMESTAMP), "close": pa.array([close] * rows, pa.float64())})
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    # A space: checkouts lie under such paths, and delta-rs percent-encodes the URIs it hands out.
+    return Lake(tmp_path / "a lake")
+
+
+def test_a_write_replaces_its_partition_and_no_other(lake: Lake) -> None:
+    lake.write("bars", "2024-01", bars(1, 5), BARS)
+    lake.write("bars", "2024-02", bars(2, 3), BARS)
+    lake.write("bars", "2024-01", bars(1, 2, close=9.0), BARS)
+    assert lake.read("bars", "2024-01").rows.column("close").to_pylist() == [9.0, 9.0]
+    assert lake.read("bars", "2024-02").rows.num_rows == 3
+    assert lake.read("bars").rows.num_rows == 5
+
+
+def test_each_write_is_one_commit_that_names_its_content(lake: Lake) -> None:
+    first = lake.write("bars", "2024-01", bars(1, 5), BARS)
+    second = lake.write("bars", "2024-01", bars(1, 4), BARS)
+    third = lake.write("bars", "2024-01", bars(1, 5), BARS)
+    assert [second.version, third.version] == [first.version + 1, first.version + 2]
+    assert third.content_sha256 == first.content_sha256 != second.content_sha256
+
+
+def test_every_version_stays_readable(lake: Lake) -> None:
+    first = lake.write("bars", "2024-01", bars(1, 5), BARS)
+    lake.write("bars", "2024-01", bars(1, 2), BARS)
+    lake.write("bars", "2024-02", bars(2, 1), BARS)
+    assert lake.read_version(first).num_rows == 5
+    assert lake.read("bars", version=first.version).versions == (first,)
+
+
+def test_a_read_names_the_version_of_each_partition(lake: Lake) -> None:
+    january = lake.write("bars", "2024-01", bars(1, 5), BARS)
+    february = lake.write("bars", "2024-02", bars(2, 5), BARS)
+    assert lake.read("bars").versions == (january, february)
+    assert lake.version("bars", "2024-01") == january
+
+
+def test_an_empty_partition_was_written_and_has_no_rows(lake: Lake) -> None:
+    lake.write("bars", "2024-01", bars(1, 5), BARS)
+    empty = lake.write("bars", "2024-01", bars(1, 0), BARS)
+    assert empty.rows == 0
+    assert lake.read("bars", "2024-01").rows.num_rows == 0
+    assert lake.relation("bars", ["2024-01"]).fetchall() == []
+
+
+def test_a_partition_never_written_is_an_error_not_an_empty_answer(lake: Lake) -> None:
+    with pytest.raises(LakeError, match="has no table 'bars'"):
+        lake.read("bars")
+    lake.write("bars", "2024-01", bars(1, 5), BARS)
+    with pytest.raises(LakeError, match="no partition 2024-03, 2024-04"):
+        lake.read("bars", ["2024-03", "2024-04"])
+    assert lake.has("bars", "2024-01")
+    assert not lake.has("bars", "2024-03")
+
+
+def test_refused_rows_leave_the_partition_as_it_was(lake: Lake) -> None:
+    kept = lake.write("bars", "2024-01", bars(1, 5), BARS)
+    with pytest.raises(SchemaError, match="outside partition"):
+        lake.write("bars", "2024-01", bars(2, 5), BARS)
+    assert lake.version("bars", "2024-01") == kept
+    assert lake.read("bars", "2024-01").rows.num_rows == 5
+
+
+def test_a_table_keeps_its_columns(lake: Lake) -> None:
+    lake.write("numbers", None, pa.table({"n": [1]}), WHOLE)
+    other = Schema("numbers", (Column("n", pa.float64(), "number"),), key=("n",))
+    with pytest.raises(SchemaError, match="stored with other columns or types: n"):
+        lake.write("numbers", None, pa.table({"n": [1.0]}), other)
+
+
+def test_an_unpartitioned_table_is_replaced_whole(lake: Lake) -> None:
+    lake.write("numbers", None, pa.table({"n": [1, 2, 3]}), WHOLE)
+    lake.write("numbers", None, pa.table({"n": [4]}), WHOLE)
+    assert lake.read("numbers").rows.column("n").to_pylist() == [4]
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a'b", "a b", "ü", "x/../../y", "A"])
+def test_hostile_table_names_touch_nothing(lake: Lake, name: str) -> None:
+    with pytest.raises(LakeError, match="table name"):
+        lake.write(name, None, pa.table({"n": [1]}), WHOLE)
+    assert not Path(lake.root).exists()
+
+
+def test_changed_files_are_noticed_by_their_hash(lake: Lake) -> None:
+    version = lake.write("bars", "2024-01", bars(1, 5), BARS)
+    table = DeltaTable(f"{lake.root}/bars", version=version.version)
+    (path,) = (Path(lake.root) / "bars" / "partition=2024-01").glob("*.parquet")
+    forged = Lake(Path(lake.root).parent / "other")
+    forged.write("bars", "2024-01", bars(1, 5, close=2.0), BARS)
+    (other,) = (Path(forged.root) / "bars" / "partition=2024-01").glob("*.parquet")
+    path.write_bytes(other.read_bytes())
+    assert table.version() == version.version
+    with pytest.raises(LakeError, match="stored files were changed"):
+        lake.read_version(version)
+
+
+def test_sql_sees_the_current_rows_with_bound_values(lake: Lake) -> None:
+    lake.write("bars", "2024-01", bars(1, 5), BARS)
+    lake.write("bars", "2024-01", bars(1, 3, close=7.0), BARS)
+    since = datetime(2024, 1, 1, 1, tzinfo=UTC)
+    assert lake.sql("SELECT count(*) AS n, sum(close) AS s FROM bars WHERE ts >= ?", [since]).to_pylist() == [
+        {"n": 2, "s": 14.0}
+    ]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "COPY (SELECT 1) TO '/tmp/r2p-escape.csv'",
+        "ATTACH '/tmp/r2p-escape.duckdb'",
+        "SET enable_external_access = true",
+        "SELECT * FROM glob('/etc/*')",
+    ],
+)
+def test_sql_cannot_leave_the_lake(lake: Lake, statement: str) -> None:
+    lake.write("bars", "2024-01", bars(1, 5), BARS)
+    with pytest.raises(duckdb.Error):
+        lake.sql(statement)
+
+
+def test_a_relation_is_lazy_and_covers_only_the_partitions_asked_for(lake: Lake) -> None:
+    lake.write("bars", "2024-01", bars(1, 5), BARS)
+    lake.write("bars", "2024-02", bars(2, 7), BARS)
+    relation = lake.relation("bars", ["2024-02"])
+    assert relation.columns == ["ts", "close"]
+    assert relation.aggregate("count(*)").fetchone() == (7,)
+
+
+WRITER = """
+    import sys
+    from datetime import UTC, datetime, timedelta
+    import pyarrow as pa
+    from research_to_prod.lake import Lake, Schema
+    from research_to_prod.lake.schema import MONTH_OF_TS, TIMESTAMP, Column
+
+    schema = Schema(
+        "one bar", (Column("ts", TIMESTAMP, "t"), Column("close", pa.float64(), "c")), ("ts",), MONTH_OF_TS
+    )
+    root, month, marker, times = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    start = datetime(2024, month, 1, tzinfo=UTC)
+    stamps = pa.array([start + timedelta(hours=hour) for hour in range(100)], TIMESTAMP)
+    for turn in range(times):
+        closes = pa.array([marker + turn] * 100, pa.float64())
+        version = Lake(root).write("bars", f"2024-{month:02d}", pa.table({"ts": stamps, "close": closes}), schema)
+        print(version.version, version.content_sha256)
+"""
+
+
+@pytest.mark.slow
+def test_processes_writing_at_once_lose_and_double_nothing(lake: Lake) -> None:
+    """Two fight over one partition from its first write on, a third writes another partition of the same table."""
+    turns = 12
+    jobs = [("1", "1000"), ("1", "2000"), ("2", "3000")]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(WRITER), lake.root, month, marker, str(turns)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for month, marker in jobs
+    ]
+    acknowledged = [line.split() for writer in writers for line in writer.communicate()[0].splitlines()]
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert len({version for version, _ in acknowledged}) == 3 * turns, "every acknowledged commit has its own version"
+    for month in ("2024-01", "2024-02"):
+        rows = lake.read("bars", month).rows
+        assert rows.num_rows == 100
+        assert len(set(rows.column("close").to_pylist())) == 1, "rows of two writers are mixed"
+    assert lake.read("bars", "2024-02").rows.column("close").to_pylist()[0] == 3000.0 + turns - 1
+    for version, content in acknowledged:
+        as_of = lake.read("bars", version=int(version)).versions
+        assert content in {each.content_sha256 for each in as_of}
+
+
+def test_a_commit_made_between_opening_and_writing_is_survived(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The race made certain: another writer replaces the same partition after we opened the table."""
+    lake.write("bars", "2024-01", bars(1, 5), BARS)
+    original = Lake._open_or_create
+    rival = Lake(lake.root)
+    raced = []
+
+    def open_then_lose(self: Lake, table: str, stored: pa.Schema, schema: Schema) -> DeltaTable:
+        opened = original(self, table, stored, schema)
+        if self is lake and not raced:
+            raced.append(rival.write("bars", "2024-01", bars(1, 4, close=2.0), BARS))
+        return opened
+
+    monkeypatch.setattr(Lake, "_open_or_create", open_then_lose)
+    mine = lake.write("bars", "2024-01", bars(1, 3, close=3.0), BARS)
+    assert lake.read("bars", "2024-01").rows.column("close").to_pylist() == [3.0] * 3
+    assert mine.version > raced[0].version
+
+
+def test_a_commit_by_other_tools_is_not_taken_for_a_version(lake: Lake) -> None:
+    version = lake.write("bars", "2024-01", bars(1, 5), BARS)
+    DeltaTable(f"{lake.root}/bars").optimize.compact()
+    write_deltalake(f"{lake.root}/foreign", pa.table({"n": [1]}))
+    assert lake.version("bars", "2024-01") == version
+    assert lake.read_version(version).num_rows == 5
