@@ -22,23 +22,26 @@ class Settings(BaseModel):
         Everything made at run time (``R2P_DATA``, default ``data/`` beside the package).
     desk
         What the desk owns: universe, strategies, candidates, policies (``R2P_DESK``, default the committed samples).
+    vendor
+        Vendor files that the universe names (``R2P_VENDOR``); None when it names none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path = _PACKAGE.parent / "data"
     desk: Path = _PACKAGE / "desk"
+    vendor: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read ``R2P_DATA`` and ``R2P_DESK``.
+        """Read ``R2P_DATA``, ``R2P_DESK`` and ``R2P_VENDOR``.
 
         Raises
         ------
         ValueError
             On an unknown ``R2P_`` variable: a misspelt setting must not be ignored.
         """
-        known = {"R2P_DATA": "data", "R2P_DESK": "desk"}
+        known = {"R2P_DATA": "data", "R2P_DESK": "desk", "R2P_VENDOR": "vendor"}
         foreign = {"R2P_REAL_DATA", "R2P_REFERENCE_CASES"}  # read by the tests only
         unknown = [name for name in environment if name.startswith("R2P_") and name not in known.keys() | foreign]
         if unknown:

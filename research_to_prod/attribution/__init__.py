@@ -1,0 +1,1 @@
+"""What trading cost, and what caused it."""

@@ -1,0 +1,1 @@
+"""The desk's own records of its trading, and the venue's."""

@@ -1,0 +1,1 @@
+"""Policy, statistics and verdicts: whether a candidate's evidence is good enough to promote."""

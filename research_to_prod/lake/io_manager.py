@@ -6,7 +6,8 @@ Belongs here: the I/O manager. Doesn't: domain code, and reads whose exact versi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -14,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from research_to_prod.lake.lake import Lake
+from research_to_prod.lake.log import Version
 from research_to_prod.lake.schema import Schema
 
 
@@ -67,3 +69,27 @@ def version_metadata(version: int, content_sha256: str, rows: int) -> dict[str, 
         "content_sha256": dg.MetadataValue.text(content_sha256),
         "dagster/partition_row_count": dg.MetadataValue.int(rows),
     }
+
+
+def read_versions(metadata: Mapping[str, Any]) -> list[Version]:
+    """Return the versions that a materialization recorded as read in its metadata ``inputs``.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the metadata has another form.
+    """
+    return [
+        Version(table, partition or None, int(state["version"]), str(state["content_sha256"]), int(state["rows"]))
+        for table, partitions in metadata["inputs"].value.items()
+        for partition, state in partitions.items()
+    ]
+
+
+def inputs_metadata(versions: Iterable[Version]) -> dict[str, dg.MetadataValue]:
+    """Return the metadata by which an asset records what it read, the form that `read_versions` reads back."""
+    grouped: dict[str, dict[str, dict[str, Any]]] = {}
+    for each in versions:
+        state = {"version": each.version, "content_sha256": each.content_sha256, "rows": each.rows}
+        grouped.setdefault(each.table, {})[each.partition or ""] = state
+    return {"inputs": dg.MetadataValue.json(grouped)}

@@ -176,6 +176,10 @@ class Lake:
         _refuse_missing(table, versions, [partition])
         return versions[partition]
 
+    def versions(self, table: str) -> dict[str | None, Version]:
+        """Return the current version of every partition of a table."""
+        return log.versions(table, self._open(table, None))
+
     def has(self, table: str, partition: str | None = None) -> bool:
         """Tell whether the partition (or unpartitioned table) was ever written."""
         return table in self.tables() and partition in log.versions(table, self._open(table, None))

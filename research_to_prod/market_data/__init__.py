@@ -1,0 +1,1 @@
+"""Market data: fetching it with proof, judging every bar, and measuring how complete a market is."""

@@ -1,0 +1,1 @@
+"""Running the desk: reconciliation of its records with the venue's."""

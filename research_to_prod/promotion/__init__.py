@@ -1,0 +1,1 @@
+"""What is promoted and why: decisions, the signed ledger, stages, and what may trade."""

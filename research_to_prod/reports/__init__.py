@@ -1,0 +1,1 @@
+"""What people read: the desk report, and figures for the Dagster UI."""

@@ -1,0 +1,1 @@
+"""A simulated venue and a simulated desk, seeded, with documented truth."""

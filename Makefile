@@ -1,0 +1,48 @@
+# Two commands are enough: `make demo` and `make test`. Both set up their own .venv from requirements.lock.
+# Paths are quoted throughout: a checkout may lie under a path with a space in it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo dev test check fmt lock
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED) ## set up .venv with the pinned packages
+
+# uv is bootstrapped into the venv by pip, hashes checked; everything else is uv's, hashes checked.
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed; set PYTHON=/path/to/python3")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	awk '/^[a-z]/ {keep = /^uv==/} keep' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	$(BIN)/python -m uv pip sync --quiet --require-hashes requirements.lock
+	$(BIN)/python -m uv pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(INSTALLED)
+
+demo: install ## run the whole graph once on the sandbox venue (about two minutes)
+	$(BIN)/python -m research_to_prod.cli demo
+
+dev: install ## open the Dagster UI on http://127.0.0.1:3000 with the demo's history
+	$(BIN)/python -m research_to_prod.cli ui
+
+test: install ## run all tests
+	$(BIN)/python -m pytest
+
+check: install ## lint, format check, types, definitions
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m dagster definitions validate -w workspace.yaml
+
+fmt: install ## format and fix what can be fixed
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+lock: install ## resolve the dependencies of pyproject.toml again
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --upgrade pyproject.toml --group dev -o requirements.lock

@@ -1,0 +1,56 @@
+"""What the tables of post-trade attribution hold.
+
+Belongs here: declared tables. Doesn't: how they are computed (slippage, parent_orders).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from research_to_prod.lake.schema import TIMESTAMP, Column, PartitionBy, Schema
+
+_TEXT = pa.string()
+_NUMBER = pa.float64()
+
+
+def _cost(name: str, description: str) -> Column:
+    return Column(name, _NUMBER, description, "quote currency, cost positive", nullable=True)
+
+
+def _mid(name: str, description: str) -> Column:
+    return Column(name, _NUMBER, description, "quote per base unit", nullable=True)
+
+
+SLIPPAGE = Schema(
+    description="What one parent order cost against its decision price, by component; costs null where excluded.",
+    columns=(
+        Column("order_id", _TEXT, "the desk's id of the parent order"),
+        Column("strategy", _TEXT, "name of the strategy that decided"),
+        Column("venue", _TEXT, "venue name as in the universe file"),
+        Column("symbol", _TEXT, "ccxt unified symbol"),
+        Column("side", pa.int64(), "+1 buy, -1 sell", "sign"),
+        Column("sent_at", TIMESTAMP, "when the order was sent, our clock"),
+        Column("quantity", _NUMBER, "quantity ordered", "base units"),
+        Column("fills", pa.int64(), "number of fills", "count"),
+        Column("filled_quantity", _NUMBER, "quantity filled", "base units"),
+        _mid("decision_mid", "mid that stood when the strategy decided"),
+        _mid("arrival_mid", "mid that stood when the order was live at the venue"),
+        _mid("end_mid", "mid that stood when the order ended"),
+        _cost("delay_filled", "price move from decision to arrival, on the filled part"),
+        _cost("delay_unfilled", "price move from decision to arrival, on the unfilled part"),
+        _cost("timing", "price move from arrival to each fill"),
+        _cost("spread", "from mid to touch at each fill"),
+        _cost("impact", "from touch to price at each fill; negative is price improvement"),
+        _cost("fees", "fees less rebates"),
+        _cost("opportunity", "price move from arrival to end, on the unfilled part"),
+        _cost("total", "implementation shortfall (Perold), computed apart from the components"),
+        _cost("residual", "total less the sum of the components; at most 1e-9 (1 + |total|)"),
+        Column("order_value", _NUMBER, "quantity x decision mid", "quote currency", nullable=True),
+        Column("executed_value", _NUMBER, "sum of filled quantity x price", "quote currency", nullable=True),
+        Column("total_bps_of_order_value", _NUMBER, "total / order value", "bps", nullable=True),
+        Column("total_bps_of_executed_value", _NUMBER, "total / executed value", "bps", nullable=True),
+        Column("excluded_reason", _TEXT, "why this order has no costs; null when it has", nullable=True),
+    ),
+    key=("order_id",),
+    partition_by=PartitionBy("sent_at", "%Y-%m-%d"),
+)

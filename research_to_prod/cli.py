@@ -1,0 +1,69 @@
+"""`r2p`, the command line. Thin: each command reads settings, calls one function, prints.
+
+The environment and the clock enter here and in ``defs/resources.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from research_to_prod.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+
+
+@app.callback()
+def main() -> None:
+    """Research to production, and honest there."""
+
+
+@app.command()
+def demo() -> None:
+    """Run the whole graph once on the sandbox venue: no exchange, no key, no database server."""
+    from research_to_prod.defs.demo import run_demo
+
+    if not run_demo(Settings.from_environment(os.environ), Console()):
+        raise typer.Exit(code=1)
+
+
+@app.command()
+def ledger() -> None:
+    """Verify the promotion ledger and list its records; exit 1 when it does not verify."""
+    from research_to_prod.promotion.keys import open_keys
+    from research_to_prod.promotion.ledger import Ledger, LedgerError
+
+    settings = Settings.from_environment(os.environ)
+    console = Console()
+    try:
+        verified = Ledger(settings.ledger, open_keys(settings.keys, datetime.now(UTC))).verify()
+    except LedgerError as error:
+        console.print(f"[red]the ledger does not verify:[/] {error}")
+        raise typer.Exit(code=1) from None
+    table = Table("seq", "recorded at", "record", "candidate", "stage", "reasons")
+    for record in verified.records:
+        reasons = f"{len(record.reasons)}: {record.reasons[0]}" if record.reasons else ""
+        when = f"{record.recorded_at:%Y-%m-%d %H:%M:%SZ}"
+        table.add_row(str(record.seq), when, record.type, record.candidate, record.to_stage, reasons)
+    console.print(table)
+    for done in verified.checked:
+        console.print(f"checked: {done}")
+    for undone in verified.not_checked:
+        console.print(f"not checked: {undone}")
+
+
+@app.command()
+def sandbox() -> None:
+    """Serve the simulated venue over HTTP on loopback, in Binance's dialect, until interrupted."""
+    import threading
+
+    from research_to_prod.defs.resources import SANDBOX_SEED
+    from research_to_prod.sandbox.server import API_KEY, API_SECRET, SandboxServer
+
+    with SandboxServer(seed=SANDBOX_SEED) as server:
+        Console().print(f"sandbox at {server.base_url}, key {API_KEY}, secret {API_SECRET}; Ctrl-C ends it")
+        threading.Event().wait()

@@ -1,0 +1,49 @@
+"""The code location: one ``Definitions`` over the modules of ``defs/`` that declare parts of the graph.
+
+The list is explicit because loading the folder would import every helper module with it, and with them scipy and
+cryptography: seconds in every code server and every step.
+"""
+
+import os
+
+import dagster as dg
+
+from research_to_prod.defs import automation
+from research_to_prod.defs.attribution import assets as attribution_assets
+from research_to_prod.defs.attribution import checks as attribution_checks
+from research_to_prod.defs.execution import assets as execution_assets
+from research_to_prod.defs.gates import assets as gate_assets
+from research_to_prod.defs.gates import checks as gate_checks
+from research_to_prod.defs.market_data import assets as market_data_assets
+from research_to_prod.defs.market_data import checks as market_data_checks
+from research_to_prod.defs.operations import assets as operations_assets
+from research_to_prod.defs.operations import checks as operations_checks
+from research_to_prod.defs.promotion import assets as promotion_assets
+from research_to_prod.defs.reports import assets as report_assets
+from research_to_prod.defs.research import assets as research_assets
+from research_to_prod.defs.research import automation as research_automation
+from research_to_prod.defs.research import checks as research_checks
+from research_to_prod.defs.resources import build_resources
+
+defs: dg.Definitions = dg.load_definitions_from_modules(
+    [
+        market_data_assets,
+        market_data_checks,
+        research_assets,
+        research_checks,
+        research_automation,
+        gate_assets,
+        gate_checks,
+        promotion_assets,
+        execution_assets,
+        attribution_assets,
+        attribution_checks,
+        operations_assets,
+        operations_checks,
+        report_assets,
+        automation,
+    ],
+    resources=build_resources(os.environ),
+    # One process a run: the multiprocess executor costs 5 to 8 s a step in imports alone.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,48 @@
+"""The jobs that people and the schedule run, in the order in which data flows."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from research_to_prod.defs.partitions import CANDIDATES, DAYS, MONTHS
+
+market_data = dg.define_asset_job(
+    "market_data",
+    selection=dg.AssetSelection.groups("market_data"),
+    partitions_def=MONTHS,
+    description="One month of market data: fetch, validate, profile.",
+)
+research = dg.define_asset_job(
+    "research",
+    selection=dg.AssetSelection.groups("research", "gates"),
+    partitions_def=CANDIDATES,
+    description="One candidate: its trials, its backtest, its gates.",
+)
+promote = dg.define_asset_job(
+    "promote",
+    selection=dg.AssetSelection.assets("promotion"),
+    partitions_def=CANDIDATES,
+    description="One candidate's promotion; succeeds only on proof.",
+)
+production = dg.define_asset_job(
+    "production",
+    selection=dg.AssetSelection.assets("production_manifest"),
+    description="What may trade now.",
+)
+nightly = dg.define_asset_job(
+    "nightly",
+    selection=dg.AssetSelection.groups("execution", "attribution", "operations")
+    | dg.AssetSelection.assets("desk_report"),
+    partitions_def=DAYS,
+    description="One day after the trade: records, slippage, reconciliation, desk report.",
+)
+publish_warehouse = dg.define_asset_job(
+    "publish_warehouse",
+    selection=dg.AssetSelection.assets("warehouse"),
+    description="All current tables for SQL and BI users.",
+)
+
+# 02:20 UTC: after the day is over and its late records are in, away from midnight and from funding at 00 and 08.
+nightly_schedule = dg.build_schedule_from_partitioned_job(
+    nightly, hour_of_day=2, minute_of_hour=20, default_status=dg.DefaultScheduleStatus.RUNNING
+)

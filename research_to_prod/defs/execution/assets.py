@@ -1,0 +1,96 @@
+"""The desk's own records of a day, and the venue's."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import dagster as dg
+import pyarrow as pa
+
+from research_to_prod.defs.partitions import DAYS, UNIVERSE_FILE
+from research_to_prod.defs.publishing import publish, table_preview
+from research_to_prod.defs.resources import Venues
+from research_to_prod.defs.tables import described
+from research_to_prod.lake import Lake
+from research_to_prod.market_data.universe import Universe
+from research_to_prod.settings import Settings
+
+_MEANING = {
+    "decisions": "One decision of a strategy, also those that were not sent and why. Without it there is no delay cost.",
+    "orders": "One parent order: what was to be traded, when it was sent, acknowledged and ended.",
+    "fills": "One execution as the desk recorded it, with the venue's trade id, both clocks, fee and liquidity.",
+    "quotes": "One best bid and ask around the desk's trading, on the venue's clock and on ours.",
+}
+
+
+def _delivered(kind: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=kind,
+        partitions_def=DAYS,
+        group_name="execution",
+        owners=["team:trading"],
+        kinds={"parquet"},
+        code_version="1",
+        metadata=described(kind),
+        description=(
+            f"{_MEANING[kind]} Read from the desk's inbox, where a missing file is an error and an empty day is a file "
+            "without rows; rows that do not fit are quarantined with a reason."
+        ),
+        retry_policy=dg.RetryPolicy(max_retries=0),
+    )
+    def read(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+    ) -> dg.MaterializeResult:
+        from research_to_prod.execution.inbox import read_inbox
+
+        delivery = read_inbox(settings.inbox, kind, context.partition_key)
+        return publish(
+            lake,
+            kind,
+            context.partition_key,
+            delivery.rows,
+            files=dg.MetadataValue.json([{"name": each.name, "sha256": each.sha256} for each in delivery.files]),
+            quarantined_rows=delivery.quarantined.num_rows,
+            repeated_rows=delivery.repeated_rows,
+            quarantined=table_preview(delivery.quarantined),
+        )
+
+    return read
+
+
+decisions, orders, fills, quotes = (_delivered(kind) for kind in ("decisions", "orders", "fills", "quotes"))
+
+
+@dg.asset(
+    partitions_def=DAYS,
+    group_name="execution",
+    owners=["team:trading"],
+    kinds={"ccxt"},
+    code_version="1",
+    metadata=described("venue_fills"),
+)
+def venue_fills(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    venues: dg.ResourceParam[Venues],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> dg.MaterializeResult:
+    """One execution as the venue recorded it, for every market of the universe on that day.
+
+    Fetched with the account's keys by trade id, exact decimals, one completeness certificate a market: only with it
+    may a fill be called missing.
+    """
+    from research_to_prod.defs.market_data.assets import keep_certificates
+    from research_to_prod.execution.contracts import VENUE_FILLS
+    from research_to_prod.execution.venue_records import venue_fills_table
+    from research_to_prod.values import day_bounds
+
+    universe = Universe.load(settings.desk / UNIVERSE_FILE)
+    start, end = day_bounds(context.partition_key)
+    parts, certificates = [VENUE_FILLS.empty()], []
+    for name, symbol in sorted({(market.venue, market.symbol) for market in universe.markets}):
+        fetched = venues.client(universe.venue(name)).my_trades(symbol, start, end)
+        parts.append(venue_fills_table(fetched.rows, name, fetched.certificate.fetch_id))
+        certificates.append(fetched.certificate)
+    shown = keep_certificates(lake, "venue_fills", context.partition_key, tuple(certificates))
+    return publish(lake, "venue_fills", context.partition_key, pa.concat_tables(parts), certificates=shown)

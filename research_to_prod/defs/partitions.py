@@ -1,0 +1,20 @@
+"""How assets are cut: months of market data, days of trading, one partition a candidate."""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+
+from research_to_prod.market_data.universe import Universe
+from research_to_prod.settings import Settings
+
+UNIVERSE_FILE = "universe.yaml"
+
+_universe = Universe.load(Settings.from_environment(os.environ).desk / UNIVERSE_FILE)
+
+# The running month is a partition too: its bars are topped up while it runs.
+MONTHS = dg.MonthlyPartitionsDefinition(start_date=_universe.first_month, fmt="%Y-%m", end_offset=1)
+# A day is reconciled and attributed when it is over. The desk's records begin with 2026.
+DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01")
+CANDIDATES = dg.DynamicPartitionsDefinition(name="candidate")

@@ -1,0 +1,94 @@
+"""Promotion: a materialization that succeeds only on proof; and what may trade because of it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+
+from research_to_prod.defs.gates.assets import gate_report
+from research_to_prod.defs.partitions import CANDIDATES
+from research_to_prod.lake import Lake
+from research_to_prod.settings import Settings
+
+
+@dg.asset(
+    deps=[gate_report],
+    partitions_def=CANDIDATES,
+    group_name="promotion",
+    owners=["team:risk"],
+    kinds={"ed25519"},
+    code_version="1",
+)
+def promotion(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> dg.MaterializeResult:
+    """One signed record in the promotion ledger: research -> paper.
+
+    It proves its case from the event log over everything upstream, evaluates the gates again itself, and only then
+    succeeds. Anything missing, stale, failed, forged or deselected refuses, and the refusal with all its reasons is a
+    signed record too. What is promoted is what the ledger says, not that this asset is green.
+    """
+    from research_to_prod.defs.promotion.decision import decide_promotion
+
+    outcome = decide_promotion(
+        context.instance, lake, settings, context.partition_key, run_id=context.run_id, now=clock()
+    )
+    metadata = {
+        "decision": outcome.record.type.value,
+        "ledger_seq": outcome.record.seq,
+        "record_sha256": outcome.record.sha256,
+        "inputs_proven": len(outcome.record.inputs),
+        "checks_proven": len(outcome.record.checks),
+    }
+    if not outcome.promoted:
+        reasons = "\n".join(f"1. {reason}" for reason in outcome.record.reasons)
+        raise dg.Failure(
+            f"promotion of {context.partition_key} refused, {len(outcome.record.reasons)} reasons: "
+            + "; ".join(outcome.record.reasons[:5]),
+            metadata={
+                **metadata,
+                "reasons": dg.MetadataValue.md(reasons),
+                "next_step": "Remove the reasons from upstream down (the gates' remedies are in gate_report), then "
+                "materialize gate_report with its checks, then promotion.",
+            },
+            allow_retries=False,
+        )
+    return dg.MaterializeResult(data_version=dg.DataVersion(outcome.record.sha256), metadata=metadata)
+
+
+@dg.asset(
+    deps=[dg.AssetDep(promotion, partition_mapping=dg.AllPartitionMapping())],
+    group_name="promotion",
+    owners=["team:risk"],
+    kinds={"ed25519"},
+    code_version="1",
+)
+def production_manifest(
+    settings: dg.ResourceParam[Settings], clock: dg.ResourceParam[Callable[[], datetime]]
+) -> dg.MaterializeResult:
+    """What may trade now, at which stage and size: derived from the verified ledger, signed, swapped in atomically.
+
+    Execution systems read ``data/production/manifest.json`` and refuse it when the signature does not hold.
+    """
+    from research_to_prod.promotion.keys import open_keys
+    from research_to_prod.promotion.ledger import Ledger
+    from research_to_prod.promotion.manifest import production_manifest as derive
+    from research_to_prod.promotion.manifest import write_manifest
+
+    now = clock()
+    keys = open_keys(settings.keys, now)
+    manifest = derive(Ledger(settings.ledger, keys).records(), now)
+    path = settings.production / "manifest.json"
+    write_manifest(path, manifest, keys)
+    entries = [{"candidate": each.candidate, "stage": each.stage.value, "seq": each.seq} for each in manifest.entries]
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(Path(path)),
+            "ledger_size": manifest.ledger_size,
+            "entries": dg.MetadataValue.table([dg.TableRecord(each) for each in entries]) if entries else "nothing",
+        }
+    )

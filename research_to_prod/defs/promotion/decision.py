@@ -1,0 +1,130 @@
+"""One decision, start to ledger: proof from the event log, the gates once more, the signed record.
+
+It needs the event log, so it lives in the skin; what it calls is plain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+
+from research_to_prod.defs.gates.judgement import Judgement, judge, policy_in_force
+from research_to_prod.defs.research.assets import TRIAL_LEDGER
+from research_to_prod.defs.research.inputs import read_candidate
+from research_to_prod.lake import Lake, LakeError
+from research_to_prod.promotion.code_identity import code_identity
+from research_to_prod.promotion.decision import already_promoted, decide
+from research_to_prod.promotion.evidence import Proof, prove
+from research_to_prod.promotion.keys import open_keys
+from research_to_prod.promotion.ledger import Ledger
+from research_to_prod.promotion.record import Case, Dagster, Instrument, Limits, Policy, Record, RecordType
+from research_to_prod.promotion.stages import stage_of
+from research_to_prod.research.candidate import canonical_parameters
+from research_to_prod.research.trial_ledger import TrialLedger
+from research_to_prod.settings import Settings
+from research_to_prod.values import Stage, sha256_hex
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The record of the decision; on repeated identical evidence the record that stands already."""
+
+    record: Record
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the record promotes."""
+        return self.record.type is RecordType.PROMOTE
+
+
+def decide_promotion(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, name: str, *, run_id: str, now: datetime
+) -> Outcome:
+    """Decide on research -> paper for the candidate ``name`` and record the decision.
+
+    Raises
+    ------
+    LakeError
+        If there is no materialized candidate to decide on: nothing is recorded of what does not exist.
+    """
+    candidate, strategy, _ = read_candidate(lake, settings, name)
+    policy = policy_in_force(settings)
+    # Judged before and proven after: what moved in between no longer matches the proof.
+    judgement, refusals = _judge_again(lake, settings, name)
+    proof = prove(instance, lake, name, policy.sha256)
+    refusals += [*proof.refusals, *_disagreements(lake, name, judgement, proof)]
+
+    keys = open_keys(settings.keys, now)
+    ledger = Ledger(settings.ledger, keys)
+    records = ledger.records()
+    trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
+    report = None if judgement is None else judgement.report
+    if report is not None and not refusals:
+        standing = already_promoted(
+            records, name, candidate.sha256, Stage.PAPER, sha256_hex(report.canonical_bytes())
+        )
+        if standing is not None:
+            return Outcome(standing)
+    case = Case(
+        decision_id=f"{run_id}:{name}",
+        recorded_at=now,
+        candidate=name,
+        candidate_sha256=candidate.sha256,
+        strategy=candidate.strategy,
+        strategy_type=candidate.type,
+        from_stage=stage_of(name, candidate.sha256, records),
+        to_stage=Stage.PAPER,
+        policy=Policy(id=policy.id, version=str(policy.version), sha256=policy.sha256),
+        code=code_identity(_PACKAGE, _PACKAGE.parent / "requirements.lock"),
+        parameters_sha256=sha256_hex(canonical_parameters(candidate.own_parameters(strategy)).encode()),
+        inputs=proof.inputs,
+        checks=proof.checks,
+        n_trials=None if judgement is None else judgement.evidence.n_trials,
+        trial_ledger_head=trials.head,
+        author=candidate.owner,
+        limits=Limits(
+            instruments=tuple(Instrument(venue=candidate.venue, symbol=symbol) for symbol in candidate.universe),
+            capital=str(candidate.capital),
+        ),
+        dagster=Dagster(run_id=run_id),
+    )
+    return Outcome(ledger.append(decide(case, report, refusals)))
+
+
+def _judge_again(lake: Lake, settings: Settings, name: str) -> tuple[Judgement | None, list[str]]:
+    try:
+        return judge(lake, settings, name), []
+    except LakeError as error:
+        return None, [f"the gates cannot be evaluated: {error}"]
+
+
+def _disagreements(lake: Lake, name: str, judgement: Judgement | None, proof: Proof) -> list[str]:
+    """Return where our own evaluation and the materialized report part."""
+    if judgement is None:
+        return []
+    problems = []
+    try:
+        reported = lake.read("gate_report", name).rows
+    except LakeError as error:
+        return [str(error)]
+    if not reported.equals(judgement.report.to_table()):
+        problems.append(
+            "gate_report does not say what its own evidence gives now (data, trials or policy changed since); "
+            "materialize gate_report again"
+        )
+    proven = {(each.asset, each.partition, each.lake_version) for each in proof.inputs}
+    read = {(each.table, each.partition, each.version) for snapshot in judgement.read for each in snapshot.versions}
+    if unproven := sorted(f"{asset}[{partition}]" for asset, partition, _ in read - proven):
+        problems.append(f"the gates rest on {', '.join(unproven)}, which the event log does not prove")
+    return problems
+
+
+def latest_decisions(settings: Settings, now: datetime) -> dict[str, Record]:
+    """Return the last record of each candidate, from the verified ledger."""
+    records = Ledger(settings.ledger, open_keys(settings.keys, now)).records()
+    return {record.candidate: record for record in records}

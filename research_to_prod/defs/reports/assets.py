@@ -1,0 +1,92 @@
+"""The desk report and the published warehouse."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import dagster as dg
+import pyarrow as pa
+
+from research_to_prod.defs.partitions import DAYS
+from research_to_prod.lake import Lake
+from research_to_prod.settings import Settings
+
+
+@dg.asset(
+    deps=[dg.AssetDep("gate_report", partition_mapping=dg.AllPartitionMapping()), "production_manifest"],
+    partitions_def=DAYS,
+    group_name="reports",
+    owners=["team:trading"],
+    kinds={"html"},
+    code_version="1",
+)
+def desk_report(
+    context: dg.AssetExecutionContext,
+    slippage: pa.Table,
+    breaks: pa.Table,
+    fills: pa.Table,
+    venue_fills: pa.Table,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> dg.MaterializeResult:
+    """The day for the desk head: what it cost, whether the books agree, who was promoted or refused, what to do today.
+
+    One self-contained HTML page and the same numbers as JSON, in ``data/reports/``.
+    """
+    from research_to_prod.defs.reports.standing import candidate_lines, delivery_exclusions
+    from research_to_prod.promotion.files import replace_file
+    from research_to_prod.reports.compile_desk_report import compile_desk_report
+    from research_to_prod.reports.desk_report import render_html, render_json
+
+    day = context.partition_key
+    report = compile_desk_report(
+        day,
+        slippage,
+        breaks,
+        internal_fills=fills.num_rows,
+        venue_fills=venue_fills.num_rows,
+        candidates=candidate_lines(lake, settings, clock()),
+        exclusions=delivery_exclusions(lake, day),
+        present=[table for table in lake.tables() if lake.has(table, day)],
+        prepared_at=clock(),
+    )
+    page, numbers = (settings.reports / f"desk-report-{day}.{kind}" for kind in ("html", "json"))
+    replace_file(page, render_html(report))
+    replace_file(numbers, render_json(report))
+    return dg.MaterializeResult(
+        metadata={
+            "page": dg.MetadataValue.path(page),
+            "open": dg.MetadataValue.url(page.resolve().as_uri()),
+            "headline": report.headline,
+            "total_cost": report.costs.total,
+            "unreconciled_money": float(report.reconciliation.money_at_stake),
+        }
+    )
+
+
+@dg.asset(
+    deps=[
+        dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
+        for name in ("candles", "market_quality", "gate_report", "slippage", "breaks")
+    ],
+    group_name="reports",
+    owners=["team:data"],
+    kinds={"duckdb"},
+    code_version="1",
+)
+def warehouse(lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+    """All current tables in one DuckDB file, ``data/warehouse.duckdb``, for SQL and BI users.
+
+    Built aside and renamed into place: whoever holds the old file open keeps reading it. Nothing here reads it back.
+    """
+    from research_to_prod.lake.warehouse import publish_warehouse
+
+    counts = publish_warehouse(lake, settings.warehouse)
+    rows = [dg.TableRecord({"table": table, "rows": count}) for table, count in counts.items()]
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(settings.warehouse),
+            "dagster/row_count": sum(counts.values()),
+            "tables": dg.MetadataValue.table(rows),
+        }
+    )

@@ -1,0 +1,54 @@
+"""Where every candidate stands today: the verdicts of its gates and its stage in the ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from research_to_prod.lake import Lake
+from research_to_prod.promotion.keys import open_keys
+from research_to_prod.promotion.ledger import Ledger
+from research_to_prod.promotion.stages import stage_of
+from research_to_prod.reports.desk_report import CandidateLine, Exclusion
+from research_to_prod.research.candidate_table import candidate_from_table
+from research_to_prod.settings import Settings
+from research_to_prod.values import Verdict
+
+
+def candidate_lines(lake: Lake, settings: Settings, now: datetime) -> list[CandidateLine]:
+    """Return a line for each candidate that has a gate report, sorted by name."""
+    if "gate_report" not in lake.tables():
+        return []
+    records = Ledger(settings.ledger, open_keys(settings.keys, now)).records()
+    lines = []
+    for version in lake.read("gate_report").versions:
+        name = version.partition or ""
+        candidate = candidate_from_table(lake.read("candidate", name).rows)
+        gates = [row for row in lake.read("gate_report", name).rows.to_pylist() if row["gating"]]
+        passed = [row for row in gates if row["verdict"] == Verdict.PASS]
+        refused = [row for row in gates if row["verdict"] != Verdict.PASS]
+        failed = any(row["verdict"] == Verdict.FAIL for row in refused)
+        verdict = Verdict.FAIL if failed else Verdict.INCONCLUSIVE if refused or not gates else Verdict.PASS
+        lines.append(
+            CandidateLine(
+                candidate=name,
+                strategy=candidate.strategy,
+                verdict=verdict,
+                stage=stage_of(name, candidate.sha256, records).value,
+                gates_passed=len(passed),
+                gates=len(gates),
+                reasons=tuple(row["reason"] for row in refused),
+            )
+        )
+    return lines
+
+
+def delivery_exclusions(lake: Lake, day: str) -> list[Exclusion]:
+    """Return what the inbox quarantined on that day."""
+    key = f"inbox-{day}"
+    if not lake.has("inbox_quarantine", key):
+        return []
+    rows = lake.read("inbox_quarantine", key).rows.to_pylist()
+    found: dict[tuple[str, str], int] = {}
+    for row in rows:
+        found[row["kind"], row["reason"]] = found.get((row["kind"], row["reason"]), 0) + 1
+    return [Exclusion(what=kind, reason=reason, n=n, of=n) for (kind, reason), n in sorted(found.items())]

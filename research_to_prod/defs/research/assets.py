@@ -1,0 +1,127 @@
+"""Candidates, their trials and their backtests."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import dagster as dg
+
+from research_to_prod.defs.partitions import CANDIDATES
+from research_to_prod.defs.publishing import publish, table_preview
+from research_to_prod.defs.tables import described
+from research_to_prod.lake import Lake
+from research_to_prod.settings import Settings
+
+TRIAL_LEDGER = "trials.jsonl"
+
+
+@dg.asset(
+    partitions_def=CANDIDATES,
+    group_name="research",
+    owners=["team:research"],
+    kinds={"yaml"},
+    code_version="1",
+    metadata=described("candidate"),
+)
+def candidate(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The reviewed candidate file, hashed together with its strategy's source.
+
+    One row: owner, hypothesis, strategy, universe, parameters, search space, capital asked. It is what gates and
+    promotion mean by "the candidate"; any change of file or strategy is another version. A file with an unknown or
+    wrong field refuses to load.
+    """
+    from research_to_prod.research.candidate import load_candidate
+    from research_to_prod.research.candidate_table import candidate_to_table
+
+    file = settings.desk / "candidates" / f"{context.partition_key}.yaml"
+    loaded = load_candidate(file, settings.desk / "strategies")
+    return publish(
+        lake,
+        "candidate",
+        loaded.name,
+        candidate_to_table(loaded),
+        owner=loaded.owner,
+        hypothesis=dg.MetadataValue.md(loaded.hypothesis),
+        sha256=loaded.sha256,
+        capital=float(loaded.capital),
+    )
+
+
+@dg.asset(
+    deps=[
+        candidate,
+        dg.AssetDep("candles", partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep("funding_rates", partition_mapping=dg.AllPartitionMapping()),
+    ],
+    partitions_def=CANDIDATES,
+    group_name="research",
+    owners=["team:research"],
+    kinds={"numba"},
+    code_version="1",
+    metadata=described("trials"),
+)
+def trials(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> dg.MaterializeResult:
+    """Every parameter combination of the candidate's search, with its daily return series.
+
+    Each is appended to the append-only trial ledger before this asset succeeds: the deflated Sharpe ratio takes its
+    number of trials from there, whoever tried them under whatever name.
+    """
+    from research_to_prod.defs.research.inputs import read_study
+    from research_to_prod.research.trial_ledger import TrialLedger
+    from research_to_prod.research.trials import run_trials
+
+    study = read_study(lake, settings, context.partition_key)
+    ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
+    rows = run_trials(
+        study.candidate, study.strategy, study.bars, ledger, run_id=context.run_id, recorded_at=clock()
+    )
+    sharpes = [each for each in rows.column("sharpe_annual").to_pylist() if each is not None]
+    return publish(
+        lake,
+        "trials",
+        context.partition_key,
+        rows,
+        read=study.read,
+        trials=rows.num_rows,
+        trials_ever=ledger.count(study.candidate.strategy, study.candidate.universe),
+        best_sharpe=max(sharpes, default=float("nan")),
+        preview=table_preview(rows.drop_columns(["returns"])),
+    )
+
+
+@dg.asset(
+    deps=[
+        candidate,
+        dg.AssetDep("candles", partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep("funding_rates", partition_mapping=dg.AllPartitionMapping()),
+    ],
+    partitions_def=CANDIDATES,
+    group_name="research",
+    owners=["team:research"],
+    kinds={"numba"},
+    code_version="1",
+    metadata=described("backtest"),
+)
+def backtest(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The candidate's own parameters, bar by bar, at the assumed costs and at 1.5 and 2 times them.
+
+    One row is one bar of one cost scenario: equity, return, price P&L, each cost, funding, turnover, exposure. It is
+    what the gates judge. Positions decided at a bar's close trade at the next bar's open.
+    """
+    from research_to_prod.defs.research.inputs import read_study
+    from research_to_prod.defs.research.pictures import backtest_metadata
+    from research_to_prod.research.trials import backtest_candidate
+
+    study = read_study(lake, settings, context.partition_key)
+    rows = backtest_candidate(study.candidate, study.strategy, study.bars)
+    return publish(
+        lake, "backtest", context.partition_key, rows, read=study.read, **backtest_metadata(study.candidate, rows)
+    )

@@ -1,0 +1,67 @@
+"""Blocking checks of trials and backtests."""
+
+import dagster as dg
+
+from research_to_prod.defs.partitions import CANDIDATES
+from research_to_prod.lake import Lake
+from research_to_prod.settings import Settings
+
+
+@dg.asset_check(
+    asset="trials",
+    partitions_def=CANDIDATES,
+    blocking=True,
+    description="Every trial of the table stands in the append-only trial ledger, whose chain is intact.",
+)
+def stand_in_the_trial_ledger(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    """Look each trial up."""
+    from research_to_prod.defs.research.assets import TRIAL_LEDGER
+    from research_to_prod.research.trial_ledger import TrialLedger
+
+    recorded = {record.trial_id for record in TrialLedger(settings.ledger / TRIAL_LEDGER).records()}
+    tried = lake.read("trials", context.partition_key).rows.column("trial_id").to_pylist()
+    missing = [each for each in tried if each not in recorded]
+    return dg.AssetCheckResult(
+        passed=bool(tried) and not missing, metadata={"trials": len(tried), "not_in_ledger": len(missing)}
+    )
+
+
+@dg.asset_check(
+    asset="backtest",
+    partitions_def=CANDIDATES,
+    blocking=True,
+    description="Equity at the end = capital + price P&L - fees - spread - impact + funding, in every scenario.",
+)
+def accounts_add_up(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    """Add up each scenario from its rows."""
+    from research_to_prod.defs.research.inputs import read_candidate
+    from research_to_prod.research.trials import accounting_residuals
+
+    candidate, _, _ = read_candidate(lake, settings, context.partition_key)
+    residuals = accounting_residuals(lake.read("backtest", candidate.name).rows, float(candidate.capital))
+    return dg.AssetCheckResult(
+        passed=bool(residuals) and max(residuals.values()) <= 1e-9,
+        metadata={f"relative_residual_{name}": value for name, value in residuals.items()},
+    )
+
+
+@dg.asset_check(
+    asset="backtest",
+    partitions_def=CANDIDATES,
+    blocking=True,
+    description="Positions before a moment do not change when everything after it does.",
+)
+def sees_no_future(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    """Perturb the future of the candidate's own bars and compare the past's positions."""
+    from research_to_prod.defs.research.inputs import read_study
+    from research_to_prod.research.look_ahead import look_ahead_bars
+
+    study = read_study(lake, settings, context.partition_key)
+    changed = look_ahead_bars(study.strategy, study.candidate.own_parameters(study.strategy), study.bars)
+    return dg.AssetCheckResult(passed=not changed, metadata={"bars_that_saw_the_future": len(changed)})

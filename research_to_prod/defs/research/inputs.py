@@ -1,0 +1,70 @@
+"""What a study of a candidate reads from the lake, with the exact versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
+from research_to_prod.lake import Lake, Snapshot
+from research_to_prod.research.bars import Bars, align_bars
+from research_to_prod.research.candidate import Candidate
+from research_to_prod.research.candidate_table import candidate_from_table
+from research_to_prod.research.strategy import Strategy, load_strategy
+from research_to_prod.settings import Settings
+from research_to_prod.values import timeframe_length
+
+
+@dataclass(frozen=True)
+class Study:
+    """A candidate, its strategy, its bars over its window, and the snapshots that these came from."""
+
+    candidate: Candidate
+    strategy: Strategy
+    bars: Bars
+    read: tuple[Snapshot, ...]
+
+
+def read_candidate(lake: Lake, settings: Settings, name: str) -> tuple[Candidate, Strategy, Snapshot]:
+    """Read the materialized candidate, with its strategy as it was when the candidate was materialized.
+
+    Raises
+    ------
+    ValueError
+        If the strategy's source changed since: the candidate must be materialized again.
+    """
+    snapshot = lake.read("candidate", name)
+    candidate = candidate_from_table(snapshot.rows)
+    strategy = load_strategy(settings.desk / "strategies", candidate.strategy)
+    if strategy.source_sha256 != candidate.strategy_sha256:
+        raise ValueError(
+            f"strategy {strategy.name} was changed after candidate {name} was materialized; materialize candidate again"
+        )
+    return candidate, strategy, snapshot
+
+
+def read_study(lake: Lake, settings: Settings, name: str) -> Study:
+    """Read all that a backtest of the candidate needs.
+
+    Raises
+    ------
+    LakeError
+        If a month of its window was never materialized.
+    """
+    candidate, strategy, recorded = read_candidate(lake, settings, name)
+    months = candidate.window.months
+    candles, funding = lake.read("candles", months), lake.read("funding_rates", months)
+    bars = align_bars(
+        candles.rows.filter(
+            pc.and_(
+                pc.equal(candles.rows["venue"], candidate.venue),
+                pc.equal(candles.rows["timeframe"], candidate.timeframe),
+            )
+        ),
+        funding.rows.filter(pc.equal(funding.rows["venue"], candidate.venue)),
+        candidate.universe,
+        candidate.window.start_at,
+        candidate.window.end_at,
+        timeframe_length(candidate.timeframe),
+    )
+    return Study(candidate, strategy, bars, (recorded, candles, funding))

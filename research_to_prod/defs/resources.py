@@ -1,0 +1,77 @@
+"""What the graph's assets are given: lake, settings, venues, clock.
+
+Belongs here: wiring. The clock and the environment enter the system here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dagster_duckdb import DuckDBResource
+
+from research_to_prod.defs.tables import TABLES
+from research_to_prod.lake import Lake
+from research_to_prod.lake.io_manager import LakeIOManager
+from research_to_prod.settings import Settings
+
+if TYPE_CHECKING:
+    from research_to_prod.market_data.universe import VenueSpec
+    from research_to_prod.market_data.venue import VenueClient
+    from research_to_prod.sandbox.server import SandboxServer
+
+SANDBOX = "sandbox"
+# The sandbox's market; another seed is another history.
+SANDBOX_SEED = 7
+
+
+def utc_now() -> datetime:
+    """Return the wall clock's time; domain code gets it as an argument."""
+    return datetime.now(UTC)
+
+
+class Venues:
+    """Opens clients of the venues that the universe names; the venue ``sandbox`` runs inside this process.
+
+    Parameters
+    ----------
+    environment
+        Holds the credentials under the names that the universe gives.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._sandbox: SandboxServer | None = None
+
+    def client(self, venue: VenueSpec) -> VenueClient:
+        """Return a client of ``venue``; the sandbox starts on first use and ends with the process."""
+        from research_to_prod.market_data.venue import Credentials, connect
+
+        if venue.name != SANDBOX:
+            return connect(venue, credentials=Credentials.from_environment(venue, self._environment))
+        from research_to_prod.sandbox.server import API_KEY, API_SECRET, SandboxServer
+
+        if self._sandbox is None:
+            self._sandbox = SandboxServer(seed=SANDBOX_SEED).__enter__()
+            atexit.register(self._sandbox.__exit__, None, None, None)
+        return connect(venue, base_url=self._sandbox.base_url, credentials=Credentials(key=API_KEY, secret=API_SECRET))
+
+
+def build_resources(environment: Mapping[str, str], clock: Callable[[], datetime] = utc_now) -> dict[str, object]:
+    """Return all resources of the graph for one environment."""
+    settings = Settings.from_environment(environment)
+    duckdb = DuckDBResource(database=":memory:")
+    lake = Lake(settings.lake, connect=duckdb.get_connection)
+    return {
+        "settings": settings,
+        "lake": lake,
+        # The default manager: no asset falls back to Dagster's pickles.
+        "io_manager": LakeIOManager(lake, TABLES),
+        "duckdb": duckdb,
+        "venues": Venues(environment),
+        "clock": clock,
+    }
+

@@ -1,0 +1,58 @@
+"""Which table holds what: the schema of each asset that stores rows in the lake, by asset name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import dagster as dg
+
+from research_to_prod.attribution.contracts import SLIPPAGE
+from research_to_prod.execution.contracts import DECISIONS, FILLS, ORDERS, QUOTES, VENUE_FILLS
+from research_to_prod.gates.contracts import GATE_REPORT
+from research_to_prod.lake import Schema
+from research_to_prod.market_data.contracts import (
+    CANDLE_QUARANTINE,
+    CANDLES,
+    FUNDING_RATES,
+    MARKET_QUALITY,
+    RAW_CANDLES,
+)
+from research_to_prod.operations.contracts import BREAKS
+from research_to_prod.research.candidate_table import CANDIDATE
+from research_to_prod.research.contracts import BACKTEST, TRIALS
+
+TABLES: Mapping[str, Schema] = MappingProxyType(
+    {
+        "raw_candles": RAW_CANDLES,
+        "candles": CANDLES,
+        "candle_quarantine": CANDLE_QUARANTINE,
+        "funding_rates": FUNDING_RATES,
+        "market_quality": MARKET_QUALITY,
+        "candidate": CANDIDATE,
+        "trials": TRIALS,
+        "backtest": BACKTEST,
+        "gate_report": GATE_REPORT,
+        "decisions": DECISIONS,
+        "orders": ORDERS,
+        "fills": FILLS,
+        "quotes": QUOTES,
+        "venue_fills": VENUE_FILLS,
+        "slippage": SLIPPAGE,
+        "breaks": BREAKS,
+    }
+)
+
+
+def described(table: str) -> dict[str, dg.TableSchema]:
+    """Return the asset metadata that shows the table's columns, units and meaning in the UI."""
+    columns = [
+        dg.TableColumn(
+            name=column.name,
+            type=str(column.type) + (f" [{column.unit}]" if column.unit else ""),
+            description=column.description,
+            constraints=dg.TableColumnConstraints(nullable=column.nullable),
+        )
+        for column in TABLES[table].columns
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns=columns)}

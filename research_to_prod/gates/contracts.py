@@ -1,0 +1,34 @@
+"""The table that the gates hand on.
+
+Belongs here: its declaration. Doesn't: how verdicts come about.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from research_to_prod.lake.schema import Column, PartitionBy, Schema
+
+GATE_REPORT = Schema(
+    description="One gate of one policy applied to one candidate.",
+    columns=(
+        Column("candidate", pa.string(), "the candidate"),
+        Column("gate", pa.string(), "name of the gate"),
+        Column("family", pa.string(), "data_quality, statistics, robustness or risk"),
+        Column("gating", pa.bool_(), "whether promotion needs it to pass; false: reported beside the gates"),
+        Column("verdict", pa.string(), "pass, fail or inconclusive"),
+        Column("value", pa.float64(), "what was measured; null where it could not be", nullable=True),
+        Column("threshold", pa.float64(), "what the policy asks for", nullable=True),
+        Column("margin", pa.float64(), "distance to the threshold; positive is good", nullable=True),
+        Column("comparison", pa.string(), "how value must stand to threshold: >=, > or <="),
+        Column("samples", pa.int64(), "observations behind the value"),
+        Column("power", pa.float64(), "chance that the policy's reference edge would pass", nullable=True),
+        Column("minimum_track_record", pa.float64(), "days that the verdict needs", "days", nullable=True),
+        Column("reason", pa.string(), "the verdict in words"),
+        Column("remedy", pa.string(), "what would change it; empty for a pass"),
+        Column("policy_id", pa.string(), "the policy"),
+        Column("policy_sha256", pa.string(), "SHA-256 of the policy's canonical form"),
+    ),
+    key=("candidate", "gate"),
+    partition_by=PartitionBy("candidate"),
+)

@@ -1,0 +1,137 @@
+"""The tables of market data: columns, units, keys and partitioning.
+
+Belongs here: declarations only. Doesn't: rules about values (``bar_contract`` holds what a valid bar is) and
+anything that reads or computes.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from research_to_prod.lake.schema import MONTH_OF_TS, TIMESTAMP, Column, PartitionBy, Schema
+
+MARKET_KEY = ("venue", "symbol", "timeframe")
+"""What names one series of bars."""
+
+BAR_KEY = (*MARKET_KEY, "ts")
+"""What names one bar."""
+
+BAR_VALUES = ("open", "high", "low", "close", "volume")
+"""The measured columns of a bar."""
+
+FETCHED_KEY = (*MARKET_KEY, "fetch_id", "page", "row")
+"""Where a raw row came from."""
+
+_MARKET = (
+    Column("venue", pa.string(), "name of the venue in universe.yaml"),
+    Column("symbol", pa.string(), "ccxt unified symbol, such as BTC/USDT or BTC/USDT:USDT"),
+    Column("timeframe", pa.string(), "length of one bar as ccxt writes it, such as 1h"),
+)
+_TS = Column("ts", TIMESTAMP, "time at which the bar opens", "UTC")
+
+
+def _values(*, nullable: bool) -> tuple[Column, ...]:
+    price = "quote currency per base unit"
+    return (
+        Column("open", pa.float64(), "price of the first trade", price, nullable),
+        Column("high", pa.float64(), "highest price traded", price, nullable),
+        Column("low", pa.float64(), "lowest price traded", price, nullable),
+        Column("close", pa.float64(), "price of the last trade", price, nullable),
+        Column("volume", pa.float64(), "amount traded", "base units", nullable),
+    )
+
+
+_FETCHED = (
+    Column("fetch_id", pa.string(), "digest of the fetch, as in fetch_certificates"),
+    Column("page", pa.int64(), "page of the fetch, or file of a file source, from 0"),
+    Column("row", pa.int64(), "position in the page or the file as sent, from 0"),
+)
+
+RAW_CANDLES = Schema(
+    description="One bar exactly as the venue or the vendor's file sent it, defects and repetitions included.",
+    columns=(*_MARKET, _TS, *_values(nullable=True), *_FETCHED),
+    key=FETCHED_KEY,
+    partition_by=MONTH_OF_TS,
+)
+
+CANDLES = Schema(
+    description="One bar that passed the contract of bars; one per market and time.",
+    columns=(*_MARKET, _TS, *_values(nullable=False)),
+    key=BAR_KEY,
+    partition_by=MONTH_OF_TS,
+)
+
+CANDLE_QUARANTINE = Schema(
+    description="One raw row that did not pass the contract of bars, with the rules it broke.",
+    columns=(*RAW_CANDLES.columns, Column("rule", pa.string(), "names of the broken rules, joined by commas")),
+    key=FETCHED_KEY,
+    partition_by=MONTH_OF_TS,
+)
+
+FUNDING_RATES = Schema(
+    description="One funding payment of a perpetual: what a long position paid at that time.",
+    columns=(
+        *_MARKET[:2],
+        Column("ts", TIMESTAMP, "time of the payment; venues stamp it up to some milliseconds off the hour", "UTC"),
+        Column("rate", pa.float64(), "payment of a long position, negative when it receives", "fraction of notional"),
+        Column("mark_price", pa.float64(), "mark price at the payment", "quote currency per base unit", nullable=True),
+        Column("fetch_id", pa.string(), "digest of the fetch, as in fetch_certificates"),
+    ),
+    key=("venue", "symbol", "ts"),
+    partition_by=MONTH_OF_TS,
+)
+
+MARKET_QUALITY = Schema(
+    description="How complete and plausible one month of one market is; each rule is defined in market_data.quality.",
+    columns=(
+        *_MARKET,
+        Column("month", pa.string(), "the month judged, YYYY-MM"),
+        Column("first_expected_at", TIMESTAMP, "open of the first expected bar", "UTC", nullable=True),
+        Column("last_expected_at", TIMESTAMP, "open of the last expected bar", "UTC", nullable=True),
+        Column("expected_bars", pa.int64(), "bars that the grid of the timeframe asks for", "bars"),
+        Column("valid_bars", pa.int64(), "expected bars that are present and passed the contract", "bars"),
+        Column("missing_bars", pa.int64(), "expected bars that are not valid bars", "bars"),
+        Column("gap_runs", pa.int64(), "runs of consecutive missing bars", "runs"),
+        Column("longest_gap_bars", pa.int64(), "length of the longest run of missing bars", "bars"),
+        Column("duplicates", pa.int64(), "quarantined rows that repeat another row's market and time", "rows"),
+        Column("quarantined_rows", pa.int64(), "rows in quarantine, for any rule", "rows"),
+        Column("zero_volume_bars", pa.int64(), "valid bars without any volume", "bars"),
+        Column("stale_runs", pa.int64(), "runs of at least 3 bars with one close and no volume", "runs"),
+        Column("longest_stale_bars", pa.int64(), "length of the longest stale run", "bars"),
+        Column(
+            "outlier_returns",
+            pa.int64(),
+            "returns with a robust z-score beyond 10; null when the month cannot scale them",
+            "returns",
+            nullable=True,
+        ),
+        Column(
+            "completeness", pa.float64(), "valid / expected; null when nothing is expected", "fraction", nullable=True
+        ),
+        Column("gaps", pa.string(), "each gap as its first missing open and its length: 2018-02-08T01:00Z +33; ..."),
+    ),
+    key=MARKET_KEY,
+    partition_by=PartitionBy("month"),
+)
+
+FETCH_CERTIFICATES = Schema(
+    description="Proof that one fetch saw everything in its interval; without one, absent rows prove nothing.",
+    columns=(
+        Column("asset_partition", pa.string(), "asset and partition that the fetch fed, such as raw_candles-2023-01"),
+        Column("fetch_id", pa.string(), "digest of venue, endpoint, scope, interval and the hashes of the bodies"),
+        Column("venue", pa.string(), "name of the venue in universe.yaml"),
+        Column("endpoint", pa.string(), "endpoint of the venue, or 'files'"),
+        Column("scope", pa.string(), "what was asked for: the symbol, and the timeframe of bars"),
+        Column("interval_start", TIMESTAMP, "start of the interval covered, inclusive", "UTC"),
+        Column("interval_end", TIMESTAMP, "end of the interval covered, exclusive", "UTC"),
+        Column("pages", pa.int64(), "pages or files read", "pages"),
+        Column("rows", pa.int64(), "rows received within the interval", "rows"),
+        Column("terminal", pa.string(), "what proved the end: short_page, end_reached, end_of_file or empty_interval"),
+        Column("complete", pa.bool_(), "whether the whole interval was seen"),
+        Column("venue_clock_before", TIMESTAMP, "the venue's clock before the first page", "UTC", nullable=True),
+        Column("venue_clock_after", TIMESTAMP, "the venue's clock after the last page", "UTC", nullable=True),
+        Column("body_sha256", pa.string(), "SHA-256 over the SHA-256 of each body, in order"),
+    ),
+    key=("fetch_id",),
+    partition_by=PartitionBy("asset_partition"),
+)

@@ -1,0 +1,57 @@
+"""What the tables of operations hold.
+
+Belongs here: declared tables and their enumerations. Doesn't: how they are computed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+from research_to_prod.lake.schema import DECIMAL, TIMESTAMP, Column, PartitionBy, Schema
+
+_TEXT = pa.string()
+
+
+class BreakClass(StrEnum):
+    """How the desk's records and the venue's differ."""
+
+    MISSING_FILL_INTERNAL = "missing_fill_internal"
+    MISSING_FILL_VENUE = "missing_fill_venue"
+    DUPLICATE_FILL = "duplicate_fill"
+    QUANTITY_MISMATCH = "quantity_mismatch"
+    PRICE_MISMATCH = "price_mismatch"
+    SIDE_MISMATCH = "side_mismatch"
+    FEE_MISMATCH = "fee_mismatch"
+    SOURCE_INCOMPLETE = "source_incomplete"
+
+
+class BreakVerdict(StrEnum):
+    """Whether the evidence proves the difference, or only fails to exclude it."""
+
+    CONFIRMED = "confirmed"
+    UNKNOWN = "unknown"
+
+
+BREAKS = Schema(
+    description="One difference between the desk's records and the venue's, or one thing that could not be compared.",
+    columns=(
+        Column("day", _TEXT, "UTC day of the records compared, YYYY-MM-DD"),
+        Column("break_id", _TEXT, "digest of class, venue, symbol, fill and day: the same break at every look"),
+        Column("class", _TEXT, "one of BreakClass"),
+        Column("venue", _TEXT, "venue name as in the universe file"),
+        Column("symbol", _TEXT, "ccxt unified symbol"),
+        Column("fill_id", _TEXT, "the venue's trade id; null when the break is about a whole source", nullable=True),
+        Column("internal_value", _TEXT, "what our records say", nullable=True),
+        Column("venue_value", _TEXT, "what the venue's records say", nullable=True),
+        Column(
+            "money", DECIMAL, "money at stake, positive; null when it cannot be told", "quote currency", nullable=True
+        ),
+        Column("opened_at", TIMESTAMP, "time of the fill; for a source, when it was looked at"),
+        Column("evidence", _TEXT, "what was compared and what was found"),
+        Column("verdict", _TEXT, "one of BreakVerdict"),
+    ),
+    key=("break_id",),
+    partition_by=PartitionBy("day"),
+)

@@ -1,0 +1,303 @@
+"""The event-log proof: what a promotion rests on, found in Dagster's event log, or every reason why it isn't there.
+
+Dagster's ``blocking=True`` holds within one run only: a later run of the promotion alone succeeds, and runless events,
+wiped history and re-materialized upstreams fake the rest. So the promotion proves its own case over the full upstream
+closure: each partition's newest materialization was made by a known run, is the very state that its consumer read and
+that the lake holds now, and each required check passed on exactly that materialization, in a known run.
+
+This is the one module that reads the event log, ``event_log_storage`` included (semi-public in 1.13: contract test in
+``tests/promotion/test_evidence.py``). Belongs here: the constants of what is required, and the walk. Doesn't: gates,
+decisions, the ledger. There is no bypass. Whoever can write Dagster's database can forge run ids: the proof guards the
+process, the signed ledger guards its outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import dagster as dg
+
+from research_to_prod.lake import Lake, LakeError, Version
+from research_to_prod.lake.io_manager import read_versions
+from research_to_prod.promotion.record import Check, Input
+
+REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "raw_candles": (),
+        "candles": ("matches_contract", "accounts_for_every_row"),
+        "candle_quarantine": (),
+        "funding_rates": ("is_plausible",),
+        "market_quality": ("accounts_for_every_bar",),
+        "candidate": (),
+        "trials": ("stand_in_the_trial_ledger",),
+        "backtest": ("accounts_add_up", "sees_no_future"),
+        "gate_report": ("all_gates_pass",),
+    }
+)
+"""The checks that must have passed, by asset; declared, never gathered from what the log happens to hold."""
+
+READS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "gate_report": frozenset({"candidate", "backtest", "trials", "market_quality"}),
+        "backtest": frozenset({"candidate", "candles", "funding_rates"}),
+        "trials": frozenset({"candidate", "candles", "funding_rates"}),
+        "market_quality": frozenset({"candles", "candle_quarantine"}),
+        "candles": frozenset({"raw_candles"}),
+        "candle_quarantine": frozenset({"raw_candles"}),
+        "raw_candles": frozenset(),
+        "funding_rates": frozenset(),
+        "candidate": frozenset(),
+    }
+)
+"""What each asset must have recorded as read, consumers before producers: the declared upstream closure."""
+
+POLICY_BOUND = frozenset({("gate_report", "all_gates_pass")})
+"""Checks whose verdict holds only under the policy that they name in their metadata."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found.
+
+    Parameters
+    ----------
+    inputs
+        Every partition of the upstream closure with its exact version, run and event.
+    checks
+        Every required check that was found, by its event.
+    refusals
+        Every reason why the case is not proven; empty when it is.
+    """
+
+    inputs: tuple[Input, ...]
+    checks: tuple[Check, ...]
+    refusals: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was refused."""
+        return not self.refusals
+
+
+def prove(instance: dg.DagsterInstance, lake: Lake, candidate: str, policy_sha256: str) -> Proof:
+    """Prove the case of ``candidate`` from the event log, from its gate report down to the raw candles.
+
+    Parameters
+    ----------
+    instance
+        The instance whose event log holds the runs.
+    lake
+        Holds the rows; its newest versions must be the ones that were judged.
+    policy_sha256
+        Hash of the policy in force; a verdict under another one proves nothing.
+    """
+    return _Walk(instance, lake, policy_sha256).prove("gate_report", candidate)
+
+
+def prove_data(instance: dg.DagsterInstance, lake: Lake, asset: str, partition: str) -> Proof:
+    """Prove one partition of market data and all that it was made from; no policy binds it."""
+    return _Walk(instance, lake, policy_sha256="").prove(asset, partition)
+
+
+@dataclass
+class _Walk:
+    """One pass over the closure, consumers first, so that every expectation on a partition is known when it comes up."""
+
+    instance: dg.DagsterInstance
+    lake: Lake
+    policy_sha256: str
+    inputs: list[Input] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    _expected: dict[str, dict[str, list[tuple[str, Version]]]] = field(default_factory=dict)
+    _known_runs: dict[str, bool] = field(default_factory=dict)
+
+    def prove(self, asset: str, partition: str) -> Proof:
+        """Walk from one partition to the end of its closure."""
+        self.expect(asset, partition, None)
+        for each in READS:
+            self.visit(each)
+        return Proof(tuple(self.inputs), tuple(self.checks), tuple(dict.fromkeys(self.refusals)))
+
+    def expect(self, asset: str, partition: str, read: tuple[str, Version] | None) -> None:
+        """Note that a consumer (named first) read ``partition`` of ``asset`` at a version."""
+        readings = self._expected.setdefault(asset, {}).setdefault(partition, [])
+        if read is not None:
+            readings.append(read)
+
+    def visit(self, asset: str) -> None:
+        """Judge every expected partition of ``asset``, and expect what it read in turn."""
+        partitions = sorted(self._expected.get(asset, {}))
+        if not partitions:
+            return
+        events = self._newest_materializations(asset, partitions)
+        current = self._current_versions(asset, partitions)
+        proven: dict[str, int] = {}
+        for partition in partitions:
+            where = f"{asset}[{partition}]"
+            event = events.get(partition)
+            if event is None or event.asset_materialization is None:
+                self._refuse(where, "was never materialized, or its history was wiped; materialize it again")
+            elif not self._is_known(event.run_id):
+                self._refuse(where, "was not materialized by a run that Dagster knows; materialize it in a run")
+            elif self._matches(where, partition, event.asset_materialization.metadata, current.get(partition)):
+                version = current[partition]
+                proven[partition] = event.storage_id
+                self.inputs.append(
+                    Input(
+                        asset=asset,
+                        partition=partition,
+                        lake_version=version.version,
+                        content_sha256=version.content_sha256,
+                        rows=version.rows,
+                        run_id=event.run_id,
+                        storage_id=event.storage_id,
+                    )
+                )
+                self._follow(asset, where, event.asset_materialization.metadata)
+        self._require_checks(asset, partitions, proven)
+
+    def _matches(self, where: str, partition: str, metadata: Mapping[str, Any], version: Version | None) -> bool:
+        """Whether event log, lake and every consumer speak of one state of the partition."""
+        asset = where.partition("[")[0]
+        if version is None:
+            self._refuse(where, "is not in the lake; materialize it again")
+            return False
+        recorded = {name: getattr(metadata.get(name), "value", None) for name in ("lake_version", "content_sha256")}
+        if recorded != {"lake_version": version.version, "content_sha256": version.content_sha256}:
+            self._refuse(where, "in the lake is not what its newest materialization wrote; materialize it again")
+            return False
+        stale = [
+            consumer
+            for consumer, read in self._expected[asset][partition]
+            if (read.version, read.content_sha256) != (version.version, version.content_sha256)
+        ]
+        for consumer in stale:
+            self._refuse(where, f"was materialized again after {consumer} read it; materialize {consumer} again")
+        return not stale
+
+    def _follow(self, asset: str, where: str, metadata: Mapping[str, Any]) -> None:
+        """Expect what the materialization says that it read."""
+        if not READS[asset]:
+            return
+        try:
+            read = read_versions(metadata)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._refuse(where, "does not record which versions it read; materialize it again")
+            return
+        for missing in sorted(READS[asset] - {version.table for version in read}):
+            self._refuse(where, f"does not record that it read {missing}; materialize it again")
+        for version in read:
+            if version.table not in READS[asset]:
+                self._refuse(where, f"read {version.table}, which is not a declared input")
+            elif version.partition is None:
+                self._refuse(where, f"read {version.table} without a partition, which nothing can prove")
+            else:
+                self.expect(version.table, version.partition, (where, version))
+
+    def _require_checks(self, asset: str, partitions: Sequence[str], proven: Mapping[str, int]) -> None:
+        keys = {dg.AssetCheckKey(dg.AssetKey(asset), name): name for name in REQUIRED_CHECKS[asset]}
+        infos = (
+            {
+                (info.check_key, info.partition_key): info
+                for info in self.instance.event_log_storage.get_asset_check_partition_info(
+                    list(keys), partition_keys=list(partitions)
+                )
+            }
+            if keys
+            else {}
+        )
+        evaluations = self._evaluations([info.latest_check_event_storage_id for info in infos.values()])
+        for key, name in keys.items():
+            for partition in partitions:
+                where = f"check {name} of {asset}[{partition}]"
+                info = infos.get((key, partition))
+                evaluation = None if info is None else evaluations.get(info.latest_check_event_storage_id)
+                reason = self._check_refusal(info, evaluation, proven.get(partition))
+                if reason is None and (asset, name) in POLICY_BOUND:
+                    reason = self._policy_refusal(evaluation)
+                if reason is not None:
+                    self._refuse(where, reason)
+                if info is not None and evaluation is not None:
+                    self.checks.append(
+                        Check(
+                            asset=asset,
+                            check=name,
+                            partition=partition,
+                            passed=reason is None,
+                            run_id=info.latest_planned_run_id or "none",
+                            storage_id=info.latest_check_event_storage_id,
+                        )
+                    )
+
+    def _check_refusal(
+        self, info: Any, evaluation: dg.AssetCheckEvaluation | None, storage_id: int | None
+    ) -> str | None:
+        """Return why a check proves nothing about the materialization, or None."""
+        if info is None:
+            return "was never evaluated; run it"
+        status = info.latest_execution_status.value
+        if status == "PLANNED":
+            return "was planned and never finished (crashed, skipped or still running); run it again"
+        if status != "SUCCEEDED" or evaluation is None or not evaluation.passed:
+            return "did not pass"
+        if evaluation.severity is not dg.AssetCheckSeverity.ERROR:
+            return "passed with severity WARN, which blocks nothing and so proves nothing"
+        if storage_id is None:
+            return "judged a materialization that is itself refused"
+        if info.latest_target_materialization_storage_id != storage_id:
+            return "judged another materialization; run it on the newest"
+        if not self._is_known(info.latest_planned_run_id):
+            return "was not evaluated by a run that Dagster knows; run it"
+        return None
+
+    def _policy_refusal(self, evaluation: dg.AssetCheckEvaluation | None) -> str | None:
+        named = None if evaluation is None else evaluation.metadata.get("policy_sha256")
+        if getattr(named, "value", None) != self.policy_sha256:
+            return "judged under another policy than the one in force; materialize gate_report again"
+        return None
+
+    def _newest_materializations(self, asset: str, partitions: Sequence[str]) -> dict[str, dg.EventLogRecord]:
+        newest = self.instance.event_log_storage.get_latest_storage_id_by_partition(
+            dg.AssetKey(asset), dg.DagsterEventType.ASSET_MATERIALIZATION, set(partitions)
+        )
+        if not newest:
+            return {}
+        records = self.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), storage_ids=list(newest.values())), limit=len(newest)
+        ).records
+        by_id = {record.storage_id: record for record in records}
+        return {partition: by_id[each] for partition, each in newest.items() if each in by_id}
+
+    def _current_versions(self, asset: str, partitions: Sequence[str]) -> dict[str, Version]:
+        try:
+            found = self.lake.versions(asset)
+        except LakeError:
+            return {}
+        return {partition: found[partition] for partition in partitions if partition in found}
+
+    def _evaluations(self, storage_ids: Sequence[int]) -> dict[int, dg.AssetCheckEvaluation]:
+        if not storage_ids:
+            return {}
+        records = self.instance.event_log_storage.get_event_records(
+            dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, storage_ids=list(storage_ids)),
+            limit=len(storage_ids),
+        )
+        return {
+            record.storage_id: record.event_log_entry.dagster_event.asset_check_evaluation_data
+            for record in records
+            if record.event_log_entry.dagster_event is not None
+        }
+
+    def _is_known(self, run_id: str | None) -> bool:
+        if not run_id:
+            return False
+        if run_id not in self._known_runs:
+            self._known_runs[run_id] = self.instance.get_run_by_id(run_id) is not None
+        return self._known_runs[run_id]
+
+    def _refuse(self, where: str, reason: str) -> None:
+        self.refusals.append(f"{where} {reason}")

@@ -1,0 +1,214 @@
+"""Pictures: data in, PNG or SVG bytes out, the same bytes for the same data.
+
+Belongs here: drawing with matplotlib's Agg and SVG back ends on Figure objects. Doesn't: pyplot (its global state leaks
+between runs of one process), computing what is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from research_to_prod.values import Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Told apart by lightness too, so that they survive colour blindness and a grey printer; fine on light and dark paper.
+COMPONENT_COLOURS = {
+    "delay_filled": "#6d7fb3",
+    "delay_unfilled": "#a3b1d6",
+    "timing": "#3f8f8b",
+    "spread": "#d9a441",
+    "impact": "#b5533c",
+    "fees": "#8a8f98",
+    "opportunity": "#8d6a9f",
+}
+_VERDICT_COLOURS = {Verdict.PASS: "#3f8f8b", Verdict.FAIL: "#b5533c", Verdict.INCONCLUSIVE: "#d9a441"}
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "research_to_prod",
+}
+# Replaced by the page's own text colour, so that an inline SVG follows the dark and the light theme.
+_TEXT_COLOUR = "#010203"
+
+
+def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np.float64]) -> bytes:
+    """Return a PNG (under 60 kB) of an equity curve above its drawdown from the running peak.
+
+    Parameters
+    ----------
+    ts, equity
+        (T,) times and equity, positive; T >= 2.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, fewer than two points are given, or equity is not finite and positive.
+    """
+    import matplotlib as mpl
+    from matplotlib.ticker import PercentFormatter
+
+    if len(ts) != len(equity) or len(ts) < 2:
+        raise ValueError(f"{len(ts)} times and {len(equity)} equities; two or more of each are needed")
+    if not (np.isfinite(equity) & (equity > 0)).all():
+        raise ValueError("equity is not finite and positive everywhere")
+    underwater = equity / np.maximum.accumulate(equity) - 1
+    worst = int(underwater.argmin())
+    # More points than pixels only cost bytes; every bin keeps its extreme, the deepest point among them.
+    keep = _extremes(underwater, 800)
+    with mpl.rc_context(_STYLE):
+        figure = _figure(8, 4)
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+        above.plot(ts[keep], equity[keep], color="#2f4b7c", linewidth=1.1)
+        above.set_ylabel("equity")
+        above.grid(axis="y", linewidth=0.4, alpha=0.5)
+        below.fill_between(ts[keep], underwater[keep], 0, color="#b5533c", alpha=0.6, linewidth=0)
+        below.set_ylabel("underwater")
+        below.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        below.grid(axis="y", linewidth=0.4, alpha=0.5)
+        below.annotate(
+            f"{underwater[worst]:.1%}".replace("-", "−"),
+            (ts[worst], underwater[worst]),
+            textcoords="offset points",
+            xytext=(5, 3),
+            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1},
+        )
+        return _png(figure)
+
+
+def gates_margin(names: Sequence[str], margins: Sequence[float | None], verdicts: Sequence[Verdict]) -> bytes:
+    """Return a PNG of each gate's margin to its threshold; the verdict is written beside the bar, not only coloured.
+
+    Parameters
+    ----------
+    names, margins, verdicts
+        One of each per gate. A margin is (value - threshold) in units of the threshold, positive on the passing side;
+        None or NaN where the gate could not be computed.
+    """
+    import matplotlib as mpl
+
+    width = np.array([np.nan if margin is None else margin for margin in margins], dtype=np.float64)
+    # A margin of several hundred per cent is as passed as one of 100 %; clipped so that the close ones stay readable.
+    drawn = np.clip(np.nan_to_num(width), -1, 1)
+    with mpl.rc_context(_STYLE):
+        figure = _figure(8, 0.8 + 0.32 * len(names))
+        axes = figure.subplots()
+        axes.barh(range(len(names)), drawn, color=[_VERDICT_COLOURS[each] for each in verdicts], height=0.62)
+        axes.axvline(0, color="#444444", linewidth=0.8)
+        axes.set_yticks(range(len(names)), labels=list(names))
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(-1.05, 1.75)
+        axes.set_xticks([-1, -0.5, 0, 0.5, 1], labels=["−100 %", "−50 %", "threshold", "+50 %", "+100 %"])
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        for row, (margin, verdict) in enumerate(zip(width, verdicts, strict=True)):
+            text = "no value" if np.isnan(margin) else f"{margin:+.0%}".replace("-", "−")
+            axes.text(1.1, row, f"{verdict.value.upper()}  {text}", va="center")
+        return _png(figure)
+
+
+def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: float) -> bytes:
+    """Return an inline SVG: one bar per strategy, stacked by cost component; gains extend to the left of zero.
+
+    Parameters
+    ----------
+    costs
+        Strategy -> component -> money, cost positive.
+    width
+        Inches; labels keep their size, so a narrow figure stays readable on a telephone.
+    """
+    import matplotlib as mpl
+    from matplotlib.ticker import MaxNLocator
+
+    names = list(costs)
+    components = [each for each in COMPONENT_COLOURS if any(costs[name].get(each) for name in names)]
+    columns = 4 if width > 6 else 2
+    legend_rows = -(-(len(components) + 1) // columns)
+    height = 0.75 + 0.42 * len(names) + 0.24 * legend_rows
+    with mpl.rc_context(_STYLE | {"font.size": 10, "text.color": _TEXT_COLOUR, "axes.labelcolor": _TEXT_COLOUR}):
+        figure = _figure(width, height)
+        axes = figure.subplots()
+        right, left = np.zeros(len(names)), np.zeros(len(names))
+        for component in components:
+            money = np.array([costs[name].get(component, 0.0) for name in names])
+            start = np.where(money >= 0, right, left)
+            label = component.replace("_", " ")
+            axes.barh(
+                range(len(names)), money, left=start, height=0.56, color=COMPONENT_COLOURS[component], label=label
+            )
+            right, left = right + np.maximum(money, 0), left + np.minimum(money, 0)
+        axes.plot(
+            right + left,
+            range(len(names)),
+            "D",
+            markersize=5,
+            color=_TEXT_COLOUR,
+            markerfacecolor="none",
+            label="total",
+        )
+        axes.axvline(0, color=_TEXT_COLOUR, linewidth=0.8)
+        axes.set_yticks(range(len(names)), labels=names, parse_math=False)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel(f"{currency}, cost to the right, gain to the left")
+        axes.xaxis.set_major_locator(MaxNLocator(6 if width > 6 else 4))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace("-", "−"))
+        axes.tick_params(colors=_TEXT_COLOUR, length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        figure.legend(loc="outside upper left", ncols=columns, frameon=False, handlelength=1.0, columnspacing=1.2)
+        return _inline_svg(figure)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _png(figure: Figure) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    # 64 colours are enough for lines and text, and a third of the bytes: the Dagster UI keeps every picture for ever.
+    small = io.BytesIO()
+    Image.open(buffer).convert("RGB").quantize(64).save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+def _inline_svg(figure: Figure) -> bytes:
+    """Return the ``<svg>`` element alone, without declaration, metadata and size, its text in the page's colour."""
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    buffer = io.BytesIO()
+    unset: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=unset)
+    text = buffer.getvalue().decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text).replace("xlink:href", "href")
+    text = re.sub(r"font: ([0-9.]+px) [^;\"]*", r"font-size: \1", text)
+    return text.replace(_TEXT_COLOUR, "currentColor").encode()
+
+
+def _extremes(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.intp]:
+    """Return the indices of the first, the last and, in each of ``bins`` equal parts, the lowest and highest value."""
+    if len(values) <= 2 * bins:
+        return np.arange(len(values))
+    parts = np.array_split(np.arange(len(values)), bins)
+    found = {0, len(values) - 1}
+    for part in parts:
+        found |= {int(part[values[part].argmin()]), int(part[values[part].argmax()])}
+    return np.array(sorted(found), dtype=np.intp)

@@ -1,0 +1,46 @@
+"""The tables that research hands on: trials and backtests.
+
+Belongs here: declarations. Doesn't: how the rows come about.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from research_to_prod.lake.schema import TIMESTAMP, Column, PartitionBy, Schema
+
+TRIALS = Schema(
+    description="One parameter set of a candidate's search, tried on the candidate's whole window at base costs.",
+    columns=(
+        Column("candidate", pa.string(), "the candidate whose search it belongs to"),
+        Column("trial_id", pa.string(), "digest of strategy, universe, timeframe and parameters"),
+        Column("parameters", pa.string(), "the strategy's parameters as canonical JSON"),
+        Column("sharpe_daily", pa.float64(), "mean over deviation of daily net returns", "1/sqrt(day)", nullable=True),
+        Column("sharpe_annual", pa.float64(), "daily Sharpe ratio x sqrt(365)", "1/sqrt(year)", nullable=True),
+        Column("max_drawdown", pa.float64(), "largest fall of equity from its peak, on bars", "fraction of the peak"),
+        Column("n_days", pa.int64(), "UTC days in the return series", "days"),
+        Column("returns", pa.list_(pa.float64()), "net returns of each UTC day in order", "fraction"),
+    ),
+    key=("candidate", "trial_id"),
+    partition_by=PartitionBy("candidate"),
+)
+
+BACKTEST = Schema(
+    description="One bar of the candidate's own parameters under one cost scenario.",
+    columns=(
+        Column("candidate", pa.string(), "the candidate"),
+        Column("scenario", pa.string(), "base, costs_1.5x or costs_2x: what fees, spread and impact are multiplied by"),
+        Column("ts", TIMESTAMP, "open time of the bar"),
+        Column("equity", pa.float64(), "equity at the bar's close", "quote"),
+        Column("net_return", pa.float64(), "change of equity over equity at the previous close", "fraction"),
+        Column("price_pnl", pa.float64(), "profit from price changes", "quote"),
+        Column("fees", pa.float64(), "taker fees, a cost", "quote"),
+        Column("spread_cost", pa.float64(), "half-spread paid, a cost", "quote"),
+        Column("impact_cost", pa.float64(), "market impact, a cost", "quote"),
+        Column("funding", pa.float64(), "funding received (negative: paid)", "quote"),
+        Column("turnover", pa.float64(), "traded notional over equity at the bar's open", "fraction"),
+        Column("gross_exposure", pa.float64(), "sum of absolute position values over equity at the close", "fraction"),
+    ),
+    key=("candidate", "scenario", "ts"),
+    partition_by=PartitionBy("candidate"),
+)

@@ -1,0 +1,171 @@
+"""The trial ledger: every parameter set ever tried, by anyone, in a file that only grows.
+
+The number of trials decides how much a good backtest is worth, so it is counted here and never told by the caller. One
+JSON object a line, each with the hash of the line before it: a removed or edited line breaks the chain.
+
+Belongs here: appending, verifying, counting. Doesn't: running trials.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from research_to_prod.values import canonical_json, sha256_hex
+
+GENESIS = "0" * 64
+
+
+class TrialLedgerError(RuntimeError):
+    """The ledger can't be trusted: a line is unreadable or the chain is broken."""
+
+
+class TrialRecord(BaseModel):
+    """One trial as it happened."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trial_id: str
+    strategy: str
+    source_sha256: str
+    venue: str
+    universe: tuple[str, ...]
+    timeframe: str
+    parameters: str
+    """Canonical JSON."""
+    window_start: datetime
+    window_end: datetime
+    data_sha256: str
+    """Digest of the very bars that were used."""
+    sharpe_daily: float | None = Field(allow_inf_nan=False)
+    """None where it is undefined, such as for a trial that never traded."""
+    returns_sha256: str
+    candidate: str
+    run_id: str
+    recorded_at: datetime
+
+
+class TrialLedger:
+    """An append-only file of `TrialRecord` lines, safe for several processes.
+
+    Parameters
+    ----------
+    path
+        The ``.jsonl`` file; created on the first append.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, records: Sequence[TrialRecord]) -> None:
+        """Add ``records`` durably, in order; on return they are on disk.
+
+        A last line that was torn by a crash is cut off first: its trial never returned a result to anyone.
+
+        Raises
+        ------
+        TrialLedgerError
+            If the last whole line is not intact.
+        """
+        created = not self.path.exists()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as file, _locked(file, fcntl.LOCK_EX):
+            file.seek(0)
+            data = file.read()
+            whole = data.rfind(b"\n") + 1
+            if whole < len(data):
+                file.truncate(whole)
+            lines = data[:whole].splitlines()
+            previous, sequence = GENESIS, 0
+            if lines:
+                last = _parse(lines[-1], len(lines))
+                previous, sequence = last["sha256"], last["sequence"] + 1
+            for offset, record in enumerate(records):
+                line = _seal(sequence + offset, previous, record)
+                previous = line["sha256"]
+                file.write(canonical_json(line) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if created:
+            _sync_folder(self.path.parent)
+
+    def records(self) -> list[TrialRecord]:
+        """Return all records, after verifying the whole chain.
+
+        Raises
+        ------
+        TrialLedgerError
+            Naming the first line that is unreadable, edited, or out of sequence.
+        """
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file, _locked(file, fcntl.LOCK_SH):
+            data = file.read()
+        records, previous = [], GENESIS
+        for number, raw in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
+            line = _parse(raw, number)
+            if line["previous"] != previous or line["sequence"] != number - 1:
+                raise TrialLedgerError(f"{self.path.name} line {number}: a line before it was removed or changed")
+            previous = line["sha256"]
+            records.append(TrialRecord.model_validate(line["trial"]))
+        return records
+
+    def trials(self, strategy: str, universe: Sequence[str]) -> dict[str, TrialRecord]:
+        """Return the latest record of each distinct trial of ``strategy`` on ``universe``, by trial id.
+
+        A trial is distinct by timeframe and parameters; whose candidate it was, when, and on which window is no part
+        of that, so neither renaming a candidate nor running it again changes the number.
+        """
+        wanted = sorted(universe)
+        return {
+            record.trial_id: record
+            for record in self.records()
+            if record.strategy == strategy and sorted(record.universe) == wanted
+        }
+
+    def count(self, strategy: str, universe: Sequence[str]) -> int:
+        """Return the number of distinct trials ever made of ``strategy`` on ``universe``."""
+        return len(self.trials(strategy, universe))
+
+
+def _seal(sequence: int, previous: str, record: TrialRecord) -> dict[str, Any]:
+    line = {"sequence": sequence, "previous": previous, "trial": record.model_dump(mode="json")}
+    return {**line, "sha256": sha256_hex(canonical_json(line))}
+
+
+def _parse(raw: bytes, number: int) -> dict[str, Any]:
+    try:
+        line = json.loads(raw)
+        sealed = sha256_hex(canonical_json({name: value for name, value in line.items() if name != "sha256"}))
+        intact = sealed == line["sha256"]
+    except (ValueError, KeyError, AttributeError) as error:
+        raise TrialLedgerError(f"trial ledger line {number} is unreadable: {error}") from error
+    if not intact:
+        raise TrialLedgerError(f"trial ledger line {number} was changed: its hash does not match")
+    return dict(line)
+
+
+@contextmanager
+def _locked(file: IO[bytes], kind: int) -> Iterator[None]:
+    fcntl.flock(file, kind)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new file's name durable too: without it a power cut can lose the whole file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,153 @@
+"""What goes wrong on purpose, and the journal that says what went wrong when.
+
+Belongs here: the plan of faults, on the wire and on the desk's side, and their records. Doesn't: carrying them out
+(`server` and `desk` do).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from research_to_prod.values import sha256_hex
+
+
+class FaultKind(StrEnum):
+    """What the venue does to one request."""
+
+    RATE_LIMITED = "rate_limited"  # 429 with Retry-After
+    BANNED = "banned"  # 418 with Retry-After
+    SERVER_ERROR = "server_error"  # 503 with code -1000
+    HTML_BODY = "html_body"  # 200, a gateway's error page
+    EMPTY_BODY = "empty_body"  # 200
+    CUT_JSON = "cut_json"  # 200, the first half of the body, with its own length
+    WRONG_SHAPE = "wrong_shape"  # 200, {}
+    STALL = "stall"  # no answer for a while, then the connection ends
+    RESET = "reset"
+    SHORT_BODY = "short_body"  # fewer bytes than Content-Length says
+    DUPLICATE_ROWS = "duplicate_rows"
+    OUT_OF_ORDER = "out_of_order"
+    CLOCK_SKEW = "clock_skew"
+
+
+@dataclass(frozen=True)
+class FaultRule:
+    """Which requests get a fault.
+
+    Parameters
+    ----------
+    pattern
+        Shell pattern over the path, such as ``/api/v3/klines`` or ``/fapi/*``.
+    occurrences
+        Which requests that match, counted from 1 for this rule.
+    probability
+        Chance of each request that matches and is not named by ``occurrences``.
+    seconds
+        Retry-After, length of a stall, or skew of the venue's clock (ahead when positive).
+    """
+
+    pattern: str
+    kind: FaultKind
+    occurrences: frozenset[int] = frozenset()
+    probability: float = 0.0
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True)
+class DroppedFill:
+    """The desk's own systems lose one fill of a day: the ``index``-th of the day (modulo their number)."""
+
+    day: str
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """Everything that is to go wrong. Rules are tried in order; the first that hits is carried out."""
+
+    rules: tuple[FaultRule, ...] = ()
+    dropped_fills: tuple[DroppedFill, ...] = ()
+    seed: int = 0
+
+
+DEFAULT_DESK_FAULTS = FaultPlan(dropped_fills=(DroppedFill("2026-01-06", 17),))
+"""One fill of 2026-01-06 is missing in the desk's records: the one true break that a reconciliation must find."""
+
+
+@dataclass(frozen=True)
+class Injection:
+    """One fault that was carried out.
+
+    Parameters
+    ----------
+    sequence
+        Order of injection, from 1.
+    at
+        The venue's clock.
+    where
+        Path of the request, or the desk's table.
+    kind
+        A `FaultKind`, or ``dropped_fill``.
+    detail
+        Which occurrence, or which fill.
+    """
+
+    sequence: int
+    at: datetime
+    where: str
+    kind: str
+    detail: str
+
+
+@dataclass
+class Journal:
+    """The injections so far, oldest first; safe for several threads."""
+
+    _records: list[Injection] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, at: datetime, where: str, kind: str, detail: str) -> None:
+        """Append one record."""
+        with self._lock:
+            self._records.append(Injection(len(self._records) + 1, at.astimezone(UTC), where, kind, detail))
+
+    @property
+    def records(self) -> tuple[Injection, ...]:
+        """All records so far."""
+        with self._lock:
+            return tuple(self._records)
+
+
+class FaultSwitch:
+    """Decides for each request in turn which fault it gets; counts the requests of each rule."""
+
+    def __init__(self, plan: FaultPlan) -> None:
+        self._plan = plan
+        self._seen = [0] * len(plan.rules)
+        self._lock = threading.Lock()
+
+    def next(self, path: str) -> tuple[FaultRule, int] | None:
+        """Return the rule that hits this request and its occurrence, or None."""
+        hit = None
+        with self._lock:
+            for index, rule in enumerate(self._plan.rules):
+                if not fnmatchcase(path, rule.pattern):
+                    continue
+                self._seen[index] += 1
+                occurrence = self._seen[index]
+                if hit is None and (occurrence in rule.occurrences or self._drawn(index, occurrence)):
+                    hit = (rule, occurrence)
+        return hit
+
+    def _drawn(self, index: int, occurrence: int) -> bool:
+        draw = int(sha256_hex(f"{self._plan.seed}/{index}/{occurrence}".encode())[:13], 16) / 16**13
+        return draw < self._plan.rules[index].probability
+
+
+def skewed(now: datetime, rule: FaultRule | None) -> datetime:
+    """Return the venue's clock as the rule bends it."""
+    bent = rule is not None and rule.kind is FaultKind.CLOCK_SKEW
+    return now + timedelta(seconds=rule.seconds) if bent and rule is not None else now

@@ -1,0 +1,99 @@
+"""The desk's sample candidates on the sandbox market: one promotes, and each other is refused for its own reason."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import research_to_prod
+from research_to_prod.gates.evaluation import GateReport, evaluate
+from research_to_prod.gates.evidence import gather_evidence
+from research_to_prod.gates.policy import load_policy
+from research_to_prod.research.bars import Bars
+from research_to_prod.research.candidate import Candidate, load_candidates
+from research_to_prod.research.strategy import load_strategy
+from research_to_prod.research.trial_ledger import TrialLedger
+from research_to_prod.research.trials import backtest_candidate, run_trials
+from research_to_prod.sandbox.market import SandboxMarket
+from research_to_prod.values import Verdict
+
+DESK = Path(research_to_prod.__file__).parent / "desk"
+REFUSED_FOR = {
+    "btc_momentum": set(),
+    "doge_momentum": {"completeness"},
+    "eth_momentum_3x": {"maximum_drawdown"},
+    "sol_breakout": {"deflated_sharpe_ratio"},
+}
+
+
+def sandbox_bars(market: SandboxMarket, candidate: Candidate) -> Bars:
+    window, (symbol,) = candidate.window, candidate.universe
+    ts = np.arange(
+        np.datetime64(window.start.isoformat(), "us"),
+        np.datetime64(window.end.isoformat(), "us"),
+        np.timedelta64(1, "h"),
+    )
+    candles = market.candles(symbol, window.start_at, window.end_at, timedelta(hours=1))
+    rows = np.searchsorted(ts.astype("int64"), candles.ts)
+    fields = {}
+    for name in ("open", "high", "low", "close", "volume"):
+        fields[name] = np.full((len(ts), 1), np.nan)
+        fields[name][rows, 0] = getattr(candles, name)
+    return Bars(ts=ts, symbols=candidate.universe, funding=np.zeros((len(ts), 1)), **fields)
+
+
+def quality(candidate: Candidate, bars: Bars) -> pa.Table:
+    months = bars.ts.astype("datetime64[M]").astype(str)
+    valid = np.isfinite(bars.close[:, 0])
+    rows = [
+        {"venue": candidate.venue, "symbol": candidate.universe[0], "timeframe": "1h", "month": month,
+         "valid_bars": int(valid[months == month].sum())}
+        for month in candidate.window.months
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows)
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, GateReport]:
+    market, policy = SandboxMarket(seed=7), load_policy(DESK / "policies" / "research_to_paper.yaml")
+    ledger = TrialLedger(tmp_path_factory.mktemp("ledger") / "trials.jsonl")
+    found = {}
+    for candidate in load_candidates(DESK / "candidates"):
+        strategy, bars = load_strategy(DESK / "strategies", candidate.strategy), sandbox_bars(market, candidate)
+        run_trials(candidate, strategy, bars, ledger, run_id="run", recorded_at=datetime(2026, 1, 1, tzinfo=UTC))
+        trials = ledger.trials(candidate.strategy, candidate.universe)
+        rows = backtest_candidate(candidate, strategy, bars)
+        evidence = gather_evidence(candidate, strategy, quality(candidate, bars), rows, trials)
+        found[candidate.name] = evaluate(policy, evidence)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REFUSED_FOR)
+def test_a_sample_candidate_is_refused_for_its_own_reason_only(reports: dict[str, GateReport], name: str) -> None:
+    refused = {gate.gate for gate in reports[name].gates if gate.gating and gate.verdict is not Verdict.PASS}
+    assert refused == REFUSED_FOR[name], [gate.reason for gate in reports[name].gates if gate.gate in refused]
+    assert reports[name].verdict is (Verdict.FAIL if refused else Verdict.PASS)
+
+
+@pytest.mark.slow
+def test_no_sample_verdict_hangs_on_a_hair(reports: dict[str, GateReport]) -> None:
+    gates = [gate for report in reports.values() for gate in report.gates if gate.gating]
+    close = [gate for gate in gates if gate.margin is not None and abs(gate.margin) < 5e-4]
+    # Mean daily returns and completeness are small numbers by nature.
+    assert {gate.gate for gate in close} <= {"stressed_mean_return"}
+
+
+@pytest.mark.slow
+def test_the_overfitted_candidate_looks_good_until_its_trials_are_counted(reports: dict[str, GateReport]) -> None:
+    values = {gate.gate: gate.value for gate in reports["sol_breakout"].gates}
+    trials = next(gate.samples for gate in reports["sol_breakout"].gates if gate.gate == "deflated_sharpe_ratio")
+    assert trials >= 150
+    assert values["probabilistic_sharpe_ratio"] is not None
+    assert values["probabilistic_sharpe_ratio"] > 0.95
+    assert values["deflated_sharpe_ratio"] is not None
+    assert values["deflated_sharpe_ratio"] < 0.8

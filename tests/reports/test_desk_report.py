@@ -1,0 +1,296 @@
+"""The desk report: the same numbers in HTML and JSON, nothing from outside, nothing unescaped."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from html.parser import HTMLParser
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from research_to_prod.attribution.contracts import SLIPPAGE
+from research_to_prod.attribution.slippage import COMPONENTS
+from research_to_prod.operations.contracts import BREAKS
+from research_to_prod.reports.compile_desk_report import compile_desk_report
+from research_to_prod.reports.desk_report import (
+    CandidateLine,
+    DeskReport,
+    Exclusion,
+    Status,
+    render_html,
+    render_json,
+)
+from research_to_prod.reports.questions import desk_questions
+from research_to_prod.values import Verdict
+
+DAY = "2026-01-02"
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def slippage_row(number: int, total: float = 10.0, **changes: Any) -> dict[str, Any]:
+    """Return an order of 10,000 whose cost is half fees, half spread."""
+    row: dict[str, Any] = dict.fromkeys(COMPONENTS, 0.0)
+    row |= {"fees": total / 2, "spread": total / 2, "total": total, "residual": 0.0}
+    row |= {"order_id": f"o{number:03d}", "strategy": "momentum", "venue": "sandbox", "symbol": "BTC/USDT", "side": 1}
+    row |= {"sent_at": NOON + timedelta(seconds=number), "quantity": 2.0, "fills": 3, "filled_quantity": 1.5}
+    row |= {"decision_mid": 5000.0, "arrival_mid": 5000.0, "end_mid": 5000.0, "order_value": 10_000.0}
+    row |= {"executed_value": 7_500.0, "total_bps_of_order_value": total, "total_bps_of_executed_value": total / 0.75}
+    return row | {"excluded_reason": None} | changes
+
+
+def excluded_row(number: int) -> dict[str, Any]:
+    names = [*COMPONENTS, "total", "residual", "order_value", "executed_value"]
+    names += ["total_bps_of_order_value", "total_bps_of_executed_value"]
+    return slippage_row(number) | dict.fromkeys(names) | {"excluded_reason": "end: quote too old"}
+
+
+def break_row(number: int, **changes: Any) -> dict[str, Any]:
+    row = {"day": DAY, "break_id": f"b{number}", "class": "fee_mismatch", "venue": "sandbox", "symbol": "BTC/USDT"}
+    row |= {"fill_id": str(number), "internal_value": "0.1 USDT", "venue_value": "0.2 USDT", "money": Decimal("0.1")}
+    return row | {"opened_at": NOON, "evidence": "both have the fill and differ", "verdict": "confirmed"} | changes
+
+
+CANDIDATES = (
+    CandidateLine(
+        candidate="momentum_v2",
+        strategy="momentum",
+        verdict=Verdict.PASS,
+        stage="paper",
+        gates_passed=4,
+        gates=4,
+        reasons=(),
+    ),
+    CandidateLine(
+        candidate="carry_v1",
+        strategy="carry",
+        verdict=Verdict.INCONCLUSIVE,
+        stage="research",
+        gates_passed=1,
+        gates=4,
+        reasons=("data completeness 91 %, 99 % needed",),
+    ),
+)
+
+
+def report(orders: list[dict[str, Any]], breaks: list[dict[str, Any]] | None = None, **changes: Any) -> DeskReport:
+    arguments: dict[str, Any] = {
+        "internal_fills": 120,
+        "venue_fills": 121,
+        "candidates": (),
+        "exclusions": (),
+        "present": ("slippage", "breaks"),
+        "prepared_at": NOON + timedelta(days=1),
+    }
+    return compile_desk_report(
+        DAY,
+        pa.Table.from_pylist(orders, schema=SLIPPAGE.arrow),
+        pa.Table.from_pylist(breaks or [], schema=BREAKS.arrow),
+        **(arguments | changes),
+    )
+
+
+ORDERS = [slippage_row(n, total) for n, total in enumerate((-30.5, 12.25, 4.0, 1 / 3, 55.0, -1.0, 7.0, 8.0, 1e4 / 7))]
+ORDERS += [slippage_row(20, 9.0, strategy="carry", symbol="ETH/USDT:USDT", side=-1)]
+BREAK_ROWS = [
+    break_row(1),
+    break_row(2, **{"class": "missing_fill_venue", "money": Decimal("1234.500000000000000001"), "venue_value": None}),
+    break_row(3, **{"class": "source_incomplete", "money": None, "fill_id": None, "verdict": "unknown"}),
+]
+
+
+@pytest.fixture(scope="module")
+def full() -> DeskReport:
+    exclusions = (Exclusion(what="fills", reason="price is missing", n=2, of=122),)
+    return report([*ORDERS, excluded_row(40)], BREAK_ROWS, candidates=CANDIDATES, exclusions=exclusions)
+
+
+class Page(HTMLParser):
+    """What a page says: texts, ``<data>`` values, tags with their attributes."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.values: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "data":
+            self.values.append(dict(attrs)["value"] or "")
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def numbers(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from numbers(each, f"{path}.{name}")
+    elif isinstance(value, list):
+        for each in value:
+            yield from numbers(each, path)
+    elif isinstance(value, str) and path.endswith(("money", "money_at_stake")):
+        yield path, value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, json.dumps(value)
+
+
+def test_the_page_and_the_json_have_the_same_numbers(full: DeskReport) -> None:
+    shown = set(Page(render_html(full)).values)
+    stored = dict.fromkeys(
+        (path, number) for path, number in numbers(json.loads(render_json(full))) if not path.endswith(".side")
+    )
+    assert shown <= {number for _, number in stored}
+    # A standing question's number is shown only while the question is open; executed value only for the whole desk.
+    hidden = {path for path, number in stored if number not in shown} - {".by_strategy.executed_value"}
+    assert hidden <= {".questions.number"}
+    assert len(shown) > 40
+
+
+def test_the_report_is_json_all_the_way(full: DeskReport) -> None:
+    assert DeskReport.model_validate_json(render_json(full)) == full
+    assert "1234.500000000000000001" in render_json(full).decode()
+
+
+def test_the_same_day_is_the_same_bytes(full: DeskReport) -> None:
+    assert render_html(full) == render_html(full.model_copy(deep=True))
+    assert render_json(full) == render_json(full.model_copy(deep=True))
+
+
+def test_sums_are_the_sums_of_the_orders(full: DeskReport) -> None:
+    assert full.costs.orders == len(ORDERS)
+    assert full.costs.total == pytest.approx(sum(row["total"] for row in ORDERS))
+    assert full.costs.components["fees"] == pytest.approx(full.costs.total / 2)
+    assert full.costs.total_bps == pytest.approx(1e4 * full.costs.total / 100_000)
+    assert [line.name for line in full.by_strategy] == ["momentum", "carry"]
+    assert sum(line.total for line in full.by_strategy) == pytest.approx(full.costs.total)
+    # Equal order values: the ratio's error is the ordinary standard error of the mean.
+    deviation = [row["total"] - full.costs.total / len(ORDERS) for row in ORDERS]
+    variance = sum(each**2 for each in deviation) / (len(ORDERS) - 1)
+    assert full.costs.bps_standard_error == pytest.approx((variance / len(ORDERS)) ** 0.5)
+    assert full.by_strategy[1].bps_standard_error is None
+
+
+def test_the_dearest_and_the_best_orders_are_ranked_by_money(full: DeskReport) -> None:
+    assert [line.order_id for line in full.dearest] == ["o008", "o004", "o001", "o020", "o007"]
+    assert [line.order_id for line in full.cheapest] == ["o000", "o005"]
+    assert full.dearest[0].filled_share == 0.75
+
+
+def test_what_to_do_is_ranked_by_money_with_the_unproven_after_the_proven(full: DeskReport) -> None:
+    assert full.status is Status.ACT
+    assert [action.owner for action in full.actions] == ["operations", "operations", "operations", "data", "research"]
+    assert [action.money for action in full.actions[:3]] == [Decimal("1234.500000000000000001"), Decimal("0.1"), None]
+    assert full.reconciliation.money_at_stake == Decimal("1234.600000000000000001")
+    assert (full.reconciliation.confirmed, full.reconciliation.unknown) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("orders", "breaks", "status", "words"),
+    [
+        (ORDERS, [], Status.CLEAR, "agree"),
+        ([], [], Status.CLEAR, "Nothing was traded"),
+        (ORDERS, BREAK_ROWS[2:], Status.UNKNOWN, "unproven"),
+        ([*ORDERS, excluded_row(40)], [], Status.UNKNOWN, "1 of 11 orders could not be measured"),
+        (ORDERS, BREAK_ROWS[:1], Status.ACT, "1 confirmed break against"),
+    ],
+)
+def test_the_headline_says_what_is_proven_and_no_more(
+    orders: list[dict[str, Any]], breaks: list[dict[str, Any]], status: Status, words: str
+) -> None:
+    made = report(orders, breaks)
+    assert made.status is status
+    assert words in made.headline
+    assert made.headline in " ".join(Page(render_html(made)).texts)
+
+
+def test_an_order_in_another_currency_is_excluded_and_counted() -> None:
+    made = report([slippage_row(1), slippage_row(2, symbol="BTC/USD")])
+    assert made.costs.orders == 1
+    assert [(line.reason, line.n, line.of) for line in made.exclusions] == [
+        ("quoted in another currency than USDT", 1, 2)
+    ]
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "\"><svg onload='alert(1)'>",
+    "{{ 7 * 7 }} {% raw %}",
+    "$\\frac{1}{0}$ & </style>",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text(text: str) -> None:
+    candidate = CANDIDATES[1].model_copy(
+        update={"candidate": text, "strategy": text, "stage": text, "reasons": (text,)}
+    )
+    made = report(
+        [slippage_row(1, order_id=text, strategy=text)],
+        [break_row(1, fill_id=text, internal_value=text, venue_value=text, evidence=text, symbol=text)],
+        candidates=(candidate,),
+        exclusions=(Exclusion(what=text, reason=text, n=1, of=1),),
+    )
+    page = Page(render_html(made))
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"img", "script", "iframe", "object"}
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert page.texts.count(text) >= 10
+    assert "49" not in page.texts
+
+
+def test_the_page_asks_for_nothing_outside_itself(full: DeskReport) -> None:
+    text = render_html(full).decode()
+    page = Page(text.encode())
+    policies = [a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+    assert not re.search(r"https?:|//[a-z]|@import", text)
+    addresses = [a[name] or "" for _, a in page.tags for name in ("src", "href", "xlink:href", "action") if name in a]
+    assert all(address.startswith(("#", "data:")) for address in addresses)
+    assert all(address.startswith("#") for address in re.findall(r"url\(([^)]*)\)", text))
+    assert len(text.encode()) < 500_000
+
+
+def test_the_page_reads_without_seeing_it(full: DeskReport) -> None:
+    page = Page(render_html(full))
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("h1") == 1
+    ids = [a["id"] for _, a in page.tags if "id" in a and _ not in {"svg", "g", "path", "clipPath", "use", "text"}]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in page.tags:
+        if tag == "section" or attributes.get("role") == "region":
+            assert attributes["aria-labelledby"] in ids
+        if tag == "th":
+            assert attributes["scope"] in {"col", "row"}
+    assert tags.count("caption") == tags.count("table")
+    assert dict(page.tags)["html"]["lang"] == "en"
+    figure = next(attributes for tag, attributes in page.tags if tag == "figure")
+    assert figure["aria-label"]
+
+
+def test_a_day_on_which_everything_breaks_is_still_a_small_page() -> None:
+    breaks = [break_row(n, money=Decimal(n)) for n in range(3000)]
+    made = report([slippage_row(n, float(n)) for n in range(3000)], breaks)
+    page = render_html(made)
+    assert len(page) < 500_000
+    assert "the 100 largest are shown" in page.decode()
+    assert len(made.reconciliation.breaks) == 3000
+    assert "2999.000000000000000000" in Page(page).values
+
+
+def test_a_question_is_open_until_all_of_its_inputs_are_there() -> None:
+    questions = desk_questions(["slippage", "breaks"])
+    assert [question.number for question in questions] == list(range(1, 16))
+    assert [question.number for question in questions if question.answered] == [3, 14, 15]
+    assert questions[6].missing == ("markouts",)
+    assert all(
+        question.answered
+        for question in desk_questions({name for q in questions for name in q.missing} | {"slippage", "breaks"})
+    )
