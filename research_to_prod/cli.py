@@ -14,7 +14,7 @@ from rich.table import Table
 
 from research_to_prod.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -29,6 +29,25 @@ def demo() -> None:
 
     if not run_demo(Settings.from_environment(os.environ), Console()):
         raise typer.Exit(code=1)
+
+
+@app.command()
+def ui(port: int = typer.Option(3000, help="Port on 127.0.0.1.")) -> None:
+    """Open the Dagster UI on loopback, with the history under the data folder."""
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    from research_to_prod.defs.demo import open_instance
+
+    settings = Settings.from_environment(os.environ)
+    with open_instance(settings):
+        pass  # the home exists now, with the project's dagster.yaml
+    # The UI has no log-in and can start runs: it is never offered beyond this machine.
+    command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workspace", str(Path(__file__).resolve().parents[1] / "workspace.yaml")]
+    environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home.resolve())}
+    raise typer.Exit(code=subprocess.call(command, env=environment))  # noqa: S603 - no part of it is the user's
 
 
 @app.command()
@@ -67,3 +86,7 @@ def sandbox() -> None:
     with SandboxServer(seed=SANDBOX_SEED) as server:
         Console().print(f"sandbox at {server.base_url}, key {API_KEY}, secret {API_SECRET}; Ctrl-C ends it")
         threading.Event().wait()
+
+
+if __name__ == "__main__":
+    app()

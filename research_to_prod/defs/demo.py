@@ -8,10 +8,14 @@ display, the closing table. Doesn't: anything that decides; nothing here knows w
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import dagster as dg
@@ -23,16 +27,15 @@ from research_to_prod.defs.partitions import CANDIDATES
 from research_to_prod.defs.promotion.decision import latest_decisions
 from research_to_prod.defs.research.automation import new_candidates
 from research_to_prod.defs.resources import SANDBOX_SEED, utc_now
-from research_to_prod.definitions import defs
 from research_to_prod.lake import Lake
 from research_to_prod.promotion.evidence import prove_data
+from research_to_prod.promotion.files import replace_file
 from research_to_prod.promotion.record import RecordType
 from research_to_prod.research.candidate import Candidate, load_candidates
 from research_to_prod.settings import Settings
 
 DAYS = ("2026-01-05", "2026-01-06")
 _TAG = "r2p/demo_pid"
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass
@@ -45,28 +48,27 @@ class Demo:
         Where its data goes.
     instance
         The persistent instance that keeps the history.
-    definitions
-        The graph.
+    workers
+        Processes that execute the runs.
     console
         Where progress and the closing table are shown.
     """
 
     settings: Settings
     instance: dg.DagsterInstance
-    definitions: dg.Definitions
+    workers: ProcessPoolExecutor
     console: Console
 
     def run(self) -> bool:
         """Materialize everything; return whether every step did what it should."""
         started = time.monotonic()
         candidates = load_candidates(self.settings.desk / "candidates")
-        months = sorted({month for candidate in candidates for month in candidate.window.months})
+        names = [candidate.name for candidate in candidates]
         self._free_dead_runs()
         self.instance.add_dynamic_partitions(CANDIDATES.name or "", new_candidates(self.instance, self.settings))
-        lake = Lake(self.settings.lake)
-        fine = self._each("market data", "market_data", months, skip=lambda month: self._have_month(lake, month))
-        fine &= self._each("trials, backtests, gates", "research", [each.name for each in candidates], may_fail=True)
-        fine &= self._each("promotion", "promote", [each.name for each in candidates], may_fail=True)
+        fine = self._each("market data", "market_data", self._months_to_fetch(candidates))
+        fine &= self._each("trials, backtests, gates", "research", names, may_fail=True)
+        fine &= self._each("promotion", "promote", names, may_fail=True)
         fine &= self._each("production manifest", "production", [None])
         self._deliver_inbox()
         fine &= self._each("after the trade", "nightly", list(DAYS))
@@ -74,49 +76,37 @@ class Demo:
         self._show(candidates, time.monotonic() - started)
         return fine
 
-    def _each(
-        self,
-        title: str,
-        job: str,
-        partitions: Sequence[str | None],
-        *,
-        skip: Callable[[str], bool] = lambda _: False,
-        may_fail: bool = False,
-    ) -> bool:
+    def _each(self, title: str, job: str, partitions: Sequence[str | None], *, may_fail: bool = False) -> bool:
         """Run a job for each partition; a refusal is a result where ``may_fail``, and an error elsewhere."""
-        resolved = self.definitions.resolve_job_def(job)
         fine = True
         with self._progress(title, len(partitions)) as advance:
-            for partition in partitions:
-                if partition is None or not skip(partition):
-                    result = resolved.execute_in_process(
-                        instance=self.instance,
-                        partition_key=partition,
-                        run_config=_QUIET,
-                        tags={_TAG: str(os.getpid())},
-                        raise_on_error=False,
-                    )
-                    if not result.success and not may_fail:
-                        fine = False
-                        self.console.print(f"[red]{job} {partition or ''} failed[/]: run {result.run_id}, see `make dev`")
-                advance(partition or title)
+            runs = {self.workers.submit(_materialize, job, partition): partition for partition in partitions}
+            for done in as_completed(runs):
+                run_id, success = done.result()
+                if not success and not may_fail:
+                    fine = False
+                    self.console.print(f"[red]{job} {runs[done] or ''} failed[/]: run {run_id}, see `make dev`")
+                advance(runs[done] or title)
         return fine
+
+    def _months_to_fetch(self, candidates: Sequence[Candidate]) -> list[str]:
+        """Return the months of all windows whose data is not proven yet; an earlier demo may have brought some."""
+        lake = Lake(self.settings.lake)
+        months = sorted({month for candidate in candidates for month in candidate.window.months})
+        tables = ("market_quality", "funding_rates")
+        return [m for m in months if not all(prove_data(self.instance, lake, table, m).holds for table in tables)]
 
     @contextmanager
     def _progress(self, title: str, total: int) -> Iterator[Callable[[str], None]]:
         if not self.console.is_terminal:
             started = time.monotonic()
-            yield lambda label: None
+            yield lambda _: None
             self.console.print(f"{title}: {total} done in {time.monotonic() - started:.1f} s")
             return
         columns = (TextColumn("{task.description:<42}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console) as bar:
             task = bar.add_task(title, total=total)
             yield lambda label: bar.update(task, advance=1, description=f"{title} {label}" if total > 1 else title)
-
-    def _have_month(self, lake: Lake, month: str) -> bool:
-        tables = ("market_quality", "funding_rates")
-        return all(prove_data(self.instance, lake, table, month).holds for table in tables)
 
     def _free_dead_runs(self) -> None:
         """Mark runs of a demo that was killed as failed; nobody else would."""
@@ -160,16 +150,46 @@ class Demo:
 
 def run_demo(settings: Settings, console: Console) -> bool:
     """Run the demo on the persistent instance of ``settings``; return whether all steps did what they should."""
-    with open_instance(settings) as instance:
-        return Demo(settings, instance, defs, console).run()
+    # Two processes: a run is half Python and half SQLite, so one leaves a core idle.
+    with (
+        open_instance(settings) as instance,
+        ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=_start_worker) as workers,
+    ):
+        return Demo(settings, instance, workers, console).run()
+
+
+def _start_worker() -> None:
+    """End with the parent: a pool's worker doesn't notice that a killed parent is gone."""
+    parent = parent_process()
+
+    def follow() -> None:
+        wait([parent.sentinel])  # type: ignore[union-attr]
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _materialize(job: str, partition: str | None) -> tuple[str, bool]:
+    """Execute one run in a worker; return its id and whether it succeeded."""
+    from research_to_prod.definitions import defs
+
+    with open_instance(Settings.from_environment(os.environ)) as instance:
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            partition_key=partition,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={_TAG: str(os.getpid())},
+            raise_on_error=False,
+        )
+        return result.run_id, result.success
 
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the persistent Dagster instance under the data folder, with the project's ``dagster.yaml``."""
-    home = settings.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
-    shipped = Path(__file__).parent / "dagster.yaml"
-    (home / "dagster.yaml").write_bytes(shipped.read_bytes())
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    shipped = (Path(__file__).parent / "dagster.yaml").read_bytes()
+    configured = settings.dagster_home / "dagster.yaml"
+    if not configured.exists() or configured.read_bytes() != shipped:
+        replace_file(configured, shipped)
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         yield instance

@@ -48,7 +48,9 @@ def publish(
 def table_preview(rows: pa.Table, limit: int = 25) -> dg.MetadataValue:
     """Return the first rows as a table for the UI."""
     records = [
-        dg.TableRecord({name: value if isinstance(value, str | int | float | bool) else str(value) for name, value in row.items()})
+        dg.TableRecord(
+            {name: value if isinstance(value, str | int | float | bool) else str(value) for name, value in row.items()}
+        )
         for row in rows.slice(0, limit).to_pylist()
     ]
     return dg.MetadataValue.table(records) if records else dg.MetadataValue.text("no rows")

@@ -6,7 +6,6 @@ Belongs here: wiring. The clock and the environment enter the system here and no
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -74,4 +73,3 @@ def build_resources(environment: Mapping[str, str], clock: Callable[[], datetime
         "venues": Venues(environment),
         "clock": clock,
     }
-

@@ -20,15 +20,18 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.fs as pafs
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
 
 from research_to_prod.lake import log
 from research_to_prod.lake.content import content_hash
 from research_to_prod.lake.log import Version
 from research_to_prod.lake.schema import PARTITION, Schema, SchemaError
 
-_SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+-]{0,127}")
+_SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SAFE_TABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _KEY_PROPERTY = "r2p.key"
 # Tried with three processes on one partition: no writer needed more than 6 attempts; 30 leaves room for 50 writers.
@@ -146,12 +149,10 @@ class Lake:
         if wanted is not None:
             _refuse_missing(table, versions, wanted)
         chosen = tuple(versions[key] for key in sorted(versions, key=str) if wanted is None or key in wanted)
-        filters = None if wanted is None else [(PARTITION, "in", list(wanted))]
-        rows = delta.to_pyarrow_table(filters=filters)
-        order = [PARTITION] if PARTITION in rows.column_names else []
-        order += delta.metadata().configuration[_KEY_PROPERTY].split(",")
-        rows = rows.sort_by([(name, "ascending") for name in order])
-        return Snapshot(rows.drop_columns([PARTITION]) if PARTITION in rows.column_names else rows, chosen)
+        order = [(name, "ascending") for name in delta.metadata().configuration[_KEY_PROPERTY].split(",")]
+        # Partitions one after the other: the order is (partition, key), and no sort sees more than one.
+        parts = [_rows(delta, version.partition).sort_by(order) for version in chosen]
+        return Snapshot(pa.concat_tables(parts) if parts else _rows(delta, None), chosen)
 
     def read_version(self, version: Version) -> pa.Table:
         """Read exactly what ``version`` committed, and prove it by its hash.
@@ -262,6 +263,22 @@ class Lake:
         changed = sorted(name for name in have.keys() | want.keys() if have.get(name) != want.get(name))
         if changed:
             raise SchemaError(f"table {table} is stored with other columns or types: {', '.join(changed)}")
+
+
+def _rows(delta: DeltaTable, partition: str | None) -> pa.Table:
+    """Read one partition (or an unpartitioned table) from its files, without the storage's partition column."""
+    schema = pa.schema(delta.schema().to_arrow())
+    declared = pa.schema([field for field in schema if field.name != PARTITION])
+    wanted = None if partition is None else [(PARTITION, "=", partition)]
+    # The last one or two steps of a URI are the path within the table, whatever scheme and encoding come before.
+    steps = 1 if partition is None else 2
+    uris = delta.file_uris(file_pruning_predicate=wanted)
+    paths = [unquote("/".join(uri.split("/")[-steps:])) for uri in uris]
+    if not paths:
+        return declared.empty_table()
+    # Not delta-rs's own dataset: that builds an expression per column and file of the whole table (40 ms at 36 files).
+    files = pafs.PyFileSystem(DeltaStorageHandler(delta.table_uri))
+    return pads.dataset(paths, schema=declared, format="parquet", filesystem=files).to_table()
 
 
 def _relation(

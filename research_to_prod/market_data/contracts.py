@@ -126,7 +126,7 @@ FETCH_CERTIFICATES = Schema(
         Column("interval_end", TIMESTAMP, "end of the interval covered, exclusive", "UTC"),
         Column("pages", pa.int64(), "pages or files read", "pages"),
         Column("rows", pa.int64(), "rows received within the interval", "rows"),
-        Column("terminal", pa.string(), "what proved the end: short_page, end_reached, end_of_file or empty_interval"),
+        Column("terminal", pa.string(), "what proved the end: empty_page, end_reached, end_of_file or empty_interval"),
         Column("complete", pa.bool_(), "whether the whole interval was seen"),
         Column("venue_clock_before", TIMESTAMP, "the venue's clock before the first page", "UTC", nullable=True),
         Column("venue_clock_after", TIMESTAMP, "the venue's clock after the last page", "UTC", nullable=True),

@@ -118,7 +118,7 @@ SHAPES: Mapping[str, Check] = {
 """What each endpoint's body must be; a path that is not listed is refused."""
 
 
-class StrictBinance(ccxt.binance):  # type: ignore[misc]
+class StrictBinance(ccxt.binance):
     """``ccxt.binance`` that checks each body's form and shape, and remembers the last answer for the classifier."""
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -193,6 +193,7 @@ class Transport:
         if rate_limit_ms is not None:
             config["rateLimit"] = rate_limit_ms
         self._exchange = StrictBinance(config)
+        self._skewed = False
         # Exact decimal text; ``number = Decimal`` breaks ccxt's fees ({cost: None}).
         self._exchange.number = str
         # A redirect would carry the API key's header to another host.
@@ -229,6 +230,9 @@ class Transport:
         VenueError
             Of the class that tells what the caller may do; its text holds no query string and no secret.
         """
+        if self._skewed:
+            self._call(self._exchange.load_time_difference)
+            self._skewed = False
         content = self._call(lambda: getattr(self._exchange, method)(dict(parameters)))
         return Body(content, sha256_hex(self._exchange.last_body.encode()))
 
@@ -263,7 +267,9 @@ class Transport:
         if status is None or status >= 500 or code in _TRANSIENT_CODES:
             return VenueUnavailable(text, self._retry_after())
         if code == -1021:
-            return VenueRejected(f"{text}; our clock and the venue's differ: correct the clock of this machine")
+            # The difference that ccxt measured on connecting has drifted; it is measured again before the next attempt.
+            self._skewed = True
+            return VenueUnavailable(f"{text}; our clock and the venue's drift apart: correct the clock of this machine")
         if status >= 400 or code is not None:
             return VenueRejected(text)
         return VenueUnknown(text)

@@ -234,8 +234,9 @@ class VenueClient:
     def my_trades(self, symbol: str, start: datetime, end: datetime) -> Fetched[tuple[dict[str, Any], ...]]:
         """Fetch the account's trades in ``[start, end)`` as ccxt's unified trades, amounts as decimal text, by id.
 
-        Pages follow trade ids: a cursor by time loses trades that share a millisecond. A trade that is sent twice
-        alike is returned once.
+        Windows of time are searched for the first trade; from there pages follow trade ids to an empty page or past
+        ``end``, because a cursor by time loses trades that share a millisecond. A trade that is sent twice alike is
+        returned once.
         """
         market = self._market(symbol)
         method = "fapiPrivateGetUserTrades" if market["linear"] else "privateGetMyTrades"
@@ -244,9 +245,9 @@ class VenueClient:
         end = max(start, min(end, before))
         trades: dict[int, Mapping[str, Any]] = {}
         bodies: list[str] = []
-        opened, cursor, passed = start, None, False
-        while opened < end or cursor is not None:
-            asked: dict[str, Any] = {"symbol": market["id"], "limit": PAGE_LIMIT}
+        opened, cursor, limit, terminal = start, None, PAGE_LIMIT, "empty_interval"
+        while opened < end:
+            asked: dict[str, Any] = {"symbol": market["id"], "limit": limit}
             if cursor is None:
                 closed = min(opened + window, end)
                 asked |= {"startTime": _milliseconds(opened), "endTime": _milliseconds(closed) - 1}
@@ -257,9 +258,14 @@ class VenueClient:
             bodies.append(body.sha256)
             self._same_market(page, market)
             self._add_trades(trades, page, cursor)
-            passed = any(_time(row["time"]) >= end for row in page)
-            if len(page) >= PAGE_LIMIT and not passed:
+            terminal = "empty_page"
+            if any(_time(row["time"]) >= end for row in page):
+                terminal = "end_reached"
+                break
+            if page:
                 cursor = max(row["id"] for row in page) + 1
+                # After a page below its limit the next trade, if any, is expected past the end: one row can prove that.
+                limit = 1 if len(page) < limit else PAGE_LIMIT
             elif cursor is not None:
                 break
             else:
@@ -272,7 +278,7 @@ class VenueClient:
             interval=(start, end),
             bodies=bodies,
             rows=len(inside),
-            terminal="end_reached" if passed else "short_page" if bodies else "empty_interval",
+            terminal=terminal,
             clocks=(before, self.clock(symbol)),
         )
         return Fetched(tuple(self._transport.parse_trade(row, market) for row in inside), certificate)
@@ -304,12 +310,15 @@ class VenueClient:
         *,
         last: datetime,
     ) -> _Pages:
-        """Read pages by time until one is shorter than the limit or holds a row at or after ``last``."""
+        """Read pages by time until one is empty or holds a row at or after ``last``.
+
+        A page shorter than the limit proves nothing: the venue's own limit may be lower than the one asked for.
+        """
         pages: list[tuple[Any, ...]] = []
         bodies: list[str] = []
         cursor, stop = _milliseconds(start), _milliseconds(end)
         terminal = "end_reached" if cursor < stop else "empty_interval"
-        while cursor < stop:
+        while cursor < stop and (not pages or cursor <= _milliseconds(last)):
             parameters = {**asked, "startTime": cursor, "endTime": stop - 1, "limit": PAGE_LIMIT}
             body = self._read(method, parameters)
             times = [milliseconds_of(row) for row in body.content]
@@ -320,12 +329,10 @@ class VenueClient:
                 raise VenueUnknown(f"{self.name} {method}: page {len(pages)} repeats what came before; no progress")
             pages.append(tuple(body.content))
             bodies.append(body.sha256)
-            if len(times) < PAGE_LIMIT:
-                terminal = "short_page"
+            if not times:
+                terminal = "empty_page"
                 break
             cursor = max(times) + 1
-            if cursor > _milliseconds(last):
-                break
         return _Pages(tuple(pages), tuple(bodies), terminal)
 
     def _market(self, symbol: str) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def prove_data(instance: dg.DagsterInstance, lake: Lake, asset: str, partition: 
 
 @dataclass
 class _Walk:
-    """One pass over the closure, consumers first, so that every expectation on a partition is known when it comes up."""
+    """One pass over the closure, consumers first: every expectation on a partition is known when it comes up."""
 
     instance: dg.DagsterInstance
     lake: Lake
@@ -240,19 +240,20 @@ class _Walk:
         if info is None:
             return "was never evaluated; run it"
         status = info.latest_execution_status.value
+        reason = None
         if status == "PLANNED":
-            return "was planned and never finished (crashed, skipped or still running); run it again"
-        if status != "SUCCEEDED" or evaluation is None or not evaluation.passed:
-            return "did not pass"
-        if evaluation.severity is not dg.AssetCheckSeverity.ERROR:
-            return "passed with severity WARN, which blocks nothing and so proves nothing"
-        if storage_id is None:
-            return "judged a materialization that is itself refused"
-        if info.latest_target_materialization_storage_id != storage_id:
-            return "judged another materialization; run it on the newest"
-        if not self._is_known(info.latest_planned_run_id):
-            return "was not evaluated by a run that Dagster knows; run it"
-        return None
+            reason = "was planned and never finished (crashed, skipped or still running); run it again"
+        elif status != "SUCCEEDED" or evaluation is None or not evaluation.passed:
+            reason = "did not pass"
+        elif evaluation.severity is not dg.AssetCheckSeverity.ERROR:
+            reason = "passed with severity WARN, which blocks nothing and so proves nothing"
+        elif storage_id is None:
+            reason = "judged a materialization that is itself refused"
+        elif info.latest_target_materialization_storage_id != storage_id:
+            reason = "judged another materialization; run it on the newest"
+        elif not self._is_known(info.latest_planned_run_id):
+            reason = "was not evaluated by a run that Dagster knows; run it"
+        return reason
 
     def _policy_refusal(self, evaluation: dg.AssetCheckEvaluation | None) -> str | None:
         named = None if evaluation is None else evaluation.metadata.get("policy_sha256")

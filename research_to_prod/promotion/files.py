@@ -30,7 +30,8 @@ def make_folder(folder: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Publish ``data`` under ``path``, in place of what was there."""
+    """Publish ``data`` under ``path``, in place of what was there; missing folders are made."""
+    make_folder(path.parent)
     temporary = _temporary(path, data, 0o644)
     try:
         temporary.replace(path)

@@ -10,8 +10,8 @@ from numba import njit
 
 from research_to_prod.research.bars import Floats
 
-# The helpers take whole arrays and a row number: slicing rows off counts references in every bar, which more than halved
-# the speed (2.5 against 6 million bars a second on one busy core).
+# The inner functions take whole arrays and a row number: slicing rows off counts references in every bar, which more
+# than halved the speed (2.5 against 6 million bars a second on one busy core).
 
 
 @njit(cache=True)

@@ -72,7 +72,11 @@ def align_bars(
     ValueError
         If a candle lies off the grid, or two candles share market and time.
     """
-    ts = np.arange(np.datetime64(start.replace(tzinfo=None), "us"), np.datetime64(end.replace(tzinfo=None), "us"), step)
+    ts = np.arange(
+        np.datetime64(start.replace(tzinfo=None), "us"),
+        np.datetime64(end.replace(tzinfo=None), "us"),
+        np.timedelta64(step),
+    )
     column = {symbol: index for index, symbol in enumerate(symbols)}
     shape = (len(ts), len(symbols))
     width = step // timedelta(microseconds=1)

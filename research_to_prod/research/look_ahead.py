@@ -1,4 +1,4 @@
-"""The look-ahead test: does a strategy's past depend on its future?
+"""The look-ahead test: whether a strategy's past depends on its future.
 
 The idea of freqtrade's lookahead-analysis: perturb the data after a moment and compare the positions before it.
 Belongs here: the perturbation and the comparison. Doesn't: verdicts.

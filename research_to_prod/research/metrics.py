@@ -51,7 +51,7 @@ def sharpe_ratio(returns: Floats) -> float:
 
 
 def _scaled(returns: Floats) -> Floats | None:
-    """Return the returns over their largest magnitude, so that no power over- or underflows; None if they don't vary."""
+    """Return the returns over their largest magnitude, so that no power overflows; None if they don't vary."""
     if len(returns) < 2 or not np.isfinite(returns).all():
         return None
     largest = float(np.max(np.abs(returns)))

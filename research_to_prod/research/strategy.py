@@ -18,6 +18,7 @@ A strategy is a Python file ``desk/strategies/<name>.py`` that defines
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Strategy:
 
     name: str
     type: StrategyType
-    parameters: type[StrategyParameters]
+    parameters: builtins.type[StrategyParameters]
     source_sha256: str
     _target_positions: Callable[[Bars, Any], Floats]
     _warm_up: Callable[[Any], int]

@@ -105,8 +105,16 @@ class TrialLedger:
         TrialLedgerError
             Naming the first line that is unreadable, edited, or out of sequence.
         """
+        return self._verified()[0]
+
+    @property
+    def head(self) -> str:
+        """The hash that seals the last line, after verifying the whole chain: it names this state of the ledger."""
+        return self._verified()[1]
+
+    def _verified(self) -> tuple[list[TrialRecord], str]:
         if not self.path.exists():
-            return []
+            return [], GENESIS
         with self.path.open("rb") as file, _locked(file, fcntl.LOCK_SH):
             data = file.read()
         records, previous = [], GENESIS
@@ -116,7 +124,7 @@ class TrialLedger:
                 raise TrialLedgerError(f"{self.path.name} line {number}: a line before it was removed or changed")
             previous = line["sha256"]
             records.append(TrialRecord.model_validate(line["trial"]))
-        return records
+        return records, previous
 
     def trials(self, strategy: str, universe: Sequence[str]) -> dict[str, TrialRecord]:
         """Return the latest record of each distinct trial of ``strategy`` on ``universe``, by trial id.

@@ -48,8 +48,8 @@ class ExecutionQuality:
     spacing_seconds: float
 
 
-CAREFUL = ExecutionQuality((4, 30), 0.6, 0.5, 6_000.0, 12.0)
-CARELESS = ExecutionQuality((3_000, 12_000), 0.0, 2.5, 25_000.0, 3.0)
+CAREFUL = ExecutionQuality((4, 30), 0.6, 0.5, 400.0, 12.0)
+CARELESS = ExecutionQuality((3_000, 12_000), 0.0, 12.0, 2_500.0, 3.0)
 """Slow to send, never patient, in large pieces: the truth behind a strategy whose execution got worse."""
 
 
@@ -207,7 +207,7 @@ def _slices(
     lots = int(decision.target_quantity / instrument.lot)
     lot, tick = float(instrument.lot), float(instrument.tick)
     mid = float(decision.reference_bid + decision.reference_ask) / 2
-    count = min(max(1, ceil(lots * lot * mid / quality.slice_notional)), 10, lots)
+    count = min(max(1, ceil(lots * lot * mid / quality.slice_notional)), 12, lots)
     offsets = (np.arange(count) + random.uniform(0.1, 0.6, count)) * quality.spacing_seconds
     starts = live + (offsets * 1000).astype(np.int64) * _MS
     waits = random.integers(500, 9_000, count) * _MS

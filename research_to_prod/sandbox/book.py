@@ -48,23 +48,40 @@ class BookEntry:
 
 
 BOOK = (
+    # As its candidate file asks, so that what trades is what was decided on.
     BookEntry(
-        "btc_momentum", "momentum", {"lookback_hours": 72, "rebalance_hours": 24}, ("BTC/USDT",),
-        Decimal(1_000_000), Truth.REAL_EDGE,
+        "btc_momentum",
+        "momentum",
+        {"lookback_hours": 72, "rebalance_hours": 24, "leverage": 0.8},
+        ("BTC/USDT",),
+        Decimal(250_000),
+        Truth.REAL_EDGE,
     ),
     BookEntry(
-        "sol_breakout", "breakout", {"entry_hours": 37, "exit_hours": 11}, ("SOL/USDT:USDT",),
-        Decimal(500_000), Truth.OVERFITTED,
+        "sol_breakout",
+        "breakout",
+        {"entry_hours": 37, "exit_hours": 11},
+        ("SOL/USDT:USDT",),
+        Decimal(250_000),
+        Truth.OVERFITTED,
     ),
     BookEntry(
-        "doge_momentum", "momentum", {"lookback_hours": 48, "rebalance_hours": 24}, ("DOGE/USDT",),
-        Decimal(300_000), Truth.DECAYED,
+        "doge_momentum",
+        "momentum",
+        {"lookback_hours": 72, "rebalance_hours": 24},
+        ("DOGE/USDT",),
+        Decimal(100_000),
+        Truth.DECAYED,
     ),
     BookEntry(
-        "eth_momentum", "momentum", {"lookback_hours": 72, "rebalance_hours": 24}, ("ETH/USDT:USDT",),
-        Decimal(600_000), Truth.WORSE_EXECUTION,
+        "eth_momentum",
+        "momentum",
+        {"lookback_hours": 72, "rebalance_hours": 24},
+        ("ETH/USDT:USDT",),
+        Decimal(250_000),
+        Truth.WORSE_EXECUTION,
     ),
-)  # fmt: skip
+)
 
 # Coins to sell from: a spot strategy is short against this inventory.
 OPENING = (

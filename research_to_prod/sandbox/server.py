@@ -154,6 +154,8 @@ def _handler(venue: SandboxServer) -> type[BaseHTTPRequestHandler]:
         wbufsize = -1
 
         def do_GET(self) -> None:
+            # An unread body would be taken for the next request of a kept connection.
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
             url = urlsplit(self.path)
             hit = venue.switch.next(url.path)
             rule, occurrence = hit if hit is not None else (None, 0)

@@ -62,7 +62,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, GateReport]:
     market, policy = SandboxMarket(seed=7), load_policy(DESK / "policies" / "research_to_paper.yaml")
     ledger = TrialLedger(tmp_path_factory.mktemp("ledger") / "trials.jsonl")
     found = {}
-    for candidate in load_candidates(DESK / "candidates"):
+    candidates = {candidate.name: candidate for candidate in load_candidates(DESK / "candidates")}
+    for candidate in (candidates[name] for name in REFUSED_FOR):
         strategy, bars = load_strategy(DESK / "strategies", candidate.strategy), sandbox_bars(market, candidate)
         run_trials(candidate, strategy, bars, ledger, run_id="run", recorded_at=datetime(2026, 1, 1, tzinfo=UTC))
         trials = ledger.trials(candidate.strategy, candidate.universe)

@@ -21,7 +21,7 @@ from research_to_prod.market_data.venue import Credentials, VenueClient, connect
 
 HOUR = 3_600_000
 CANARY_KEY = "canaryKEYcanaryKEYcanaryKEYcanaryKEY"
-CANARY_SECRET = "canarySECRETcanarySECRETcanarySECRET"  # noqa: S105 - a canary
+CANARY_SECRET = "canarySECRETcanarySECRETcanarySECRET"
 
 
 @dataclass
@@ -76,6 +76,11 @@ class Peer:
     def queue(self, path: str, *, times: int = 1, **reply: Any) -> None:
         """Answer the next requests of ``path`` with this reply instead of its route."""
         self.faults[path].extend([Reply(**reply)] * times)
+
+    def serve_once(self, path: str, body: Any) -> None:
+        """Answer one request of ``path`` with ``body`` and every later one with an empty list: the end of a cursor."""
+        self.queue(path, body=body)
+        self.routes[path] = lambda _: []
 
     def serve_klines(self, rows: list[list[Any]], path: str = "/api/v3/klines") -> None:
         def klines(query: dict[str, str]) -> list[list[Any]]:

@@ -153,7 +153,7 @@ def funding(hour: int, rate: str = "0.0001", mark: str = "27000") -> dict[str, A
 
 
 def test_funding_is_fetched_for_the_markets_that_ask_for_it(served: Any, sources: Sources) -> None:
-    served.routes[FUNDING] = lambda _: [funding(0), funding(8), funding(8), funding(16, "-0.0002")]
+    served.serve_once(FUNDING, [funding(0), funding(8), funding(8), funding(16, "-0.0002")])
     month = fetch_funding([market(), market(**PERPETUAL)], "2023-06", sources, at(24))
     rows = FUNDING_RATES.conform(month.rows, "2023-06")
     assert rows["rate"].to_pylist() == [0.0001, 0.0001, -0.0002]
@@ -161,13 +161,13 @@ def test_funding_is_fetched_for_the_markets_that_ask_for_it(served: Any, sources
 
 
 def test_contradicting_funding_is_an_error(served: Any, sources: Sources) -> None:
-    served.routes[FUNDING] = lambda _: [funding(8), funding(8, "0.5")]
+    served.serve_once(FUNDING, [funding(8), funding(8, "0.5")])
     with pytest.raises(IngestError, match=r"two different rates: BTC/USDT:USDT 2023-06-01T08"):
         fetch_funding([market(**PERPETUAL)], "2023-06", sources, at(24))
 
 
 def test_funding_that_is_no_number_is_an_error(served: Any, sources: Sources) -> None:
-    served.routes[FUNDING] = lambda _: [funding(8, "nan")]
+    served.serve_once(FUNDING, [funding(8, "nan")])
     with pytest.raises(IngestError, match="1 funding rates are not finite"):
         fetch_funding([market(**PERPETUAL)], "2023-06", sources, at(24))
 

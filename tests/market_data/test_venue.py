@@ -44,14 +44,23 @@ def opens(fetched: Any) -> list[int]:
 # Pages and their proven end
 
 
-def test_a_short_page_proves_the_end(peer: Any, client: Any, kline: Any) -> None:
+def test_an_empty_page_proves_the_end(peer: Any, client: Any, kline: Any) -> None:
     peer.serve_klines([kline(T0 + i * HOUR) for i in range(30)])
     fetched = fetch(client)
     assert opens(fetched) == [T0 + i * HOUR for i in range(30)]
-    assert (fetched.certificate.terminal, fetched.certificate.pages, fetched.certificate.rows) == ("short_page", 1, 30)
+    assert (fetched.certificate.terminal, fetched.certificate.pages, fetched.certificate.rows) == ("empty_page", 2, 30)
     assert fetched.certificate.complete
     assert (fetched.certificate.interval_start, fetched.certificate.interval_end) == (START, END)
     RAW_CANDLES.conform(fetched.rows, "2023-06")
+
+
+def test_a_venue_with_shorter_pages_than_asked_for_loses_nothing(peer: Any, client: Any, kline: Any) -> None:
+    peer.serve_klines([kline(T0 + i * HOUR) for i in range(720)])
+    whole = peer.routes[KLINES]
+    peer.routes[KLINES] = lambda query: whole(query)[:200]
+    fetched = fetch(client)
+    assert opens(fetched) == [T0 + i * HOUR for i in range(720)]
+    assert (fetched.certificate.terminal, fetched.certificate.pages) == ("end_reached", 4)
 
 
 def test_an_interval_of_exactly_one_full_page_ends_at_its_last_bar(peer: Any, client: Any, kline: Any) -> None:
@@ -65,7 +74,7 @@ def test_a_full_page_before_the_end_is_followed_by_an_empty_one(peer: Any, clien
     peer.serve_klines([kline(T0 + i * HOUR) for i in range(1000)])
     fetched = fetch(client, end=START + timedelta(hours=1500))
     assert fetched.rows.num_rows == 1000
-    assert (fetched.certificate.terminal, fetched.certificate.pages) == ("short_page", 2)
+    assert (fetched.certificate.terminal, fetched.certificate.pages) == ("empty_page", 2)
 
 
 def test_pages_join_without_loss_or_repetition(peer: Any, client: Any, kline: Any) -> None:
@@ -91,7 +100,7 @@ def test_rows_outside_the_interval_are_an_error(peer: Any, client: Any, kline: A
 
 def test_duplicate_and_disordered_rows_are_kept_as_sent(peer: Any, client: Any, kline: Any) -> None:
     sent = [kline(T0 + HOUR), kline(T0), kline(T0), kline(T0 + 2 * HOUR, close="10.9")]
-    peer.routes[KLINES] = lambda _: sent
+    peer.serve_once(KLINES, sent)
     fetched = fetch(client)
     assert opens(fetched) == [T0 + HOUR, T0, T0, T0 + 2 * HOUR]
     assert fetched.rows["close"].to_pylist() == [10.5, 10.5, 10.5, 10.9]
@@ -285,19 +294,17 @@ def funding(ts: int, rate: str = "0.0001", **extra: Any) -> dict[str, Any]:
 
 
 def test_funding_keeps_the_venues_milliseconds_and_an_empty_mark_price_is_null(peer: Any, client: Any) -> None:
-    peer.routes["/fapi/v1/fundingRate"] = lambda _: [
-        funding(T0 + 8, markPrice=""),
-        funding(T0 + 8 * HOUR + 3, "-0.00025", markPrice="27000.5"),
-    ]
+    sent = [funding(T0 + 8, markPrice=""), funding(T0 + 8 * HOUR + 3, "-0.00025", markPrice="27000.5")]
+    peer.serve_once("/fapi/v1/fundingRate", sent)
     fetched = client.funding_rates("BTC/USDT:USDT", START, END)
     rows = FUNDING_RATES.conform(fetched.rows, "2023-06").to_pylist()
     assert [(row["rate"], row["mark_price"]) for row in rows] == [(0.0001, None), (-0.00025, 27000.5)]
     assert rows[0]["ts"] == START + timedelta(milliseconds=8)
-    assert fetched.certificate.terminal == "short_page"
+    assert fetched.certificate.terminal == "empty_page"
 
 
 def test_funding_of_another_market_is_an_error(peer: Any, client: Any) -> None:
-    peer.routes["/fapi/v1/fundingRate"] = lambda _: [funding(T0) | {"symbol": "ETHUSDT"}]
+    peer.serve_once("/fapi/v1/fundingRate", [funding(T0) | {"symbol": "ETHUSDT"}])
     with pytest.raises(VenueShape, match="ETHUSDT"):
         client.funding_rates("BTC/USDT:USDT", START, END)
 
@@ -351,11 +358,29 @@ def test_trades_that_share_milliseconds_across_pages_are_each_returned_once(
     assert fetched.certificate.rows == 2500
 
 
-def test_quiet_windows_are_all_asked_for(peer: Any, client: Any) -> None:
-    serve_trades(peer, SPOT_TRADES, [trade(1, T0 + HOUR), trade(2, T0 + 70 * HOUR)], 24 * HOUR)
+def test_quiet_windows_are_searched_until_the_first_trade(peer: Any, client: Any) -> None:
+    serve_trades(peer, SPOT_TRADES, [trade(1, T0 + 50 * HOUR), trade(2, T0 + 90 * HOUR)], 24 * HOUR)
     fetched = client.my_trades("BTC/USDT", START, START + timedelta(days=4))
     assert [row["id"] for row in fetched.rows] == ["1", "2"]
-    assert len(peer.asked(SPOT_TRADES)) == 4
+    assert ["fromId" in query for query in peer.asked(SPOT_TRADES)] == [False, False, False, True, True]
+    assert fetched.certificate.terminal == "empty_page"
+
+
+def test_one_trade_past_the_end_proves_it_without_fetching_what_follows(peer: Any, client: Any) -> None:
+    rows = [trade(1 + i, T0 + i * HOUR) for i in range(500)]
+    serve_trades(peer, SPOT_TRADES, rows, 24 * HOUR)
+    fetched = client.my_trades("BTC/USDT", START, START + timedelta(days=1))
+    assert [row["id"] for row in fetched.rows] == [str(1 + i) for i in range(24)]
+    assert [query["limit"] for query in peer.asked(SPOT_TRADES)] == ["1000", "1"]
+    assert fetched.certificate.terminal == "end_reached"
+
+
+def test_shorter_pages_of_trades_than_asked_for_lose_nothing(peer: Any, client: Any) -> None:
+    rows = [trade(1 + i, T0 + i // 3) for i in range(100)]
+    serve_trades(peer, SPOT_TRADES, rows, 24 * HOUR)
+    whole = peer.routes[SPOT_TRADES]
+    peer.routes[SPOT_TRADES] = lambda query: whole(query)[:7]
+    assert len(client.my_trades("BTC/USDT", START, START + timedelta(days=1)).rows) == 100
 
 
 def test_amounts_of_trades_are_exact_text(peer: Any, client: Any) -> None:
@@ -367,7 +392,7 @@ def test_amounts_of_trades_are_exact_text(peer: Any, client: Any) -> None:
 
 
 def test_a_trade_sent_twice_alike_is_one_trade(peer: Any, client: Any) -> None:
-    peer.routes[SPOT_TRADES] = lambda _: [trade(1, T0), trade(1, T0)]
+    peer.serve_once(SPOT_TRADES, [trade(1, T0), trade(1, T0)])
     assert len(client.my_trades("BTC/USDT", START, START + timedelta(days=1)).rows) == 1
 
 
@@ -394,6 +419,15 @@ def test_an_empty_answer_of_the_right_shape_is_certified_absence(peer: Any, clie
     serve_trades(peer, SPOT_TRADES, [], 24 * HOUR)
     fetched = client.my_trades("BTC/USDT", START, START + timedelta(days=1))
     assert (fetched.rows, fetched.certificate.complete, fetched.certificate.pages) == ((), True, 1)
+
+
+def test_a_drifted_clock_is_measured_again(peer: Any, client: Any) -> None:
+    serve_trades(peer, SPOT_TRADES, [trade(1, T0)], 24 * HOUR)
+    peer.queue(SPOT_TRADES, status=400, body={"code": -1021, "msg": "Timestamp outside recvWindow"})
+    client.my_trades("BTC/USDT", START, START + timedelta(days=1))
+    paths = [path for path, _ in peer.requests]
+    refused = paths.index(SPOT_TRADES)
+    assert paths[refused + 1 : refused + 3] == ["/api/v3/time", SPOT_TRADES]
 
 
 # Secrets
@@ -457,6 +491,6 @@ def test_bodies_are_hashed_as_received(peer: Any, client: Any, kline: Any) -> No
     import hashlib
 
     body = json.dumps([kline(T0)]).encode()
-    peer.queue(KLINES, body=body)
-    page = hashlib.sha256(body).hexdigest()
-    assert fetch(client).certificate.body_sha256 == hashlib.sha256(page.encode()).hexdigest()
+    peer.serve_once(KLINES, body)
+    pages = "".join(hashlib.sha256(each).hexdigest() for each in (body, b"[]"))
+    assert fetch(client).certificate.body_sha256 == hashlib.sha256(pages.encode()).hexdigest()

@@ -108,7 +108,7 @@ def resign(lines, keys):
     ("attack", "says"),
     [
         (lambda lines: [*lines[:2], edit(lines[2], prev=GENESIS), *lines[3:]], f"line 3 .*prev is {GENESIS}"),
-        (lambda lines: rechain(lines[:5]) + [edit(rechain(lines)[5], seq=6)], "line 6 .*seq is 6, expected 5"),
+        (lambda lines: [*rechain(lines[:5]), edit(rechain(lines)[5], seq=6)], "line 6 .*seq is 6, expected 5"),
     ],
 )
 def test_a_record_signed_with_the_key_and_put_in_the_wrong_place_is_detected(log, keys, attack, says):

@@ -119,6 +119,18 @@ def test_nothing_is_appended_after_a_last_line_that_was_changed(ledger: TrialLed
     assert ledger.path.read_bytes() == changed
 
 
+def test_the_head_names_the_state_of_the_whole_ledger(ledger: TrialLedger) -> None:
+    heads = [ledger.head]
+    for lookback in (24, 48):
+        ledger.append([record(lookback)])
+        heads.append(ledger.head)
+    assert len(set(heads)) == 3
+    assert TrialLedger(ledger.path).head == heads[-1]
+    ledger.path.write_bytes(ledger.path.read_bytes().replace(b"id-24", b"id-25"))
+    with pytest.raises(TrialLedgerError):
+        _ = ledger.head
+
+
 def _append_many(path: Path, writer: int) -> None:
     ledger = TrialLedger(path)
     for number in range(15):

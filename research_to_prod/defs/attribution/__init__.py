@@ -1,0 +1,1 @@
+"""Slippage in the graph."""

@@ -1,0 +1,1 @@
+"""The desk's and the venue's records in the graph."""

@@ -1,8 +1,5 @@
 """The desk's own records of a day, and the venue's."""
 
-from collections.abc import Callable
-from datetime import datetime
-
 import dagster as dg
 import pyarrow as pa
 
@@ -15,7 +12,7 @@ from research_to_prod.market_data.universe import Universe
 from research_to_prod.settings import Settings
 
 _MEANING = {
-    "decisions": "One decision of a strategy, also those that were not sent and why. Without it there is no delay cost.",
+    "decisions": "One decision of a strategy, also unsent ones and why. Without it there is no delay cost.",
     "orders": "One parent order: what was to be traded, when it was sent, acknowledged and ended.",
     "fills": "One execution as the desk recorded it, with the venue's trade id, both clocks, fee and liquidity.",
     "quotes": "One best bid and ask around the desk's trading, on the venue's clock and on ours.",
@@ -35,7 +32,6 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
             f"{_MEANING[kind]} Read from the desk's inbox, where a missing file is an error and an empty day is a file "
             "without rows; rows that do not fit are quarantined with a reason."
         ),
-        retry_policy=dg.RetryPolicy(max_retries=0),
     )
     def read(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
@@ -73,7 +69,6 @@ def venue_fills(
     lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
     venues: dg.ResourceParam[Venues],
-    clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
     """One execution as the venue recorded it, for every market of the universe on that day.
 

@@ -1,0 +1,1 @@
+"""The gate report in the graph."""

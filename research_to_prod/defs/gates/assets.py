@@ -39,7 +39,11 @@ def gate_report(
     judged = judge(lake, settings, context.partition_key)
     rows = judged.report.to_table()
     shown = [
-        (gate.gate, None if gate.margin is None or not gate.threshold else gate.margin / abs(gate.threshold), gate.verdict)
+        (
+            gate.gate,
+            None if gate.margin is None or not gate.threshold else gate.margin / abs(gate.threshold),
+            gate.verdict,
+        )
         for gate in judged.report.gates
         if gate.gating
     ]
@@ -53,7 +57,9 @@ def gate_report(
         verdict=judged.report.verdict.value,
         policy_sha256=judged.report.policy_sha256,
         n_trials=judged.evidence.n_trials if judged.evidence.n_trials is not None else "unknown",
-        gates=table_preview(rows.select(["gate", "verdict", "value", "threshold", "margin", "samples", "reason", "remedy"])),
+        gates=table_preview(
+            rows.select(["gate", "verdict", "value", "threshold", "margin", "samples", "reason", "remedy"])
+        ),
         margins=image(gates_margin(*zip(*shown, strict=True)), "margin to each gate's threshold, in units of it"),
         **numbers,
     )

@@ -1,7 +1,7 @@
 """Market data: bars as sent, bars that can be believed, what was refused, funding, and the quality of each month."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import dagster as dg
@@ -11,14 +11,21 @@ from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
+from research_to_prod.market_data.certificates import Certificate
 from research_to_prod.market_data.universe import Universe
 from research_to_prod.settings import Settings
 
 CERTIFICATES = "fetch_certificates"
-_SHARED = {"group_name": "market_data", "owners": ["team:data"], "partitions_def": MONTHS, "code_version": "1"}
 
 
-@dg.asset(**_SHARED, kinds={"ccxt"}, metadata=described("raw_candles"))
+@dg.asset(
+    partitions_def=MONTHS,
+    group_name="market_data",
+    owners=["team:data"],
+    kinds={"ccxt"},
+    code_version="1",
+    metadata=described("raw_candles"),
+)
 def raw_candles(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
@@ -57,8 +64,8 @@ def raw_candles(
             "candles",
             deps=[raw_candles],
             description=(
-                "Validated bars: stamped by their open in UTC, on the grid, ordered, unique by venue, symbol, timeframe "
-                "and time. Everything downstream reads these. Rows that break the contract of bars are in "
+                "Validated bars: stamped by their open in UTC, on the grid, ordered, unique by venue, symbol, "
+                "timeframe and time. Everything downstream reads these. Rows that break the contract of bars are in "
                 "candle_quarantine, never here."
             ),
             metadata=described("candles"),
@@ -96,7 +103,14 @@ def validated_candles(
     yield publish(lake, "candle_quarantine", month, judged.rejected, read=[raw], preview=table_preview(judged.rejected))
 
 
-@dg.asset(**_SHARED, kinds={"ccxt"}, metadata=described("funding_rates"))
+@dg.asset(
+    partitions_def=MONTHS,
+    group_name="market_data",
+    owners=["team:data"],
+    kinds={"ccxt"},
+    code_version="1",
+    metadata=described("funding_rates"),
+)
 def funding_rates(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
@@ -118,7 +132,15 @@ def funding_rates(
     return publish(lake, "funding_rates", month, fetched.rows, certificates=certificates)
 
 
-@dg.asset(**_SHARED, deps=["candles", "candle_quarantine"], kinds={"python"}, metadata=described("market_quality"))
+@dg.asset(
+    deps=["candles", "candle_quarantine"],
+    partitions_def=MONTHS,
+    group_name="market_data",
+    owners=["team:data"],
+    kinds={"numpy"},
+    code_version="1",
+    metadata=described("market_quality"),
+)
 def market_quality(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
@@ -149,7 +171,7 @@ def market_quality(
     )
 
 
-def keep_certificates(lake: Lake, table: str, partition: str, certificates: tuple) -> dg.MetadataValue:
+def keep_certificates(lake: Lake, table: str, partition: str, certificates: Sequence[Certificate]) -> dg.MetadataValue:
     """Store the certificates of a fetch and return them for the UI."""
     from research_to_prod.market_data.certificates import certificates_table
     from research_to_prod.market_data.contracts import FETCH_CERTIFICATES

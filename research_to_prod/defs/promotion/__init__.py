@@ -1,0 +1,1 @@
+"""Promotion and the production manifest in the graph."""

@@ -65,9 +65,7 @@ def decide_promotion(
     trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
     report = None if judgement is None else judgement.report
     if report is not None and not refusals:
-        standing = already_promoted(
-            records, name, candidate.sha256, Stage.PAPER, sha256_hex(report.canonical_bytes())
-        )
+        standing = already_promoted(records, name, candidate.sha256, Stage.PAPER, sha256_hex(report.canonical_bytes()))
         if standing is not None:
             return Outcome(standing)
     case = Case(
@@ -79,7 +77,7 @@ def decide_promotion(
         strategy_type=candidate.type,
         from_stage=stage_of(name, candidate.sha256, records),
         to_stage=Stage.PAPER,
-        policy=Policy(id=policy.id, version=str(policy.version), sha256=policy.sha256),
+        policy=Policy(id=policy.id, sha256=policy.sha256),
         code=code_identity(_PACKAGE, _PACKAGE.parent / "requirements.lock"),
         parameters_sha256=sha256_hex(canonical_parameters(candidate.own_parameters(strategy)).encode()),
         inputs=proof.inputs,

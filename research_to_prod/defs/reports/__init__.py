@@ -1,0 +1,1 @@
+"""The desk report and the warehouse in the graph."""

@@ -1,0 +1,1 @@
+"""Candidates, trials and backtests in the graph."""
