@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import dagster as dg
 
-from research_to_prod.defs.partitions import CANDIDATES, DAYS, MONTHS
-
 market_data = dg.define_asset_job(
     "market_data",
     selection=dg.AssetSelection.groups("market_data"),
-    partitions_def=MONTHS,
     description="One month of market data: fetch, validate, profile.",
 )
 research = dg.define_asset_job(
     "research",
     selection=dg.AssetSelection.groups("research", "gates"),
-    partitions_def=CANDIDATES,
     description="One candidate: its trials, its backtest, its gates.",
 )
 promote = dg.define_asset_job(
     "promote",
     selection=dg.AssetSelection.assets("promotion"),
-    partitions_def=CANDIDATES,
     description="One candidate's promotion; succeeds only on proof.",
 )
 production = dg.define_asset_job(
@@ -33,7 +28,6 @@ nightly = dg.define_asset_job(
     "nightly",
     selection=dg.AssetSelection.groups("execution", "attribution", "operations")
     | dg.AssetSelection.assets("desk_report"),
-    partitions_def=DAYS,
     description="One day after the trade: records, slippage, reconciliation, desk report.",
 )
 publish_warehouse = dg.define_asset_job(

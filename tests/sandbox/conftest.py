@@ -12,8 +12,8 @@ from research_to_prod.sandbox.server import SandboxServer
 
 @pytest.fixture(scope="session")
 def clock() -> Callable[[], datetime]:
-    """A clock that reads 2026-01-08 01:00 UTC at the start and runs."""
-    behind = datetime.now(UTC) - datetime(2026, 1, 8, 1, tzinfo=UTC)
+    """A clock that reads 2026-01-08 01:30 UTC at the start and runs: half an hour in which the desk is quiet."""
+    behind = datetime.now(UTC) - datetime(2026, 1, 8, 1, 30, tzinfo=UTC)
     return lambda: datetime.now(UTC) - behind
 
 

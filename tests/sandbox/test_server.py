@@ -114,7 +114,7 @@ def test_my_trades_by_id_and_by_day_are_the_desks_true_fills(
             params={"endTime": day_of(f"2026-01-{day:02d}") + 86_399_999},
         )
     ]
-    now = datetime(2026, 1, 8, 1, tzinfo=UTC)
+    now = datetime(2026, 1, 8, 1, 30, tzinfo=UTC)
     fills = [
         fill
         for day in range(1, 9)
@@ -123,9 +123,9 @@ def test_my_trades_by_id_and_by_day_are_the_desks_true_fills(
     ]
     assert len(fills) > 50
     ids = [fill.fill_id for fill in fills]
-    assert [trade["id"] for trade in by_id][: len(ids)] == ids
-    assert [trade["id"] for trade in by_day][: len(ids)] == ids
-    for trade, fill in zip(by_id, fills, strict=False):
+    assert [trade["id"] for trade in by_id] == ids
+    assert [trade["id"] for trade in by_day] == ids
+    for trade, fill in zip(by_id, fills, strict=True):
         assert Decimal(trade["price"]) == fill.price
         assert Decimal(trade["amount"]) == fill.quantity
         assert Decimal(trade["fee"]["cost"]) == fill.fee
@@ -137,7 +137,7 @@ def test_my_trades_by_id_and_by_day_are_the_desks_true_fills(
 
 def test_balances_and_positions_are_the_sum_of_the_legs(exchange: ccxt.binance, desk: SandboxDesk):
     spot = exchange.fetch_balance()["total"]
-    now = datetime.fromisoformat(exchange.iso8601(exchange.milliseconds() - exchange.options["timeDifference"]))
+    now = datetime(2026, 1, 8, 1, 30, tzinfo=UTC)
     legs = [leg for day in range(1, 9) for leg in desk.simulate_day(f"2026-01-{day:02d}").legs if leg.at <= now]
 
     def summed(holder: Holder, asset: str) -> Decimal:
@@ -155,12 +155,13 @@ def test_balances_and_positions_are_the_sum_of_the_legs(exchange: ccxt.binance, 
 
 
 def test_income_adds_up_to_the_futures_wallet(exchange: ccxt.binance, day_of: Days):
-    rows, since = [], day_of("2026-01-01")
-    while page := exchange.fapiPrivateGetIncome({"startTime": since, "limit": 1000}):
+    rows: list[dict] = []
+    for day in range(1, 9):
+        # Several rows share a millisecond: a cursor by time would lose some at the end of a page.
+        window = {"startTime": day_of(f"2026-01-{day:02d}"), "endTime": day_of(f"2026-01-{day:02d}") + 86_399_999}
+        page = exchange.fapiPrivateGetIncome({**window, "limit": 1000})
+        assert len(page) < 1000
         rows += page
-        if len(page) < 1000:
-            break
-        since = int(page[-1]["time"]) + 1
     wallet = Decimal(exchange.fapiPrivateV3GetAccount()["totalWalletBalance"])
     assert sum((Decimal(row["income"]) for row in rows), Decimal(0)) == wallet
     kinds = {row["incomeType"] for row in rows}

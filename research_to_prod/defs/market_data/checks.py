@@ -120,7 +120,8 @@ def market_quality_checks(
             metadata={"bars_counted": counted, "bars_stored": stored, "inconsistent": ", ".join(wrong) or "none"},
         )
     if "is_complete" in wanted:
-        thin = {row["symbol"]: row["gaps"] for row in rows if (row["completeness"] or 1.0) < 0.999}
+        expected = [row for row in rows if row["completeness"] is not None]
+        thin = {row["symbol"]: row["gaps"] for row in expected if row["completeness"] < 0.999}
         yield dg.AssetCheckResult(
             asset_key="market_quality",
             check_name="is_complete",

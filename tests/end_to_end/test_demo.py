@@ -1,0 +1,298 @@
+"""The whole chain on the sandbox: what the pipeline concludes is held against the sandbox's truth, then attacked.
+
+The demo is killed with SIGKILL once before it is let through, so that every test below also stands on a recovered run.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.compute as pc
+import pytest
+
+from research_to_prod.defs.attribution.checks import components_add_up
+from research_to_prod.defs.demo import open_instance
+from research_to_prod.defs.gates.assets import gate_report
+from research_to_prod.defs.gates.checks import all_gates_pass
+from research_to_prod.defs.market_data.assets import validated_candles
+from research_to_prod.defs.promotion.assets import production_manifest, promotion
+from research_to_prod.defs.research.assets import backtest
+from research_to_prod.defs.research.checks import accounts_add_up, sees_no_future
+from research_to_prod.defs.resources import build_resources
+from research_to_prod.lake import Lake
+from research_to_prod.promotion.keys import open_keys
+from research_to_prod.promotion.ledger import Ledger
+from research_to_prod.promotion.manifest import read_manifest
+from research_to_prod.promotion.record import Record, RecordType
+from research_to_prod.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+GOOD, BAD_DATA = "btc_momentum", "doge_momentum"
+NOW = datetime(2100, 1, 1, tzinfo=UTC)
+DAY = "2026-01-06"
+
+
+@dataclass
+class Desk:
+    """A finished demo's data, and the means to go on from there as a user of the UI would."""
+
+    settings: Settings
+    instance: dg.DagsterInstance
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake)
+
+    def records(self) -> list[Record]:
+        return list(Ledger(self.settings.ledger, open_keys(self.settings.keys, NOW)).records())
+
+    def promoted(self) -> set[str]:
+        return {record.candidate for record in self.records() if record.type is RecordType.PROMOTE}
+
+    def materialize(self, *definitions: object, partition: str | None) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            list(definitions),  # type: ignore[arg-type]
+            instance=self.instance,
+            partition_key=partition,
+            resources=build_resources({"R2P_DATA": str(self.settings.data)}),
+            raise_on_error=False,
+        )
+
+    def may_trade(self) -> set[str]:
+        """Derive the manifest again, as the graph does, and read it as an execution system would."""
+        assert self.materialize(production_manifest, partition=None).success
+        keys = open_keys(self.settings.keys, NOW)
+        entries = read_manifest(self.settings.production / "manifest.json", keys).entries
+        return {entry.candidate for entry in entries}
+
+
+def run_demo(data: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "R2P_DATA": str(data)}
+    command = [sys.executable, "-W", "ignore", "-m", "research_to_prod.cli", "demo"]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Data and output of a demo that was killed in the middle of the market data and then run again."""
+    data = tmp_path_factory.mktemp("a demo") / "data"
+    killed = run_demo(data)
+    deadline = time.monotonic() + 120
+    months = data / "lake" / "market_quality"
+    while len(list(months.glob("partition=*"))) < 3 and time.monotonic() < deadline and killed.poll() is None:
+        time.sleep(0.2)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert 3 <= len(list(months.glob("partition=*"))) < 36, "the kill came too late to prove anything"
+    again = run_demo(data)
+    output, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, output
+    return data, output
+
+
+@pytest.fixture
+def desk(finished: tuple[Path, str], tmp_path: Path) -> Iterator[Desk]:
+    """A copy of the finished data, whose ledger has decided nothing yet."""
+    shutil.copytree(finished[0], tmp_path / "data")
+    settings = Settings(data=tmp_path / "data")
+    (settings.ledger / "records.jsonl").unlink()
+    with open_instance(settings) as instance:
+        yield Desk(settings, instance)
+
+
+@pytest.fixture
+def decided(finished: tuple[Path, str]) -> Iterator[Desk]:
+    """The finished data itself, to look at."""
+    settings = Settings(data=finished[0])
+    with open_instance(settings) as instance:
+        yield Desk(settings, instance)
+
+
+def test_one_candidate_is_promoted_and_each_other_refused_for_its_own_reason(decided: Desk) -> None:
+    """The truth is in the sandbox: one real edge, one pure noise, one with bad data, one with too much leverage."""
+    failed = {
+        record.candidate: {gate.gate for gate in record.gates if gate.gating and gate.verdict != "pass"}
+        for record in decided.records()
+    }
+    assert failed == {
+        GOOD: set(),
+        BAD_DATA: {"completeness"},
+        "eth_momentum_3x": {"maximum_drawdown"},
+        "sol_breakout": {"deflated_sharpe_ratio"},
+    }
+    assert decided.promoted() == {GOOD}
+
+
+def test_the_closing_table_says_what_the_ledger_says(finished: tuple[Path, str], decided: Desk) -> None:
+    output = finished[1]
+    assert "promoted to paper" in output
+    assert output.count("refused") >= 3
+    assert "make dev" in output
+    assert "desk-report-" in output
+    assert read_manifest(decided.settings.production / "manifest.json", open_keys(decided.settings.keys, NOW)).entries
+
+
+def test_a_promotion_cites_its_whole_upstream_closure(decided: Desk) -> None:
+    (record,) = (each for each in decided.records() if each.type is RecordType.PROMOTE)
+    months = {each.partition for each in record.inputs if each.asset == "candles"}
+    assert len(months) == 36
+    raw = {each.partition for each in record.inputs if each.asset == "raw_candles"}
+    assert raw == months
+    for each in record.inputs[:5]:
+        assert decided.lake.read(each.asset, each.partition, each.lake_version).rows.num_rows == each.rows
+
+
+def test_every_fetch_left_a_certificate(decided: Desk) -> None:
+    certificates = decided.lake.read("fetch_certificates").rows
+    assert pc.all(certificates["complete"]).as_py()
+    cited = set(decided.lake.read("raw_candles", "2024-05").rows["fetch_id"].to_pylist())
+    assert cited <= set(certificates["fetch_id"].to_pylist())
+
+
+def test_slippage_is_an_identity_and_reconciliation_finds_the_one_lost_fill(decided: Desk) -> None:
+    assert decided.materialize(components_add_up, partition=DAY).success is not None
+    slippage = decided.lake.read("slippage", DAY).rows
+    counted = slippage.filter(slippage["excluded_reason"].is_null())
+    assert counted.num_rows > 10
+    for row in counted.to_pylist():
+        assert abs(row["residual"]) <= 1e-9 * (1 + abs(row["total"]))
+    assert decided.lake.read("breaks", "2026-01-05").rows.num_rows == 0
+    (lost,) = decided.lake.read("breaks", DAY).rows.to_pylist()
+    assert lost["class"] == "missing_fill_internal"
+
+
+def test_the_desk_report_is_one_page_with_the_same_numbers_as_its_json(decided: Desk) -> None:
+    page = (decided.settings.reports / f"desk-report-{DAY}.html").read_text()
+    numbers = json.loads((decided.settings.reports / f"desk-report-{DAY}.json").read_text())
+    assert numbers["reconciliation"]["confirmed"] == 1
+    assert f'value="{numbers["costs"]["total"]}"' in page
+    assert "default-src 'none'" in page
+
+
+def test_runs_of_the_killed_demo_are_not_left_running(decided: Desk) -> None:
+    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+    assert decided.instance.get_runs(dg.RunsFilter(statuses=unfinished)) == []
+
+
+def test_the_demo_again_finishes_and_promotes_nobody_twice(finished: tuple[Path, str], decided: Desk) -> None:
+    before = [record for record in decided.records() if record.type is RecordType.PROMOTE]
+    again = run_demo(finished[0])
+    output, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, output
+    assert [record for record in decided.records() if record.type is RecordType.PROMOTE][:1] == before
+    assert decided.promoted() == {GOOD}
+
+
+def test_the_untouched_case_promotes(desk: Desk) -> None:
+    """The attacks below mean something because this succeeds."""
+    assert desk.materialize(promotion, partition=GOOD).success
+    assert desk.may_trade() == {GOOD}
+
+
+def test_promotion_alone_in_a_later_run_refuses_where_a_check_failed(desk: Desk) -> None:
+    assert not desk.materialize(promotion, partition=BAD_DATA).success
+    (record,) = desk.records()
+    assert record.type is RecordType.REJECT
+    assert any("completeness" in reason for reason in record.reasons)
+    assert desk.may_trade() == set()
+
+
+def test_a_backtest_made_again_without_its_checks_refuses(desk: Desk) -> None:
+    assert desk.materialize(backtest, partition=GOOD).success
+    assert not desk.materialize(promotion, partition=GOOD).success
+    (record,) = desk.records()
+    assert any("judged another materialization" in reason for reason in record.reasons)
+    assert any("was materialized again after gate_report" in reason for reason in record.reasons)
+    assert desk.may_trade() == set()
+
+
+def test_made_again_with_its_checks_and_judged_again_it_promotes(desk: Desk) -> None:
+    assert desk.materialize(backtest, accounts_add_up, sees_no_future, partition=GOOD).success
+    assert desk.materialize(gate_report, all_gates_pass, partition=GOOD).success
+    assert desk.materialize(promotion, partition=GOOD).success
+
+
+def test_a_promotion_reported_by_hand_promotes_nothing(desk: Desk) -> None:
+    desk.instance.report_runless_asset_event(dg.AssetMaterialization("promotion", partition=BAD_DATA))
+    assert desk.promoted() == set()
+    assert desk.may_trade() == set()
+
+
+def test_a_gate_report_reported_by_hand_refuses(desk: Desk) -> None:
+    newest = desk.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("gate_report"), asset_partitions=[GOOD]), limit=1
+    ).records[0]
+    assert newest.asset_materialization is not None
+    desk.instance.report_runless_asset_event(newest.asset_materialization)
+    assert not desk.materialize(promotion, partition=GOOD).success
+    assert desk.may_trade() == set()
+
+
+def test_a_forged_passing_check_refuses(desk: Desk) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("gate_report"), "all_gates_pass")
+    history = desk.instance.event_log_storage.get_asset_check_execution_history(key, limit=50)
+    judged = next(each for each in history if each.partition == BAD_DATA)
+    assert judged.event is not None
+    assert judged.event.dagster_event is not None
+    truth = judged.event.dagster_event.asset_check_evaluation_data
+    desk.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=truth.asset_key,
+            check_name=truth.check_name,
+            passed=True,
+            metadata=truth.metadata,
+            target_materialization_data=truth.target_materialization_data,
+            partition=truth.partition,
+        )
+    )
+    assert not desk.materialize(promotion, partition=BAD_DATA).success
+    (record,) = desk.records()
+    assert any("not evaluated by a run that Dagster knows" in reason for reason in record.reasons)
+    assert any("completeness" in reason for reason in record.reasons), "its own evaluation refuses too"
+    assert desk.may_trade() == set()
+
+
+def test_new_candles_under_an_old_backtest_refuse(desk: Desk) -> None:
+    assert desk.materialize(validated_candles, partition="2024-05").success
+    assert not desk.materialize(promotion, partition=GOOD).success
+    assert desk.promoted() == set()
+
+
+def test_an_edited_policy_after_the_evaluation_refuses(desk: Desk, tmp_path: Path) -> None:
+    own = tmp_path / "desk"
+    shutil.copytree(Settings().desk, own)
+    policy = own / "policies" / "research_to_paper.yaml"
+    text = policy.read_text()
+    loosened = text.replace("0.999", "0.9")
+    assert loosened != text
+    policy.write_text(loosened)
+    resources = build_resources({"R2P_DATA": str(desk.settings.data), "R2P_DESK": str(own)})
+    result = dg.materialize(
+        [promotion], instance=desk.instance, partition_key=BAD_DATA, resources=resources, raise_on_error=False
+    )
+    assert not result.success
+    assert any("judged under another policy" in reason for reason in desk.records()[0].reasons)
+    assert desk.promoted() == set()
+
+
+def test_rows_changed_behind_dagsters_back_refuse(desk: Desk) -> None:
+    rows = desk.lake.read("market_quality", "2024-05").rows
+    whole = rows.set_column(rows.column_names.index("valid_bars"), "valid_bars", rows["expected_bars"])
+    from research_to_prod.market_data.contracts import MARKET_QUALITY
+
+    desk.lake.write("market_quality", "2024-05", whole, MARKET_QUALITY)
+    assert not desk.materialize(promotion, partition=BAD_DATA).success
+    assert not desk.materialize(promotion, partition=GOOD).success
+    assert desk.promoted() == set()
