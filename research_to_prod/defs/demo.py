@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -36,6 +37,7 @@ from research_to_prod.settings import Settings
 
 DAYS = ("2026-01-05", "2026-01-06")
 _TAG = "r2p/demo_pid"
+_OPEN = ExitStack()
 
 
 @dataclass
@@ -169,19 +171,24 @@ def _start_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
+@cache
+def _worker_instance() -> dg.DagsterInstance:
+    """Open the instance once a worker (0.2 s a time); it lives as long as the process."""
+    return _OPEN.enter_context(open_instance(Settings.from_environment(os.environ)))
+
+
 def _materialize(job: str, partition: str | None) -> tuple[str, bool]:
     """Execute one run in a worker; return its id and whether it succeeded."""
     from research_to_prod.definitions import defs
 
-    with open_instance(Settings.from_environment(os.environ)) as instance:
-        result = defs.resolve_job_def(job).execute_in_process(
-            instance=instance,
-            partition_key=partition,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={_TAG: str(os.getpid())},
-            raise_on_error=False,
-        )
-        return result.run_id, result.success
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=_worker_instance(),
+        partition_key=partition,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        tags={_TAG: str(os.getpid())},
+        raise_on_error=False,
+    )
+    return result.run_id, result.success
 
 
 @contextmanager

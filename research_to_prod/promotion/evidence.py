@@ -58,6 +58,9 @@ POLICY_BOUND = frozenset({("gate_report", "all_gates_pass")})
 """Checks whose verdict holds only under the policy that they name in their metadata."""
 
 
+_PAGE = 1000
+
+
 @dataclass(frozen=True)
 class Proof:
     """What was found.
@@ -166,7 +169,7 @@ class _Walk:
         if version is None:
             self._refuse(where, "is not in the lake; materialize it again")
             return False
-        recorded = {name: getattr(metadata.get(name), "value", None) for name in ("lake_version", "content_sha256")}
+        recorded = {name: _value(metadata, name) for name in ("lake_version", "content_sha256")}
         if recorded != {"lake_version": version.version, "content_sha256": version.content_sha256}:
             self._refuse(where, "in the lake is not what its newest materialization wrote; materialize it again")
             return False
@@ -199,67 +202,63 @@ class _Walk:
                 self.expect(version.table, version.partition, (where, version))
 
     def _require_checks(self, asset: str, partitions: Sequence[str], proven: Mapping[str, int]) -> None:
-        keys = {dg.AssetCheckKey(dg.AssetKey(asset), name): name for name in REQUIRED_CHECKS[asset]}
-        infos = (
-            {
-                (info.check_key, info.partition_key): info
-                for info in self.instance.event_log_storage.get_asset_check_partition_info(
-                    list(keys), partition_keys=list(partitions)
-                )
-            }
-            if keys
-            else {}
-        )
-        evaluations = self._evaluations([info.latest_check_event_storage_id for info in infos.values()])
-        for key, name in keys.items():
+        for name in REQUIRED_CHECKS[asset]:
+            executions = self._newest_executions(dg.AssetCheckKey(dg.AssetKey(asset), name), partitions)
             for partition in partitions:
-                where = f"check {name} of {asset}[{partition}]"
-                info = infos.get((key, partition))
-                evaluation = None if info is None else evaluations.get(info.latest_check_event_storage_id)
-                reason = self._check_refusal(info, evaluation, proven.get(partition))
-                if reason is None and (asset, name) in POLICY_BOUND:
-                    reason = self._policy_refusal(evaluation)
+                execution = executions.get(partition)
+                reason = self._check_refusal(execution, proven.get(partition), (asset, name) in POLICY_BOUND)
                 if reason is not None:
-                    self._refuse(where, reason)
-                if info is not None and evaluation is not None:
+                    self._refuse(f"check {name} of {asset}[{partition}]", reason)
+                if execution is not None:
                     self.checks.append(
                         Check(
                             asset=asset,
                             check=name,
                             partition=partition,
                             passed=reason is None,
-                            run_id=info.latest_planned_run_id or "none",
-                            storage_id=info.latest_check_event_storage_id,
+                            run_id=execution.run_id or "none",
+                            storage_id=execution.id,
                         )
                     )
 
-    def _check_refusal(
-        self, info: Any, evaluation: dg.AssetCheckEvaluation | None, storage_id: int | None
-    ) -> str | None:
-        """Return why a check proves nothing about the materialization, or None."""
-        if info is None:
+    def _check_refusal(self, execution: Any, storage_id: int | None, policy_bound: bool) -> str | None:  # noqa: FBT001
+        """Return why an execution of a check proves nothing about the materialization, or None."""
+        if execution is None:
             return "was never evaluated; run it"
-        status = info.latest_execution_status.value
+        event = None if execution.event is None else execution.event.dagster_event
+        status = execution.status.value
+        if status == "PLANNED" or event is None:
+            return "was planned and never finished (crashed, skipped or still running); run it again"
+        evaluation = event.asset_check_evaluation_data
+        target = evaluation.target_materialization_data
         reason = None
-        if status == "PLANNED":
-            reason = "was planned and never finished (crashed, skipped or still running); run it again"
-        elif status != "SUCCEEDED" or evaluation is None or not evaluation.passed:
+        if status != "SUCCEEDED" or not evaluation.passed:
             reason = "did not pass"
         elif evaluation.severity is not dg.AssetCheckSeverity.ERROR:
             reason = "passed with severity WARN, which blocks nothing and so proves nothing"
         elif storage_id is None:
             reason = "judged a materialization that is itself refused"
-        elif info.latest_target_materialization_storage_id != storage_id:
+        elif target is None or target.storage_id != storage_id:
             reason = "judged another materialization; run it on the newest"
-        elif not self._is_known(info.latest_planned_run_id):
+        elif not self._is_known(execution.run_id):
             reason = "was not evaluated by a run that Dagster knows; run it"
+        elif policy_bound and _value(evaluation.metadata, "policy_sha256") != self.policy_sha256:
+            reason = "judged under another policy than the one in force; materialize gate_report again"
         return reason
 
-    def _policy_refusal(self, evaluation: dg.AssetCheckEvaluation | None) -> str | None:
-        named = None if evaluation is None else evaluation.metadata.get("policy_sha256")
-        if getattr(named, "value", None) != self.policy_sha256:
-            return "judged under another policy than the one in force; materialize gate_report again"
-        return None
+    def _newest_executions(self, key: dg.AssetCheckKey, partitions: Sequence[str]) -> dict[str, Any]:
+        """Return the newest execution of a check for each partition, whoever ran or forged it."""
+        missing, found, cursor = set(partitions), {}, None
+        while missing:
+            page = self.instance.event_log_storage.get_asset_check_execution_history(key, _PAGE, cursor)
+            for execution in page:
+                if execution.partition in missing:
+                    missing.remove(execution.partition)
+                    found[execution.partition] = execution
+            if len(page) < _PAGE:
+                break
+            cursor = page[-1].id
+        return found
 
     def _newest_materializations(self, asset: str, partitions: Sequence[str]) -> dict[str, dg.EventLogRecord]:
         newest = self.instance.event_log_storage.get_latest_storage_id_by_partition(
@@ -280,19 +279,6 @@ class _Walk:
             return {}
         return {partition: found[partition] for partition in partitions if partition in found}
 
-    def _evaluations(self, storage_ids: Sequence[int]) -> dict[int, dg.AssetCheckEvaluation]:
-        if not storage_ids:
-            return {}
-        records = self.instance.event_log_storage.get_event_records(
-            dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, storage_ids=list(storage_ids)),
-            limit=len(storage_ids),
-        )
-        return {
-            record.storage_id: record.event_log_entry.dagster_event.asset_check_evaluation_data
-            for record in records
-            if record.event_log_entry.dagster_event is not None
-        }
-
     def _is_known(self, run_id: str | None) -> bool:
         if not run_id:
             return False
@@ -302,3 +288,7 @@ class _Walk:
 
     def _refuse(self, where: str, reason: str) -> None:
         self.refusals.append(f"{where} {reason}")
+
+
+def _value(metadata: Mapping[str, Any], name: str) -> object:
+    return getattr(metadata.get(name), "value", None)

@@ -107,7 +107,9 @@ def build_check(world: World, asset: str, name: str, partitions: dg.PartitionsDe
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with dg.DagsterInstance.ephemeral() as instance:
+    # SQLite on disk, as people run it: its event ids differ from those of the in-memory instance.
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
         built = World(instance, Lake(tmp_path / "lake"))
         for name in ORDER:
             asset = build_asset(built, name)
@@ -264,12 +266,17 @@ def test_the_event_log_still_speaks_the_dialect_that_the_proof_reads(world: Worl
     """The contract test of the storage calls: semi-public in 1.13, so an upgrade must fail here first."""
     world.everything()
     storage = world.instance.event_log_storage
-    (info,) = storage.get_asset_check_partition_info(
-        [dg.AssetCheckKey(dg.AssetKey("candles"), "matches_contract")], partition_keys=[MONTH]
+    (execution,) = storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(dg.AssetKey("candles"), "matches_contract"), 10, None
     )
     newest = storage.get_latest_storage_id_by_partition(
         dg.AssetKey("candles"), dg.DagsterEventType.ASSET_MATERIALIZATION, {MONTH}
     )
-    assert info.latest_execution_status.value == "SUCCEEDED"
-    assert info.latest_target_materialization_storage_id == newest[MONTH]
-    assert world.instance.get_run_by_id(info.latest_planned_run_id) is not None
+    assert execution.partition == MONTH
+    assert execution.status.value == "SUCCEEDED"
+    assert world.instance.get_run_by_id(execution.run_id) is not None
+    assert execution.event is not None
+    assert execution.event.dagster_event is not None
+    evaluation = execution.event.dagster_event.asset_check_evaluation_data
+    assert evaluation.target_materialization_data is not None
+    assert evaluation.target_materialization_data.storage_id == newest[MONTH]

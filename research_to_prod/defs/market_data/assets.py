@@ -6,6 +6,14 @@ from datetime import datetime
 
 import dagster as dg
 
+from research_to_prod.defs.market_data.checks import (
+    CANDLES_CHECKS,
+    FUNDING_CHECKS,
+    QUALITY_CHECKS,
+    judge_candles,
+    judge_funding,
+    judge_quality,
+)
 from research_to_prod.defs.partitions import MONTHS, UNIVERSE_FILE
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
@@ -88,11 +96,12 @@ def raw_candles(
             code_version="1",
         ),
     ],
+    check_specs=CANDLES_CHECKS,
     partitions_def=MONTHS,
 )
 def validated_candles(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Judge each raw row by the contract of bars."""
     from research_to_prod.market_data.quarantine import split
 
@@ -101,6 +110,7 @@ def validated_candles(
     judged = split(raw.rows)
     yield publish(lake, "candles", month, judged.accepted, read=[raw])
     yield publish(lake, "candle_quarantine", month, judged.rejected, read=[raw], preview=table_preview(judged.rejected))
+    yield from judge_candles(lake, month)
 
 
 @dg.asset(
@@ -110,6 +120,7 @@ def validated_candles(
     kinds={"ccxt"},
     code_version="1",
     metadata=described("funding_rates"),
+    check_specs=FUNDING_CHECKS,
 )
 def funding_rates(
     context: dg.AssetExecutionContext,
@@ -117,7 +128,7 @@ def funding_rates(
     settings: dg.ResourceParam[Settings],
     venues: dg.ResourceParam[Venues],
     clock: dg.ResourceParam[Callable[[], datetime]],
-) -> dg.MaterializeResult:
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """One funding payment of one perpetual: what a long pays, as a fraction of notional.
 
     Booked by its time against the position then held. Two different rates for one time fail the month.
@@ -129,7 +140,8 @@ def funding_rates(
     month = context.partition_key
     fetched = fetch_funding(universe.markets, month, open_sources(universe, settings, venues), clock())
     certificates = keep_certificates(lake, "funding_rates", month, fetched.certificates)
-    return publish(lake, "funding_rates", month, fetched.rows, certificates=certificates)
+    yield publish(lake, "funding_rates", month, fetched.rows, certificates=certificates)
+    yield from judge_funding(lake, month)
 
 
 @dg.asset(
@@ -140,13 +152,14 @@ def funding_rates(
     kinds={"numpy"},
     code_version="1",
     metadata=described("market_quality"),
+    check_specs=QUALITY_CHECKS,
 )
 def market_quality(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
-) -> dg.MaterializeResult:
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """How far one month of one market can be believed: completeness, named gaps, duplicates, stale runs, outliers.
 
     The data-quality gate adds these rows up over a candidate's window. A gap is named by its first missing bar and its
@@ -160,7 +173,7 @@ def market_quality(
     rows = profile(candles.rows, quarantine.rows, universe.markets, month, clock())
     shown = ["symbol", "timeframe", "completeness", "missing_bars", "gap_runs", "longest_gap_bars", "gaps"]
     missing = sum(each or 0 for each in rows.column("missing_bars").to_pylist())
-    return publish(
+    yield publish(
         lake,
         "market_quality",
         month,
@@ -169,6 +182,7 @@ def market_quality(
         missing_bars=missing,
         profile=table_preview(rows.select(shown)),
     )
+    yield from judge_quality(lake, month)
 
 
 def keep_certificates(lake: Lake, table: str, partition: str, certificates: Sequence[Certificate]) -> dg.MetadataValue:
