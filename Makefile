@@ -20,7 +20,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	awk '/^[a-z]/ {keep = /^uv==/} keep' requirements.lock > .venv/uv.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
-	$(BIN)/python -m uv pip sync --quiet --require-hashes requirements.lock
+	$(BIN)/python -m uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	$(BIN)/python -m uv pip install --quiet --no-deps --no-build-isolation -e .
 	$(BIN)/python -c 'from research_to_prod.research.backtest import compile_ahead; compile_ahead()'
 	touch $(INSTALLED)
