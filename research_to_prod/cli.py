@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -32,13 +33,29 @@ def demo() -> None:
 
 
 @app.command()
-def ui(port: int = typer.Option(3000, help="Port on 127.0.0.1.")) -> None:
+def run(
+    job: Annotated[str, typer.Argument(help="market_data, research, promote, production, nightly, publish_warehouse")],
+    partitions: Annotated[
+        list[str] | None, typer.Argument(help="Months, days or candidates; FIRST..LAST for a range")
+    ] = None,
+) -> None:
+    """Run a job, one partition a run, as the UI would; exit 1 when a run fails."""
+    from research_to_prod.defs.runner import open_runner, partition_keys
+
+    settings = Settings.from_environment(os.environ)
+    with open_runner(settings, Console()) as runner:
+        if not runner.each(job, job, partition_keys(job, partitions or [], runner.instance)):
+            raise typer.Exit(code=1)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
     """Open the Dagster UI on loopback, with the history under the data folder."""
     import subprocess
     import sys
     from pathlib import Path
 
-    from research_to_prod.defs.demo import open_instance
+    from research_to_prod.defs.runner import open_instance
 
     settings = Settings.from_environment(os.environ)
     with open_instance(settings):

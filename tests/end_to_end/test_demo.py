@@ -19,8 +19,6 @@ import dagster as dg
 import pyarrow.compute as pc
 import pytest
 
-from research_to_prod.defs.attribution.checks import components_add_up
-from research_to_prod.defs.demo import open_instance
 from research_to_prod.defs.gates.assets import gate_report
 from research_to_prod.defs.gates.checks import all_gates_pass
 from research_to_prod.defs.market_data.assets import validated_candles
@@ -28,6 +26,7 @@ from research_to_prod.defs.promotion.assets import production_manifest, promotio
 from research_to_prod.defs.research.assets import backtest
 from research_to_prod.defs.research.checks import accounts_add_up, sees_no_future
 from research_to_prod.defs.resources import build_resources
+from research_to_prod.defs.runner import open_instance
 from research_to_prod.lake import Lake
 from research_to_prod.promotion.keys import open_keys
 from research_to_prod.promotion.ledger import Ledger
@@ -162,7 +161,6 @@ def test_every_fetch_left_a_certificate(decided: Desk) -> None:
 
 
 def test_slippage_is_an_identity_and_reconciliation_finds_the_one_lost_fill(decided: Desk) -> None:
-    assert decided.materialize(components_add_up, partition=DAY).success is not None
     slippage = decided.lake.read("slippage", DAY).rows
     counted = slippage.filter(slippage["excluded_reason"].is_null())
     assert counted.num_rows > 10

@@ -3,7 +3,9 @@
 The graph below has the names and the shape of the real one and trivial contents: what is tested is the walk.
 """
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,12 +107,12 @@ def build_check(world: World, asset: str, name: str, partitions: dg.PartitionsDe
     return judge
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    # SQLite on disk, as people run it: its event ids differ from those of the in-memory instance.
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        built = World(instance, Lake(tmp_path / "lake"))
+@contextmanager
+def open_world(folder: Path) -> Iterator[World]:
+    """Open a world in ``folder``: SQLite on disk, as people run it, whose event ids differ from those in memory."""
+    (folder / "dagster").mkdir(parents=True, exist_ok=True)
+    with dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
+        built = World(instance, Lake(folder / "lake"))
         for name in ORDER:
             asset = build_asset(built, name)
             built.assets.append(asset)
@@ -119,12 +121,29 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield built
 
 
-def test_nothing_proves_nothing(world: World) -> None:
-    assert world.refused("gate_report[alpha] was never materialized", "check all_gates_pass of gate_report[alpha]")
+@pytest.fixture(scope="module")
+def proven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which everything was materialized and passed its checks."""
+    folder = tmp_path_factory.mktemp("proven") / "world"
+    with open_world(folder) as world:
+        world.everything()
+    return folder
+
+
+@pytest.fixture
+def world(proven: Path, tmp_path: Path) -> Iterator[World]:
+    """A copy of the proven world, for one test to break."""
+    shutil.copytree(proven, tmp_path / "world")
+    with open_world(tmp_path / "world") as world:
+        yield world
+
+
+def test_nothing_proves_nothing(tmp_path: Path) -> None:
+    with open_world(tmp_path) as world:
+        assert world.refused("gate_report[alpha] was never materialized", "check all_gates_pass of gate_report[alpha]")
 
 
 def test_a_whole_and_fresh_closure_is_proven_to_its_last_partition(world: World) -> None:
-    world.everything()
     proof = world.prove()
     assert proof.refusals == ()
     assert {each.asset for each in proof.inputs} == set(READS)
@@ -141,7 +160,6 @@ def test_a_whole_and_fresh_closure_is_proven_to_its_last_partition(world: World)
     [("fail", "did not pass"), ("crash", "never finished"), ("warn", "severity WARN")],
 )
 def test_a_check_that_did_not_pass_refuses(world: World, asset: str, outcome: str, reason: str) -> None:
-    world.everything()
     check = REQUIRED_CHECKS[asset][0]
     world.outcome[check] = outcome
     world.materialize(asset)
@@ -149,14 +167,12 @@ def test_a_check_that_did_not_pass_refuses(world: World, asset: str, outcome: st
 
 
 def test_an_asset_materialized_again_without_its_checks_is_stale(world: World) -> None:
-    world.everything()
     world.materialize("gate_report", checks=False)
     assert world.refused("check all_gates_pass of gate_report[alpha] judged another materialization")
 
 
 @pytest.mark.parametrize("asset", [name for name in ORDER if name != "gate_report"])
 def test_anything_materialized_again_upstream_makes_its_reader_stale(world: World, asset: str) -> None:
-    world.everything()
     world.content[asset] = 1
     world.materialize(asset)
     assert world.refused(f"{asset}[{partition_of(asset)}] was materialized again after")
@@ -164,20 +180,17 @@ def test_anything_materialized_again_upstream_makes_its_reader_stale(world: Worl
 
 def test_identical_bytes_under_a_new_version_are_read_again_too(world: World) -> None:
     """The proof is about events: a reader must have read the newest one, even when nothing changed."""
-    world.everything()
     world.materialize("candles")
     assert world.refused("candles[2024-01] was materialized again after")
 
 
 @pytest.mark.parametrize("asset", ["raw_candles", "candles", "backtest", "gate_report"])
 def test_wiped_history_refuses(world: World, asset: str) -> None:
-    world.everything()
     world.instance.wipe_assets([dg.AssetKey(asset)])
     assert world.refused(f"{asset}[{partition_of(asset)}] was never materialized, or its history was wiped")
 
 
 def test_a_deleted_run_refuses(world: World) -> None:
-    world.everything()
     run = world.materialize("backtest").run_id
     world.materialize("gate_report")
     assert world.prove().holds
@@ -193,7 +206,6 @@ def copy_of_the_newest(world: World, asset: str) -> dg.AssetMaterialization:
 
 @pytest.mark.parametrize("asset", ["candles", "backtest", "gate_report"])
 def test_a_materialization_reported_by_hand_refuses_even_with_true_metadata(world: World, asset: str) -> None:
-    world.everything()
     world.instance.report_runless_asset_event(copy_of_the_newest(world, asset))
     assert world.refused(f"{asset}[{partition_of(asset)}] was not materialized by a run that Dagster knows")
 
@@ -218,7 +230,6 @@ def forge_check(world: World, asset: str, check: str) -> None:
 
 
 def test_a_forged_passing_check_on_the_right_materialization_refuses(world: World) -> None:
-    world.everything()
     world.outcome["all_gates_pass"] = "fail"
     world.materialize("gate_report")
     forge_check(world, "gate_report", "all_gates_pass")
@@ -226,7 +237,6 @@ def test_a_forged_passing_check_on_the_right_materialization_refuses(world: Worl
 
 
 def test_evidence_of_another_partition_refuses(world: World) -> None:
-    world.everything()
     world.outcome["all_gates_pass"] = "fail"
     world.materialize("gate_report")
     world.outcome["all_gates_pass"] = "pass"
@@ -235,27 +245,23 @@ def test_evidence_of_another_partition_refuses(world: World) -> None:
 
 
 def test_a_verdict_under_another_policy_refuses(world: World) -> None:
-    world.everything()
     world.policy = "q" * 64
     world.materialize("gate_report")
     assert world.refused("judged under another policy")
 
 
 def test_a_lake_that_moved_without_dagster_refuses(world: World) -> None:
-    world.everything()
     world.lake.write("candles", MONTH, pa.table({"partition_key": [MONTH], "n": [9]}), ROWS)
     assert world.refused("candles[2024-01] in the lake is not what its newest materialization wrote")
 
 
 def test_a_materialization_that_hides_an_input_refuses(world: World) -> None:
-    world.everything()
     world.hidden = "market_quality"
     world.materialize("gate_report")
     assert world.refused("gate_report[alpha] does not record that it read market_quality")
 
 
 def test_every_refusal_is_given_not_only_the_first(world: World) -> None:
-    world.everything()
     world.outcome |= {"accounts_add_up": "fail", "all_gates_pass": "fail"}
     world.materialize("backtest")
     world.materialize("gate_report")
@@ -264,7 +270,6 @@ def test_every_refusal_is_given_not_only_the_first(world: World) -> None:
 
 def test_the_event_log_still_speaks_the_dialect_that_the_proof_reads(world: World) -> None:
     """The contract test of the storage calls: semi-public in 1.13, so an upgrade must fail here first."""
-    world.everything()
     storage = world.instance.event_log_storage
     (execution,) = storage.get_asset_check_execution_history(
         dg.AssetCheckKey(dg.AssetKey("candles"), "matches_contract"), 10, None

@@ -11,6 +11,7 @@ from research_to_prod.lake import Lake
 from research_to_prod.market_data.universe import Universe
 from research_to_prod.settings import Settings
 
+QUARANTINE = "inbox_quarantine"
 _MEANING = {
     "decisions": "One decision of a strategy, also unsent ones and why. Without it there is no delay cost.",
     "orders": "One parent order: what was to be traded, when it was sent, acknowledged and ended.",
@@ -37,12 +38,15 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
     ) -> dg.MaterializeResult:
         from research_to_prod.execution.inbox import read_inbox
+        from research_to_prod.execution.quarantine_table import INBOX_QUARANTINE, quarantine_rows
 
-        delivery = read_inbox(settings.inbox, kind, context.partition_key)
+        day = context.partition_key
+        delivery = read_inbox(settings.inbox, kind, day)
+        lake.write(QUARANTINE, f"{kind}-{day}", quarantine_rows(delivery, kind, day), INBOX_QUARANTINE)
         return publish(
             lake,
             kind,
-            context.partition_key,
+            day,
             delivery.rows,
             files=dg.MetadataValue.json([{"name": each.name, "sha256": each.sha256} for each in delivery.files]),
             quarantined_rows=delivery.quarantined.num_rows,

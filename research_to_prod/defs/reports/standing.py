@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 
+from research_to_prod.execution.contracts import INBOX_KINDS
 from research_to_prod.lake import Lake
 from research_to_prod.promotion.keys import open_keys
 from research_to_prod.promotion.ledger import Ledger
@@ -43,12 +45,12 @@ def candidate_lines(lake: Lake, settings: Settings, now: datetime) -> list[Candi
 
 
 def delivery_exclusions(lake: Lake, day: str) -> list[Exclusion]:
-    """Return what the inbox quarantined on that day."""
-    key = f"inbox-{day}"
-    if not lake.has("inbox_quarantine", key):
-        return []
-    rows = lake.read("inbox_quarantine", key).rows.to_pylist()
-    found: dict[tuple[str, str], int] = {}
-    for row in rows:
-        found[row["kind"], row["reason"]] = found.get((row["kind"], row["reason"]), 0) + 1
-    return [Exclusion(what=kind, reason=reason, n=n, of=n) for (kind, reason), n in sorted(found.items())]
+    """Return how many delivered rows of that day were refused, by kind and reason."""
+    found = []
+    for kind in INBOX_KINDS:
+        key = f"{kind}-{day}"
+        if lake.has("inbox_quarantine", key):
+            reasons = Counter(lake.read("inbox_quarantine", key).rows["reason"].to_pylist())
+            delivered = lake.version(kind, day).rows + reasons.total()
+            found += [Exclusion(what=kind, reason=each, n=n, of=delivered) for each, n in sorted(reasons.items())]
+    return found

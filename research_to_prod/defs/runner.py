@@ -1,0 +1,177 @@
+"""Runs of named jobs, one partition a run, on two processes, with their progress shown.
+
+What a proof rests on is materialized one partition a run: a run over a range evaluates a partitioned check once, with
+no partition. Belongs here: executing, progress, freeing the runs of a killed process. Doesn't: which runs and why.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from research_to_prod.defs.partitions import CANDIDATES
+from research_to_prod.defs.research.automation import new_candidates
+from research_to_prod.promotion.files import replace_file
+from research_to_prod.settings import Settings
+
+_TAG = "r2p/pid"
+_OPEN = ExitStack()
+
+
+@dataclass
+class Runner:
+    """Executes jobs on the persistent instance.
+
+    Parameters
+    ----------
+    settings
+        Where data goes.
+    instance
+        The persistent instance that keeps the history.
+    console
+        Where progress is shown: bars in a terminal, a line a job elsewhere.
+    """
+
+    settings: Settings
+    instance: dg.DagsterInstance
+    console: Console
+    _workers: ProcessPoolExecutor
+
+    def each(self, title: str, job: str, partitions: Sequence[str | None], *, may_fail: bool = False) -> bool:
+        """Run ``job`` for each partition; return whether all succeeded.
+
+        Parameters
+        ----------
+        partitions
+            Partition keys; None for a job without partitions.
+        may_fail
+            A refusal is a result: failed runs are not reported and do not count.
+        """
+        fine = True
+        with self._progress(title, len(partitions)) as advance:
+            runs = {self._workers.submit(_materialize, job, partition): partition for partition in partitions}
+            for done in as_completed(runs):
+                run_id, success = done.result()
+                if not success and not may_fail:
+                    fine = False
+                    self.console.print(f"[red]{job} {runs[done] or ''} failed[/]: run {run_id}, see `make dev`")
+                advance(runs[done] or title)
+        return fine
+
+    @contextmanager
+    def _progress(self, title: str, total: int) -> Iterator[Callable[[str], None]]:
+        if not self.console.is_terminal:
+            started = time.monotonic()
+            yield lambda _: None
+            self.console.print(f"{title}: {total} done in {time.monotonic() - started:.1f} s")
+            return
+        columns = (TextColumn("{task.description:<42}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda label: bar.update(task, advance=1, description=f"{title} {label}" if total > 1 else title)
+
+
+@contextmanager
+def open_runner(settings: Settings, console: Console) -> Iterator[Runner]:
+    """Open the instance and two workers; free the runs of killed processes, add the partitions of new candidates."""
+    # Two processes: a run is half Python and half SQLite, so one leaves a core idle.
+    with (
+        open_instance(settings) as instance,
+        ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=_start_worker) as workers,
+    ):
+        _free_dead_runs(instance)
+        instance.add_dynamic_partitions(CANDIDATES.name or "", new_candidates(instance, settings))
+        yield Runner(settings, instance, console, workers)
+
+
+def partition_keys(job: str, asked: Sequence[str], instance: dg.DagsterInstance) -> list[str | None]:
+    """Return the partitions of ``job`` that ``asked`` names, each a key or a range ``FIRST..LAST``.
+
+    Raises
+    ------
+    ValueError
+        If the job has no such partition, or has partitions and none is asked for.
+    """
+    from research_to_prod.definitions import defs
+
+    definition = defs.resolve_job_def(job).partitions_def
+    if definition is None:
+        if asked:
+            raise ValueError(f"job {job} has no partitions; leave {', '.join(asked)} out")
+        return [None]
+    known = list(definition.get_partition_keys(dynamic_partitions_store=instance))
+    chosen: list[str | None] = []
+    for each in asked:
+        first, _, last = each.partition("..")
+        unknown = [key for key in (first, last or first) if key not in known]
+        if unknown:
+            raise ValueError(f"job {job} has no partition {', '.join(unknown)}; it has {known[0]} to {known[-1]}")
+        chosen += known[known.index(first) : known.index(last or first) + 1]
+    if not chosen:
+        raise ValueError(f"job {job} needs partitions, such as {known[-1] if known else 'a candidate'}")
+    return chosen
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Open the persistent Dagster instance under the data folder, with the project's ``dagster.yaml``."""
+    shipped = (Path(__file__).parent / "dagster.yaml").read_bytes()
+    configured = settings.dagster_home / "dagster.yaml"
+    if not configured.exists() or configured.read_bytes() != shipped:
+        replace_file(configured, shipped)
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        yield instance
+
+
+def _free_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Mark runs whose process was killed as failed; nobody else would."""
+    unfinished = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+    )
+    for run in instance.get_runs(unfinished):
+        if _TAG in run.tags and not Path(f"/proc/{run.tags[_TAG]}").exists():
+            instance.report_run_failed(run, "the process that ran this was killed")
+
+
+def _start_worker() -> None:
+    """End with the parent: a pool's worker doesn't notice that a killed parent is gone."""
+    parent = parent_process()
+
+    def follow() -> None:
+        wait([parent.sentinel])  # type: ignore[union-attr]
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+@cache
+def _worker_instance() -> dg.DagsterInstance:
+    """Open the instance once a worker (0.2 s a time); it lives as long as the process."""
+    return _OPEN.enter_context(open_instance(Settings.from_environment(os.environ)))
+
+
+def _materialize(job: str, partition: str | None) -> tuple[str, bool]:
+    """Execute one run in a worker; return its id and whether it succeeded."""
+    from research_to_prod.definitions import defs
+
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=_worker_instance(),
+        partition_key=partition,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        tags={_TAG: str(os.getpid())},
+        raise_on_error=False,
+    )
+    return result.run_id, result.success
