@@ -54,3 +54,14 @@ def table_preview(rows: pa.Table, limit: int = 25) -> dg.MetadataValue:
         for row in rows.slice(0, limit).to_pylist()
     ]
     return dg.MetadataValue.table(records) if records else dg.MetadataValue.text("no rows")
+
+
+def markdown_table(rows: pa.Table) -> dg.MarkdownMetadataValue:
+    """Return the rows as a Markdown table: for text that is too long for the UI's own, whose rows grow with it."""
+
+    def cell(value: Any) -> str:
+        text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+        return text.replace("|", "\\|").replace("\n", " ")
+
+    lines = [rows.column_names, ["---"] * rows.num_columns, *([*map(cell, row.values())] for row in rows.to_pylist())]
+    return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in lines))

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from research_to_prod.defs.partitions import CANDIDATES
-from research_to_prod.defs.publishing import publish, table_preview
+from research_to_prod.defs.publishing import markdown_table, publish
 from research_to_prod.defs.research.assets import backtest, candidate, trials
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
@@ -57,8 +57,8 @@ def gate_report(
         verdict=judged.report.verdict.value,
         policy_sha256=judged.report.policy_sha256,
         n_trials=judged.evidence.n_trials if judged.evidence.n_trials is not None else "unknown",
-        gates=table_preview(
-            rows.select(["gate", "verdict", "value", "threshold", "margin", "samples", "reason", "remedy"])
+        gates=markdown_table(
+            rows.sort_by("margin").select(["gate", "verdict", "value", "threshold", "samples", "reason", "remedy"])
         ),
         margins=image(gates_margin(*zip(*shown, strict=True)), "margin to each gate's threshold, in units of it"),
         **numbers,

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from research_to_prod.defs.partitions import CANDIDATES
-from research_to_prod.defs.publishing import table_preview
+from research_to_prod.defs.publishing import markdown_table
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
 
@@ -33,6 +33,6 @@ def all_gates_pass(
         metadata={
             "policy_sha256": policy.sha256,
             "gates": gating.num_rows,
-            "refused": table_preview(refused.select(["gate", "verdict", "reason", "remedy"])),
+            "refused": markdown_table(refused.select(["gate", "verdict", "reason", "remedy"])),
         },
     )

@@ -38,17 +38,17 @@ def desk_report(
     from research_to_prod.reports.compile_desk_report import compile_desk_report
     from research_to_prod.reports.desk_report import render_html, render_json
 
-    day = context.partition_key
+    day, now = context.partition_key, clock()
     report = compile_desk_report(
         day,
         slippage,
         breaks,
         internal_fills=fills.num_rows,
         venue_fills=venue_fills.num_rows,
-        candidates=candidate_lines(lake, settings, clock()),
+        candidates=candidate_lines(lake, settings, now),
         exclusions=delivery_exclusions(lake, day),
         present=[table for table in lake.tables() if lake.has(table, day)],
-        prepared_at=clock(),
+        prepared_at=now,
     )
     page, numbers = (settings.reports / f"desk-report-{day}.{kind}" for kind in ("html", "json"))
     replace_file(page, render_html(report))
