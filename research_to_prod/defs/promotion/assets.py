@@ -35,7 +35,7 @@ def promotion(
     from research_to_prod.defs.promotion.decision import decide_promotion
 
     outcome = decide_promotion(
-        context.instance, lake, settings, context.partition_key, run_id=context.run_id, now=clock()
+        context.instance, lake, settings, context.partition_key, run_id=context.run.run_id, now=clock()
     )
     metadata = {
         "decision": outcome.record.type.value,

@@ -78,7 +78,9 @@ def trials(
 
     study = read_study(lake, settings, context.partition_key)
     ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
-    rows = run_trials(study.candidate, study.strategy, study.bars, ledger, run_id=context.run_id, recorded_at=clock())
+    rows = run_trials(
+        study.candidate, study.strategy, study.bars, ledger, run_id=context.run.run_id, recorded_at=clock()
+    )
     sharpes = [each for each in rows.column("sharpe_annual").to_pylist() if each is not None]
     return publish(
         lake,
