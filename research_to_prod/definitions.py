@@ -1,6 +1,6 @@
 """The code location: one ``Definitions`` over the modules of ``defs/`` that declare parts of the graph.
 
-The list is explicit because loading the folder would import every helper module with it, and with them scipy and
+The list is explicit because loading the folder would import every other module with it, and with them scipy and
 cryptography: seconds in every code server and every step.
 """
 

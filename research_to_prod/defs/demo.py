@@ -17,7 +17,7 @@ from research_to_prod.defs.promotion.decision import latest_decisions
 from research_to_prod.defs.resources import SANDBOX_SEED, utc_now
 from research_to_prod.defs.runner import Runner, open_runner
 from research_to_prod.lake import Lake
-from research_to_prod.promotion.evidence import prove_data
+from research_to_prod.promotion.evidence import unproven_months
 from research_to_prod.promotion.record import Record, RecordType
 from research_to_prod.research.candidate import Candidate, load_candidates
 from research_to_prod.settings import Settings
@@ -52,10 +52,8 @@ def run_demo(settings: Settings, console: Console) -> bool:
 
 def _months_to_fetch(runner: Runner, candidates: Sequence[Candidate]) -> list[str]:
     """Return the months of all windows whose data is not proven yet; an earlier demo may have brought some."""
-    lake = Lake(runner.settings.lake)
     months = sorted({month for candidate in candidates for month in candidate.window.months})
-    tables = ("market_quality", "funding_rates")
-    return [m for m in months if not all(prove_data(runner.instance, lake, table, m).holds for table in tables)]
+    return sorted(unproven_months(runner.instance, Lake(runner.settings.lake), months))
 
 
 def _deliver_inbox(settings: Settings) -> None:

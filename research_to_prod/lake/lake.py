@@ -148,11 +148,13 @@ class Lake:
         versions = log.versions(table, delta)
         if wanted is not None:
             _refuse_missing(table, versions, wanted)
+        if not versions or wanted == []:
+            raise LakeError(f"nothing of {table} was asked for, or nothing was written; name a partition that was")
         chosen = tuple(versions[key] for key in sorted(versions, key=str) if wanted is None or key in wanted)
         order = [(name, "ascending") for name in delta.metadata().configuration[_KEY_PROPERTY].split(",")]
         # Partitions one after the other: the order is (partition, key), and no sort sees more than one.
-        parts = [_rows(delta, version.partition).sort_by(order) for version in chosen]
-        return Snapshot(pa.concat_tables(parts) if parts else _rows(delta, None), chosen)
+        parts = [rows.sort_by(order) for rows in _rows(delta, [version.partition for version in chosen])]
+        return Snapshot(pa.concat_tables(parts), chosen)
 
     def read_version(self, version: Version) -> pa.Table:
         """Read exactly what ``version`` committed, and prove it by its hash.
@@ -265,20 +267,24 @@ class Lake:
             raise SchemaError(f"table {table} is stored with other columns or types: {', '.join(changed)}")
 
 
-def _rows(delta: DeltaTable, partition: str | None) -> pa.Table:
-    """Read one partition (or an unpartitioned table) from its files, without the storage's partition column."""
+def _rows(delta: DeltaTable, partitions: Sequence[str | None]) -> Iterator[pa.Table]:
+    """Read each partition (None: the unpartitioned table) from its files, without the storage's partition column."""
     schema = pa.schema(delta.schema().to_arrow())
     declared = pa.schema([field for field in schema if field.name != PARTITION])
-    wanted = None if partition is None else [(PARTITION, "=", partition)]
-    # The last one or two steps of a URI are the path within the table, whatever scheme and encoding come before.
-    steps = 1 if partition is None else 2
-    uris = delta.file_uris(file_pruning_predicate=wanted)
-    paths = [unquote("/".join(uri.split("/")[-steps:])) for uri in uris]
-    if not paths:
-        return declared.empty_table()
+    paths: dict[str | None, list[str]] = {}
+    for uri in delta.file_uris():
+        # The last step of a URI is the file, the one before it the partition, whatever scheme and encoding precede.
+        folder, name = unquote(uri).split("/")[-2:]
+        is_partition = folder.startswith(f"{PARTITION}=")
+        key = folder.removeprefix(f"{PARTITION}=") if is_partition else None
+        paths.setdefault(key, []).append(f"{folder}/{name}" if is_partition else name)
     # Not delta-rs's own dataset: that builds an expression per column and file of the whole table (40 ms at 36 files).
     files = pafs.PyFileSystem(DeltaStorageHandler(delta.table_uri))
-    return pads.dataset(paths, schema=declared, format="parquet", filesystem=files).to_table()
+    for partition in partitions:
+        if partition not in paths:
+            yield declared.empty_table()
+        else:
+            yield pads.dataset(paths[partition], schema=declared, format="parquet", filesystem=files).to_table()
 
 
 def _relation(

@@ -97,12 +97,20 @@ def prove(instance: dg.DagsterInstance, lake: Lake, candidate: str, policy_sha25
     policy_sha256
         Hash of the policy in force; a verdict under another one proves nothing.
     """
-    return _Walk(instance, lake, policy_sha256).prove("gate_report", candidate)
+    walk = _Walk(instance, lake, policy_sha256)
+    walk.expect("gate_report", candidate, None)
+    return walk.prove()
 
 
-def prove_data(instance: dg.DagsterInstance, lake: Lake, asset: str, partition: str) -> Proof:
-    """Prove one partition of market data and all that it was made from; no policy binds it."""
-    return _Walk(instance, lake, policy_sha256="").prove(asset, partition)
+def unproven_months(instance: dg.DagsterInstance, lake: Lake, months: Sequence[str]) -> set[str]:
+    """Return those of ``months`` whose market data, or anything that it was made from, is not proven."""
+    walk = _Walk(instance, lake, policy_sha256="")
+    for asset in ("market_quality", "funding_rates"):
+        for month in months:
+            walk.expect(asset, month, None)
+    walk.prove()
+    # A month of market data is made of the same month upstream, so a refusal names the month it spoils.
+    return walk.refused & set(months)
 
 
 @dataclass
@@ -115,12 +123,12 @@ class _Walk:
     inputs: list[Input] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
     _expected: dict[str, dict[str, list[tuple[str, Version]]]] = field(default_factory=dict)
     _known_runs: dict[str, bool] = field(default_factory=dict)
 
-    def prove(self, asset: str, partition: str) -> Proof:
-        """Walk from one partition to the end of its closure."""
-        self.expect(asset, partition, None)
+    def prove(self) -> Proof:
+        """Walk from the expected partitions to the end of their closure."""
         for each in READS:
             self.visit(each)
         return Proof(tuple(self.inputs), tuple(self.checks), tuple(dict.fromkeys(self.refusals)))
@@ -140,13 +148,14 @@ class _Walk:
         current = self._current_versions(asset, partitions)
         proven: dict[str, int] = {}
         for partition in partitions:
-            where = f"{asset}[{partition}]"
             event = events.get(partition)
             if event is None or event.asset_materialization is None:
-                self._refuse(where, "was never materialized, or its history was wiped; materialize it again")
+                self._refuse(asset, partition, "was never materialized, or its history was wiped; materialize it again")
             elif not self._is_known(event.run_id):
-                self._refuse(where, "was not materialized by a run that Dagster knows; materialize it in a run")
-            elif self._matches(where, partition, event.asset_materialization.metadata, current.get(partition)):
+                self._refuse(
+                    asset, partition, "was not materialized by a run that Dagster knows; materialize it in a run"
+                )
+            elif self._matches(asset, partition, event.asset_materialization.metadata, current.get(partition)):
                 version = current[partition]
                 proven[partition] = event.storage_id
                 self.inputs.append(
@@ -160,18 +169,19 @@ class _Walk:
                         storage_id=event.storage_id,
                     )
                 )
-                self._follow(asset, where, event.asset_materialization.metadata)
+                self._follow(asset, partition, event.asset_materialization.metadata)
         self._require_checks(asset, partitions, proven)
 
-    def _matches(self, where: str, partition: str, metadata: Mapping[str, Any], version: Version | None) -> bool:
+    def _matches(self, asset: str, partition: str, metadata: Mapping[str, Any], version: Version | None) -> bool:
         """Whether event log, lake and every consumer speak of one state of the partition."""
-        asset = where.partition("[")[0]
         if version is None:
-            self._refuse(where, "is not in the lake; materialize it again")
+            self._refuse(asset, partition, "is not in the lake; materialize it again")
             return False
         recorded = {name: _value(metadata, name) for name in ("lake_version", "content_sha256")}
         if recorded != {"lake_version": version.version, "content_sha256": version.content_sha256}:
-            self._refuse(where, "in the lake is not what its newest materialization wrote; materialize it again")
+            self._refuse(
+                asset, partition, "in the lake is not what its newest materialization wrote; materialize it again"
+            )
             return False
         stale = [
             consumer
@@ -179,27 +189,29 @@ class _Walk:
             if (read.version, read.content_sha256) != (version.version, version.content_sha256)
         ]
         for consumer in stale:
-            self._refuse(where, f"was materialized again after {consumer} read it; materialize {consumer} again")
+            self._refuse(
+                asset, partition, f"was materialized again after {consumer} read it; materialize {consumer} again"
+            )
         return not stale
 
-    def _follow(self, asset: str, where: str, metadata: Mapping[str, Any]) -> None:
+    def _follow(self, asset: str, partition: str, metadata: Mapping[str, Any]) -> None:
         """Expect what the materialization says that it read."""
         if not READS[asset]:
             return
         try:
             read = read_versions(metadata)
         except (KeyError, TypeError, ValueError, AttributeError):
-            self._refuse(where, "does not record which versions it read; materialize it again")
+            self._refuse(asset, partition, "does not record which versions it read; materialize it again")
             return
         for missing in sorted(READS[asset] - {version.table for version in read}):
-            self._refuse(where, f"does not record that it read {missing}; materialize it again")
+            self._refuse(asset, partition, f"does not record that it read {missing}; materialize it again")
         for version in read:
             if version.table not in READS[asset]:
-                self._refuse(where, f"read {version.table}, which is not a declared input")
+                self._refuse(asset, partition, f"read {version.table}, which is not a declared input")
             elif version.partition is None:
-                self._refuse(where, f"read {version.table} without a partition, which nothing can prove")
+                self._refuse(asset, partition, f"read {version.table} without a partition, which nothing can prove")
             else:
-                self.expect(version.table, version.partition, (where, version))
+                self.expect(version.table, version.partition, (f"{asset}[{partition}]", version))
 
     def _require_checks(self, asset: str, partitions: Sequence[str], proven: Mapping[str, int]) -> None:
         for name in REQUIRED_CHECKS[asset]:
@@ -208,7 +220,7 @@ class _Walk:
                 execution = executions.get(partition)
                 reason = self._check_refusal(execution, proven.get(partition), (asset, name) in POLICY_BOUND)
                 if reason is not None:
-                    self._refuse(f"check {name} of {asset}[{partition}]", reason)
+                    self._refuse(asset, partition, reason, check=name)
                 if execution is not None:
                     self.checks.append(
                         Check(
@@ -286,8 +298,9 @@ class _Walk:
             self._known_runs[run_id] = self.instance.get_run_by_id(run_id) is not None
         return self._known_runs[run_id]
 
-    def _refuse(self, where: str, reason: str) -> None:
-        self.refusals.append(f"{where} {reason}")
+    def _refuse(self, asset: str, partition: str, reason: str, check: str = "") -> None:
+        self.refused.add(partition)
+        self.refusals.append(f"{f'check {check} of ' if check else ''}{asset}[{partition}] {reason}")
 
 
 def _value(metadata: Mapping[str, Any], name: str) -> object:

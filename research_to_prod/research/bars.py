@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,12 +78,11 @@ def align_bars(
         np.datetime64(end.replace(tzinfo=None), "us"),
         np.timedelta64(step),
     )
-    column = {symbol: index for index, symbol in enumerate(symbols)}
     shape = (len(ts), len(symbols))
     width = step // timedelta(microseconds=1)
     origin = int(ts[0].astype("int64")) if len(ts) else 0
 
-    rows, cols, chosen = _cells(candles, column, origin, len(ts), width, exact=True)
+    rows, cols, chosen = _cells(candles, symbols, origin, len(ts), width, exact=True)
     flat = rows * len(symbols) + cols
     if len(np.unique(flat)) != len(flat):
         raise ValueError("two candles share a market and a time; the candles table must be unique by both")
@@ -93,20 +93,20 @@ def align_bars(
         fields[name] = values
 
     due = np.zeros(shape)
-    rows, cols, chosen = _cells(funding, column, origin, len(ts), width, exact=False)
+    rows, cols, chosen = _cells(funding, symbols, origin, len(ts), width, exact=False)
     np.add.at(due, (rows, cols), funding.column("rate").to_numpy()[chosen])
     return Bars(ts=ts, symbols=tuple(symbols), funding=due, **fields)
 
 
 def _cells(
-    table: pa.Table, column: dict[str, int], origin: int, steps: int, width: int, *, exact: bool
+    table: pa.Table, symbols: Sequence[str], origin: int, steps: int, width: int, *, exact: bool
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Return grid rows and columns of the table's rows that fall inside, and the mask that chose them."""
     if table.num_rows == 0:
         empty = np.empty(0, np.int64)
         return empty, empty, np.empty(0, bool)
-    names = np.asarray(table.column("symbol").to_pylist(), dtype=object)
-    cols = np.array([column.get(name, -1) for name in names], np.int64)
+    found = pc.index_in(table.column("symbol"), value_set=pa.array(symbols, pa.string()))
+    cols = pc.fill_null(found, -1).to_numpy().astype(np.int64)
     times = table.column("ts").to_numpy().astype("datetime64[us]").astype("int64") - origin
     if not exact:
         second = 1_000_000
