@@ -38,7 +38,7 @@ check: install ## lint, format check, types, definitions
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m dagster definitions validate -w workspace.yaml
+	$(BIN)/python -W ignore -m dagster definitions validate -w workspace.yaml
 
 fmt: install ## format and fix what can be fixed
 	$(BIN)/python -m ruff check --fix .

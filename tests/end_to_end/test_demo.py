@@ -88,7 +88,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Data and output of a demo that was killed in the middle of the market data and then run again."""
     data = tmp_path_factory.mktemp("a demo") / "data"
     killed = run_demo(data)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     months = data / "lake" / "market_quality"
     while len(list(months.glob("partition=*"))) < 3 and time.monotonic() < deadline and killed.poll() is None:
         time.sleep(0.2)
