@@ -6,6 +6,7 @@ no partition. Belongs here: executing, progress, freeing the runs of a killed pr
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
@@ -24,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from research_to_prod.defs.partitions import CANDIDATES
 from research_to_prod.defs.research.automation import new_candidates
-from research_to_prod.promotion.files import replace_file
+from research_to_prod.promotion.files import make_folder, replace_file
 from research_to_prod.settings import Settings
 
 _TAG = "r2p/pid"
@@ -130,10 +131,26 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the persistent Dagster instance under the data folder, with the project's ``dagster.yaml``."""
     shipped = (Path(__file__).parent / "dagster.yaml").read_bytes()
     configured = settings.dagster_home / "dagster.yaml"
-    if not configured.exists() or configured.read_bytes() != shipped:
-        replace_file(configured, shipped)
-    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+    with ExitStack() as stack:
+        with _alone(settings.dagster_home):
+            if not configured.exists() or configured.read_bytes() != shipped:
+                replace_file(configured, shipped)
+            instance = stack.enter_context(dg.DagsterInstance.from_config(str(settings.dagster_home)))
+            # The storages create their files on first use.
+            instance.get_runs(limit=1)
         yield instance
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold the lock under which an instance is opened.
+
+    Two processes that create SQLite's files at once stamp their schema twice, and no process can open them again.
+    """
+    make_folder(home)
+    with (home / ".opening").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _free_dead_runs(instance: dg.DagsterInstance) -> None:
