@@ -9,6 +9,7 @@ Belongs here: loops. Doesn't: validation and conventions; the same in plain NumP
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ def over_threads(kernel: Callable[..., None], n: int, *arguments: Any, threads: 
         kernel(0, n, *arguments)
         return
     with ThreadPoolExecutor(threads) as pool:
-        for slice_ in [pool.submit(kernel, *edge, *arguments) for edge in zip(edges[:-1], edges[1:], strict=True)]:
+        for slice_ in [pool.submit(kernel, *edge, *arguments) for edge in itertools.pairwise(edges)]:
             slice_.result()
 
 

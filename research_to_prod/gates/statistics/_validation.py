@@ -66,7 +66,7 @@ def panel(returns: Floats, least_observations: int, least_trials: int) -> Floats
         problems.append(f"{columns} trials are too few, {least_trials} are needed")
     if columns > rows:
         problems.append(
-            f"{columns} trials on {rows} observations: time must run down the rows (transpose the array if it doesn't); "
+            f"{columns} trials on {rows} observations: time must run down the rows (transpose if it doesn't); "
             "a search this wide needs a longer window"
         )
     if returns.size and not np.isfinite(returns).all():

@@ -49,7 +49,7 @@ def overfitting_splits(returns: Floats, n_blocks: int, metric: str = "sharpe") -
 
 def _performance(weights: Floats, blocks: Floats, metric: str) -> Floats:
     n = blocks.shape[0] * blocks.shape[1] // 2
-    sums = weights @ blocks.sum(axis=1)
+    sums: Floats = weights @ blocks.sum(axis=1)
     if metric == "mean":
         return sums
     squares = weights @ np.square(blocks).sum(axis=1)
@@ -60,9 +60,7 @@ def _performance(weights: Floats, blocks: Floats, metric: str) -> Floats:
     return np.asarray(np.where(spread > 1e-14 * squares, ratio, constant))
 
 
-def resampled_maxima(
-    starts: Floats, uniforms: Floats, probability: float, values: Floats, centres: Floats
-) -> Floats:
+def resampled_maxima(starts: Floats, uniforms: Floats, probability: float, values: Floats, centres: Floats) -> Floats:
     """Return (reps, c) maxima over columns of the resampled means of (n, k) values, less each of the (c, k) centres."""
     n = len(values)
     maxima = []

@@ -43,8 +43,8 @@ def probability_of_backtest_overfitting(
     """Return how often the best trial in sample disappoints out of sample, over all halvings of time.
 
     Bailey, Borwein, Lopez de Prado and Zhu (2017), "The probability of backtest overfitting". Conventions, on which
-    implementations differ: rank / (N + 1), ties averaged, the first of equal winners, and a logit of exactly 0 counts as
-    overfit (with an odd N, counting only < 0 gave 0.543 where this gives 0.629).
+    implementations differ: rank / (N + 1), ties averaged, the first of equal winners, and a logit of exactly 0 counts
+    as overfit (with an odd N, counting only < 0 gave 0.543 where this gives 0.629).
 
     Parameters
     ----------

@@ -126,8 +126,8 @@ def fractional_kelly_cap(mean_lower_bound: float, variance: float, fraction: flo
 def kelly_ruin_probability(fraction: float, remaining: float) -> float:
     """Return the probability of ever falling to ``remaining`` of the capital at a ``fraction`` of Kelly's leverage.
 
-    ``remaining^(2 / fraction - 1)`` in continuous time, Thorp (2006): a half for full Kelly down to a half, 0.0078 for a
-    quarter.
+    ``remaining^(2 / fraction - 1)`` in continuous time, Thorp (2006): a half for full Kelly down to a half, 0.0078
+    for a quarter.
 
     Raises
     ------

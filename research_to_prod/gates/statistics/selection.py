@@ -44,12 +44,12 @@ def superior_predictive_ability(
 ) -> SuperiorPredictiveAbility:
     """Return the p-values of Hansen's test that the best of many trials beats the benchmark by luck.
 
-    Hansen (2005), "A test for superior predictive ability": the statistic is the largest mean difference in units of its
-    own deviation, held against a stationary bootstrap of all trials together.
+    Hansen (2005), "A test for superior predictive ability": the statistic is the largest mean difference in units of
+    its own deviation, held against a stationary bootstrap of all trials together.
 
-    arch 8.0.0 takes losses instead of returns and turns a wrong sign into a wrong answer silently, and its maximum is of
-    plain means: the loudest trial decides what luck can do. ``studentised=False`` is its test, and gives its p-values for
-    the same seed.
+    arch 8.0.0 takes losses instead of returns, and a wrong sign silently gives a wrong answer; and its maximum is of
+    plain means, so the loudest trial decides what luck can do. ``studentised=False`` is its test, and gives its
+    p-values for the same seed.
 
     Parameters
     ----------

@@ -228,7 +228,7 @@ def normal_mixture_confidence_sequence(
     between("deviation", deviation, 0, math.inf)
     between("optimal_at", optimal_at, 0, math.inf)
     alpha = 1 - between("confidence", confidence, 0, 1)
-    n = np.arange(1, len(observations) + 1)
+    n = np.arange(1, len(observations) + 1, dtype=np.float64)
     variance = n * deviation**2
     width = normal_mixture_bound(variance, alpha, normal_mixture_precision(optimal_at * deviation**2, alpha)) / n
     mean = np.cumsum(observations) / n
@@ -252,8 +252,8 @@ def normal_mixture_bound(variance: Floats, alpha: float, precision: float) -> Fl
 def normal_mixture_log_evidence(total: float, variance: float, precision: float, *, one_sided: bool = False) -> float:
     """Return the log of the evidence (e-value) of a centred sum against a mean of zero.
 
-    Above ``ln(1 / alpha)`` with probability at most alpha, at any time, while the mean is zero; with ``one_sided``, while
-    it is zero or below.
+    Above ``ln(1 / alpha)`` with probability at most alpha, at any time, while the mean is zero; with ``one_sided``,
+    while it is zero or below.
 
     Raises
     ------
