@@ -78,13 +78,28 @@ def _run_lengths(reference: float, threshold: float, shift: float, start: float)
     distance = reference - shift - at
     density = np.exp(-((nodes + distance[:, None]) ** 2) / 2) / math.sqrt(2 * math.pi)
     system = np.eye(len(at)) - np.column_stack([weights * density, ndtr(distance)])
-    lengths = np.linalg.solve(system, np.ones(len(at)))
+    lengths = _solve(system, np.ones(len(at)))
     at_zero = float(lengths[-1])
     if not 0 < at_zero < _LONGEST_RUN:
         return math.inf, math.inf
     distance_of_start = reference - shift - start
     density = np.exp(-((nodes + distance_of_start) ** 2) / 2) / math.sqrt(2 * math.pi)
     return float(1 + at_zero * ndtr(distance_of_start) + (weights * density * lengths[:-1]).sum()), at_zero
+
+
+def _solve(system: Floats, right: Floats) -> Floats:
+    """Solve a linear system by elimination: LAPACK's result differs in the last bits with the number of its threads.
+
+    No pivoting is needed: off the diagonal nothing is positive, and rows sum to more than zero.
+    """
+    rows = np.column_stack([system, right])
+    n = len(right)
+    for i in range(n):
+        rows[i + 1 :, i:] -= (rows[i + 1 :, i] / rows[i, i])[:, None] * rows[i, i:]
+    result = np.zeros(n)
+    for i in reversed(range(n)):
+        result[i] = (rows[i, n] - (rows[i, i + 1 : n] * result[i + 1 :]).sum()) / rows[i, i]
+    return result
 
 
 def cusum_threshold(reference: float, average_run_length: float) -> float:
