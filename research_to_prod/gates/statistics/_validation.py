@@ -78,6 +78,11 @@ def panel(returns: Floats, least_observations: int, least_trials: int) -> Floats
     return returns
 
 
+def magnitude(values: Floats) -> float:
+    """Return the power of two at or above the largest magnitude: dividing by it is exact, so equals stay equal."""
+    return float(2.0 ** np.frexp(np.abs(values).max())[1])
+
+
 def constant(returns: Floats) -> npt.NDArray[np.bool_]:
     """Return which columns of (n, k) finite returns have no variance beyond rounding."""
     largest = np.abs(returns).max(axis=0)

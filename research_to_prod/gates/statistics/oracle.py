@@ -32,8 +32,8 @@ def probabilistic_sharpe_ratios(returns: Floats, benchmark: float | Floats = 0.0
 
 def overfitting_splits(returns: Floats, n_blocks: int, metric: str = "sharpe") -> tuple[Floats, Floats]:
     """Return the (n_splits,) rank and value out of sample of each split's winner, from block sums by matrix product."""
-    scaled = returns[len(returns) % n_blocks :] / np.abs(returns).max()
-    blocks = scaled.reshape(n_blocks, -1, scaled.shape[1])
+    kept = returns[len(returns) % n_blocks :]
+    blocks = kept.reshape(n_blocks, -1, kept.shape[1])
     chosen = np.array(list(itertools.combinations(range(n_blocks), n_blocks // 2)))
     inside = np.zeros((len(chosen), n_blocks))
     np.put_along_axis(inside, chosen, 1.0, axis=1)

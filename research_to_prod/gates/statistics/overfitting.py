@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from research_to_prod.gates.statistics._validation import Integers, panel, whole
+from research_to_prod.gates.statistics._validation import Integers, magnitude, panel, whole
 from research_to_prod.research.bars import Floats
 
 
@@ -70,7 +70,7 @@ def probability_of_backtest_overfitting(
     from research_to_prod.gates.statistics._kernels import cross_validate, over_threads
 
     # One scale for all changes no rank and keeps squares from overflowing.
-    scaled = returns[len(returns) % blocks :] / np.abs(returns).max()
+    scaled = returns[len(returns) % blocks :] / magnitude(returns)
     grouped = scaled.reshape(blocks, -1, scaled.shape[1])
     sums = np.stack([grouped.sum(axis=1), np.square(grouped).sum(axis=1)])
     half = blocks // 2

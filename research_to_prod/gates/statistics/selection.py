@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research_to_prod.gates.statistics._validation import panel, whole
+from research_to_prod.gates.statistics._validation import magnitude, panel, whole
 from research_to_prod.gates.statistics.bootstrap import draw
 from research_to_prod.research.bars import Floats
 
@@ -80,7 +80,7 @@ def superior_predictive_ability(
     from research_to_prod.gates.statistics._kernels import over_threads, resampled_maxima
 
     # One scale for all changes no comparison and keeps squares from overflowing.
-    differences = differences / np.abs(differences).max()
+    differences = differences / magnitude(differences)
     deviations = bootstrap_deviations(differences, size)
     means = differences.mean(axis=0)
     poor = means < -deviations * np.sqrt(2 * np.log(np.log(n)))
