@@ -1,21 +1,20 @@
-"""The arithmetic of the statistical gates.
+"""How sure one can be of a Sharpe ratio: of one series, and of the best of a counted number of trials.
 
 Conventions: Sharpe ratios are per observation (a daily one is annualised by sqrt(365)), without a risk-free rate;
 kurtosis is not in excess (normal is 3). The variance of a Sharpe ratio follows Bailey and Lopez de Prado (2012): at
 the estimate, with T - 1. (The form of 2025, at the benchmark and with T, gives 0.987 where this one gives 0.913.)
-What can't be computed is NaN; an argument that makes no sense raises. Neither can pass a gate.
 
-Belongs here: formulas. Doesn't: thresholds and verdicts.
+Belongs here: closed forms in moments and counts. Doesn't: resampling and cross-validation of the trials themselves.
 """
 
 from __future__ import annotations
 
 import math
-import operator
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from research_to_prod.gates.statistics._validation import all_finite, between, whole
 from research_to_prod.research.bars import Floats
 
 _EULER = 0.5772156649015329
@@ -33,8 +32,7 @@ def sharpe_standard_error(sharpe: float, n_observations: float, skewness: float,
     ``sqrt((1 - g3 SR + (g4 - 1) / 4 SR^2) / (T - 1))``, Bailey and Lopez de Prado (2012). NaN for NaN input, fewer than
     2 observations, or a kurtosis that no distribution with that skewness has (such as one given in excess).
     """
-    numbers = (sharpe, n_observations, skewness, kurtosis)
-    if not all(math.isfinite(number) for number in numbers) or n_observations < 2:
+    if not all_finite(sharpe, n_observations, skewness, kurtosis) or n_observations < 2:
         return math.nan
     # Kurtosis is at least 1 + skewness^2; the tolerance admits published values rounded to three digits.
     if kurtosis < (1 + skewness**2) * (1 - 1e-3):
@@ -55,38 +53,54 @@ def probabilistic_sharpe_ratio(
     return float(ndtr((sharpe - benchmark) / error))
 
 
-def probabilistic_sharpe_ratios(returns: Floats, benchmark: float = 0.0) -> Floats:
+def probabilistic_sharpe_ratios(returns: Floats, benchmark: float | Floats = 0.0) -> Floats:
     """Return the probabilistic Sharpe ratio of each row of (n_series, n_observations) returns.
 
-    Deviations are sample deviations (n - 1), skewness and kurtosis population moments.
+    Parameters
+    ----------
+    benchmark
+        One for all, or (n_series,): with `expected_maximum_sharpe_ratio` of each the result is the deflated ratio.
 
     Returns
     -------
     (n_series,) float64
-        NaN for a row that holds a NaN, has fewer than 3 observations, or doesn't vary.
+        NaN for a row that holds a NaN, has fewer than 3 observations, or doesn't vary; and for a NaN benchmark.
+
+    Raises
+    ------
+    ValueError
+        If ``returns`` is not two-dimensional, or the benchmarks aren't one or one a series.
+    """
+    if np.ndim(benchmark) and np.shape(benchmark) != np.shape(returns)[:1]:
+        raise ValueError(f"benchmark must be a number or have shape (n_series,), has {np.shape(benchmark)}")
+    sharpe, skewness, kurtosis = sharpe_moments(returns).T
+    spread = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
+    with np.errstate(invalid="ignore"):
+        spread[~(spread > 0)] = np.nan
+        return np.asarray(ndtr((sharpe - benchmark) * np.sqrt((np.shape(returns)[1] - 1) / spread)), dtype=np.float64)
+
+
+def sharpe_moments(returns: Floats) -> Floats:
+    """Return the (n_series, 3) Sharpe ratio, skewness and kurtosis of each row of (n_series, n_observations) returns.
+
+    Deviations are sample deviations (n - 1), skewness and kurtosis population moments. NaN as in
+    `probabilistic_sharpe_ratios`.
 
     Raises
     ------
     ValueError
         If ``returns`` is not two-dimensional.
     """
-    if np.ndim(returns) != 2:
-        raise ValueError(f"returns must have shape (n_series, n_observations), have {np.shape(returns)}")
-    n_series, n = returns.shape
-    if n < 3:
-        return np.full(n_series, np.nan)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        mean = returns.mean(axis=1)
-        centred = returns - mean[:, None]
-        squared = centred**2
-        variance = squared.mean(axis=1)
-        constant = np.sqrt(variance) <= 1e-12 * np.abs(returns).max(axis=1)
-        skewness = (squared * centred).mean(axis=1) / variance**1.5
-        kurtosis = (squared**2).mean(axis=1) / variance**2
-        sharpe = mean / np.sqrt(variance * n / (n - 1))
-        spread = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
-        result = ndtr((sharpe - benchmark) * np.sqrt((n - 1) / spread))
-    return np.asarray(np.where(constant | ~np.isfinite(spread) | (spread <= 0), np.nan, result), dtype=np.float64)
+    returns = np.ascontiguousarray(returns, dtype=np.float64)
+    if returns.ndim != 2:
+        raise ValueError(f"returns must have shape (n_series, n_observations), have {returns.shape}")
+    result = np.full((len(returns), 3), np.nan)
+    if returns.shape[1] >= 3:
+        from research_to_prod.gates.statistics._kernels import moments, over_threads
+
+        over_threads(moments, len(returns), returns, result)
+    result[~np.isfinite(result).all(axis=1)] = np.nan
+    return result
 
 
 def expected_maximum_sharpe_ratio(trials_sd: float, n_trials: int) -> float:
@@ -106,9 +120,7 @@ def expected_maximum_sharpe_ratio(trials_sd: float, n_trials: int) -> float:
         If ``n_trials`` is not an integer of at least 2: one trial leaves nothing to deflate, and a bar of zero would
         let anything pass.
     """
-    n = _whole(n_trials)
-    if n < 2:
-        raise ValueError(f"n_trials must be at least 2, is {n}: deflation needs the number of trials that were made")
+    n = whole("n_trials", n_trials, 2)
     if not (math.isfinite(trials_sd) and trials_sd > 0):
         return math.nan
     if n in _FEW:
@@ -145,8 +157,7 @@ def minimum_track_record_length(
     ValueError
         If ``confidence`` is not between 0.5 and 1.
     """
-    if not 0.5 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0.5 and 1, is {confidence}")
+    between("confidence", confidence, 0.5, 1)
     variance = sharpe_standard_error(sharpe, 2, skewness, kurtosis) ** 2
     if math.isnan(variance) or not math.isfinite(benchmark):
         return math.nan
@@ -205,12 +216,3 @@ def null_sharpe_deviation(returns: Floats) -> float:
     """
     ratio = long_run_variance_ratio(returns)
     return math.sqrt(max(1.0, ratio) / (len(returns) - 1)) if math.isfinite(ratio) else math.nan
-
-
-def _whole(n_trials: int) -> int:
-    if isinstance(n_trials, bool):
-        raise ValueError("n_trials must be an integer, is a boolean")  # noqa: TRY004 - one error for one bad argument
-    try:
-        return operator.index(n_trials)
-    except TypeError:
-        raise ValueError(f"n_trials must be an integer, is {n_trials!r}") from None
