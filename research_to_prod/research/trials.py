@@ -27,6 +27,10 @@ SCENARIOS = {"base": 1.0, "costs_1.5x": 1.5, "costs_2x": 2.0}
 """Cost scenarios of a backtest: what the candidate's fees, spread and impact are multiplied by."""
 
 
+COSTS = ("fees", "spread_cost", "impact_cost", "borrow_cost", "liquidation_cost")
+"""The columns of ``contracts.BACKTEST`` that equity pays."""
+
+
 def run_trials(
     candidate: Candidate, strategy: Strategy, bars: Bars, ledger: TrialLedger, *, run_id: str, recorded_at: datetime
 ) -> pa.Table:
@@ -135,8 +139,8 @@ def accounting_residuals(backtest: pa.Table, initial_capital: float) -> dict[str
     residuals = {}
     for scenario in sorted(set(backtest["scenario"].to_pylist())):
         rows = backtest.filter(pc.equal(backtest["scenario"], scenario)).sort_by("ts")
-        flows = {name: rows[name].to_numpy() for name in ("price_pnl", "fees", "spread_cost", "impact_cost", "funding")}
-        earned = flows["price_pnl"] + flows["funding"] - flows["fees"] - flows["spread_cost"] - flows["impact_cost"]
+        flows = {name: rows[name].to_numpy() for name in ("price_pnl", "funding", *COSTS)}
+        earned = flows["price_pnl"] + flows["funding"] - sum(flows[name] for name in COSTS)
         moved = initial_capital + sum(float(np.abs(flow).sum()) for flow in flows.values())
         residual = float(np.max(np.abs(rows["equity"].to_numpy() - initial_capital - np.cumsum(earned)))) / moved
         residuals[scenario] = residual if math.isfinite(residual) else math.inf

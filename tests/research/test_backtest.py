@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from research_to_prod.research.backtest_oracle import run_backtest_oracle
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.contracts import BACKTEST
 from research_to_prod.research.costs import Costs
+from research_to_prod.research.terms import Execution, Instrument, Liquidity
 
 FREE = Costs(taker_fee=0, half_spread=0, impact=0)
 SERIES = (
@@ -24,6 +25,8 @@ SERIES = (
     "spread_cost",
     "impact_cost",
     "funding",
+    "borrow_cost",
+    "liquidation_cost",
     "turnover",
     "gross_exposure",
     "units",
@@ -41,50 +44,92 @@ def column(*weights: float) -> np.ndarray:
     return np.array(weights, float)[:, None]
 
 
+@dataclass(frozen=True)
+class Case:
+    """Everything that a backtest takes."""
+
+    bars: Bars
+    weights: np.ndarray
+    costs: Costs
+    execution: Execution
+    instruments: dict[str, Instrument]
+
+    def run(self) -> Backtest:
+        return run_backtest(self.bars, self.weights, self.costs, 10_000.0, self.execution, self.instruments)
+
+
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[Bars, np.ndarray, Costs, int]:
-    steps, markets = draw(st.integers(1, 60)), draw(st.integers(1, 3))
+def cases(draw: st.DrawFn) -> Case:
+    steps, markets = draw(st.integers(1, 60)), draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     volatility = draw(st.sampled_from([0.001, 0.02, 0.3]))
     close = 100 * np.exp(np.cumsum(rng.normal(0, volatility, (steps, markets)), axis=0))
     open_ = np.vstack((np.full((1, markets), 100.0), close[:-1])) * np.exp(rng.normal(0, volatility / 5, close.shape))
+    high = np.maximum(open_, close) * np.exp(np.maximum(rng.normal(0, volatility, close.shape), 0))
+    low = np.minimum(open_, close) * np.exp(np.minimum(rng.normal(0, volatility, close.shape), 0))
     volume = rng.lognormal(5, 2, close.shape)
     volume[rng.random(close.shape) < 0.05] = 0.0
     gone = rng.random(close.shape) < draw(st.sampled_from([0.0, 0.1, 0.6]))
-    for values in (open_, close, volume):
+    for values in (open_, high, low, close, volume):
         values[gone] = np.nan
     funding = np.where(rng.random(close.shape) < 0.2, rng.normal(0, 1e-3, close.shape), 0.0)
     weights = rng.choice([-3.0, -1.0, -0.3, 0.0, 0.0, 0.5, 1.0, 2.0], close.shape)
     weights = np.where(rng.random(close.shape) < 0.5, np.roll(weights, 1, axis=0), weights)
-    ts = np.datetime64("2024-01-01", "us") + np.arange(steps) * np.timedelta64(1, "h")
-    bars = Bars(ts, tuple(f"M{m}/Q" for m in range(markets)), open_, close, close, close, volume, funding)
+    ts = np.datetime64("2024-01-01T20", "us") + np.arange(steps) * np.timedelta64(1, "h")
+    symbols = tuple(draw(st.sampled_from([f"M{m}/Q", f"M{m}/Q:Q"])) for m in range(markets))
+    bars = Bars(ts, symbols, open_, high, low, close, volume, funding)
     costs = Costs(
         taker_fee=draw(st.sampled_from([0.0, 0.001])),
+        maker_fee=draw(st.sampled_from([-0.0001, 0.0005])),
         half_spread=draw(st.sampled_from([0.0, 0.0002])),
         impact=draw(st.sampled_from([0.0, 0.01])),
     )
-    return bars, weights, costs, draw(st.integers(1, 4))
+    execution = Execution(
+        delay_bars=draw(st.integers(1, 4)),
+        liquidity=draw(st.sampled_from([Liquidity.TAKER, Liquidity.TAKER, Liquidity.MAKER])),
+        participation_cap=draw(st.sampled_from([None, None, 0.01, 0.5])),
+    )
+    instruments = {symbol: draw(terms(symbol)) for symbol in symbols if draw(st.booleans())}
+    return Case(bars, weights, costs, execution, instruments)
 
 
-@settings(max_examples=150, deadline=None)
+@st.composite
+def terms(draw: st.DrawFn, symbol: str) -> Instrument:
+    return Instrument(
+        contract_size=draw(st.sampled_from([1.0, 0.001, 10.0])),
+        lot=draw(st.sampled_from([0.0, 0.1, 1.0])),
+        tick=draw(st.sampled_from([0.0, 0.01, 0.5])),
+        min_notional=draw(st.sampled_from([0.0, 50.0, 3_000.0])),
+        max_leverage=draw(st.sampled_from([None, 0.7, 2.0])),
+        maintenance_margin=draw(st.sampled_from([0.0, 0.01, 0.3])),
+        liquidation_fee=draw(st.sampled_from([0.0, 0.02])),
+        borrow_rate=0.0 if ":" in symbol else draw(st.sampled_from([0.0, 0.5])),
+    )
+
+
+# What is compared: 1e-12 of the number itself, or of the money that went into it where that cancels.
+def close_to(fast: object, slow: object, scale: float) -> bool:
+    return np.allclose(np.asarray(fast), np.asarray(slow), rtol=1e-12, atol=1e-12 * scale)
+
+
+@settings(max_examples=300, deadline=None)
 @given(cases())
-def test_the_compiled_engine_equals_the_oracle(case: tuple[Bars, np.ndarray, Costs, int]) -> None:
-    bars, weights, costs, delay = case
-    fast = run_backtest(bars, weights, costs, 10_000.0, delay)
-    slow = run_backtest_oracle(bars, weights, costs, 10_000.0, delay)
+def test_the_compiled_engine_equals_the_oracle(case: Case) -> None:
+    fast = case.run()
+    slow = run_backtest_oracle(
+        case.bars, case.weights, case.costs, 10_000.0, case.execution, case.instruments
+    )
     for name in SERIES:
-        np.testing.assert_allclose(
-            getattr(fast, name), np.array(getattr(slow, name)), rtol=1e-12, atol=1e-12, err_msg=name
-        )
+        assert close_to(getattr(fast, name), getattr(slow, name), 1.0), name
     assert fast.trades == slow.trades
 
 
 @settings(max_examples=100, deadline=None)
 @given(cases())
-def test_equity_changes_by_exactly_what_was_earned_and_paid(case: tuple[Bars, np.ndarray, Costs, int]) -> None:
-    bars, weights, costs, delay = case
-    result = run_backtest(bars, weights, costs, 10_000.0, delay)
-    explained = result.price_pnl - result.fees - result.spread_cost - result.impact_cost + result.funding
+def test_equity_changes_by_exactly_what_was_earned_and_paid(case: Case) -> None:
+    result = case.run()
+    paid = result.fees + result.spread_cost + result.impact_cost + result.borrow_cost + result.liquidation_cost
+    explained = result.price_pnl + result.funding - paid
     scale = max(10_000.0, float(np.abs(explained).sum()))
     assert result.equity[-1] - 10_000.0 == pytest.approx(explained.sum(), abs=1e-9 * scale)
 
@@ -99,7 +144,7 @@ def test_a_decision_trades_at_the_next_bars_open() -> None:
 
 def test_a_longer_delay_trades_that_many_bars_later() -> None:
     bars = make_bars([100, 110, 120, 130], [100, 110, 120, 130])
-    result = run_backtest(bars, column(1, 1, 1, 1), FREE, 1_200.0, delay=2)
+    result = run_backtest(bars, column(1, 1, 1, 1), FREE, 1_200.0, Execution(delay_bars=2))
     np.testing.assert_allclose(result.units[:, 0], [0, 0, 10, 10])
 
 
@@ -178,7 +223,7 @@ def test_no_bars_give_an_empty_result() -> None:
         ({"weights": column(1)}, "shape"),
         ({"initial_capital": 0.0}, "initial capital"),
         ({"initial_capital": float("nan")}, "initial capital"),
-        ({"delay": 0}, "delay must be at least 1"),
+        ({"instruments": {"C/D": Instrument()}}, "terms are given for C/D"),
         ({"bars": make_bars([100, -1], [100, 100])}, "open prices must be positive"),
         ({"bars": make_bars([100, 100], [100, 100], [0, float("nan")])}, "funding"),
     ],
@@ -189,23 +234,28 @@ def test_input_that_would_give_a_meaningless_result_is_refused(change: dict[str,
         "weights": column(1, 1),
         "costs": FREE,
         "initial_capital": 1_000.0,
-        "delay": 1,
+        "instruments": {},
     }
     with pytest.raises(ValueError, match=message):
         run_backtest(**{**arguments, **change})  # type: ignore[arg-type]
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(ValueError, match=r"shape.*capital.*delay"):
-        run_backtest(make_bars([1.0], [1.0]), column(1, 1), FREE, -1.0, delay=0)
+    with pytest.raises(ValueError, match=r"shape.*capital.*C/D"):
+        run_backtest(make_bars([1.0], [1.0]), column(1, 1), FREE, -1.0, instruments={"C/D": Instrument()})
 
 
 def test_stressed_costs_are_a_multiple_even_beyond_the_files_bounds() -> None:
-    assert Costs(taker_fee=0.04, half_spread=0.001, impact=0.1).stressed(2.0).model_dump() == {
+    assert Costs(taker_fee=0.04, maker_fee=0.03, half_spread=0.001, impact=0.1).stressed(2.0).model_dump() == {
         "taker_fee": 0.08,
+        "maker_fee": 0.06,
         "half_spread": 0.002,
         "impact": 0.2,
     }
+
+
+def test_stress_never_raises_a_rebate() -> None:
+    assert Costs(maker_fee=-0.0002).stressed(2.0).maker_fee == pytest.approx(-0.0001)
 
 
 def table_of(result: Backtest) -> object:
