@@ -7,15 +7,15 @@ The rules, in the order in which a bar applies them:
    known price.
 2. If equity no longer covers the maintenance margin (the sum over markets of |units| x price x rate), every position of
    a market with a rate is closed at the open for its liquidation fee, and nothing else trades in that bar.
-3. The weights decided at the close ``delay_bars`` bars ago are traded at the open: units = weight x equity at the open /
-   price, the weight cut to the market's largest leverage, the units rounded towards zero to whole lots. A market trades
-   only when its target differs from the one it reached last, so a position drifts with the price in between.
+3. The weights decided at the close ``delay_bars`` bars ago are traded at the open: units = weight x equity at the open
+   / price, the weight cut to the market's largest leverage, the units rounded towards zero to whole lots. A market
+   trades only when its target differs from the one it reached last, so a position drifts with the price in between.
    What can't trade now is tried again in each bar, with that bar's equity and price, until the target is reached or
    replaced: where there is no bar, or no volume while impact is charged; the remainder beyond ``participation_cap`` of
    the bar's volume; an order below the smallest notional (an order that flattens a perpetual is never too small).
-4. A taker's order pays fee, half-spread and square-root impact on the traded notional; with a tick, the price after the
-   half-spread is rounded against us. A maker's order rests at the open (on the tick grid by assumption) and is filled
-   there only if the bar trades through it (low below a buy, high above a sell); it pays the maker's fee and nothing else.
+4. A taker's order pays fee, half-spread and square-root impact on the traded notional; with a tick, the price after
+   the half-spread is rounded against us. A maker's order rests at the open and is filled there only if the bar trades
+   through it (low below a buy, high above a sell); it pays the maker's fee, no spread and no impact.
 5. The margin of rule 2 is tested again with all markets at their lows, then at their highs, then at their closes; the
    first set of prices that breaks it is where the positions are closed. That is never better than what a venue does,
    which starts when the margin is touched. After a liquidation a market trades again when its target changes.
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 ANY_MARKET: Mapping[str, Instrument] = MappingProxyType({})
 """No terms: every market is frictionless."""
+NEXT_OPEN = Execution()
+"""Taken whole at the next bar's open."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def run_backtest(
     weights: Floats,
     costs: Costs,
     initial_capital: float,
-    execution: Execution = Execution(),
+    execution: Execution = NEXT_OPEN,
     instruments: Mapping[str, Instrument] = ANY_MARKET,
 ) -> Backtest:
     """Trade ``weights`` on ``bars``.
@@ -142,14 +144,14 @@ def run_backtest(
     from research_to_prod.research import _kernels
 
     steps = len(bars)
-    ledger, units = np.zeros((10, steps)), np.zeros(bars.close.shape)
+    ledger, units = np.zeros((len(_kernels.LEDGER), steps)), np.zeros(bars.close.shape)
     trades = _kernels.simulate(
-        prices_of(bars), _float64(bars.funding), _float64(weights), execution.delay_bars, float(initial_capital),
+        prices_of(bars), float64(bars.funding), float64(weights), execution.delay_bars, float(initial_capital),
         markets_of(bars, instruments), rates_of(costs, execution), ledger, units,
     )  # fmt: skip
-    equity, price_pnl, fees, spread, impact, funding, borrow, liquidation, turnover, gross_exposure = ledger
-    before = np.concatenate(([float(initial_capital)], equity[:-1]))[:steps]
-    net_returns = np.divide(equity - before, before, out=np.zeros(steps), where=before > 0)
+    equity, net_returns, price_pnl, fees, spread, impact, funding, borrow, liquidation, turnover, gross_exposure = (
+        ledger
+    )
     return Backtest(
         ts=bars.ts, initial_capital=float(initial_capital), equity=equity, net_returns=net_returns,
         price_pnl=price_pnl, fees=fees, spread_cost=spread, impact_cost=impact, funding=funding, borrow_cost=borrow,
@@ -157,8 +159,8 @@ def run_backtest(
     )  # fmt: skip
 
 
-def _float64(values: Floats) -> Floats:
-    # The compiled loop is specialised to C order: another layout would compile a second copy (seconds, not results).
+def float64(values: Floats) -> Floats:
+    """Return the values in C order: the compiled loops would compile a second copy for another layout (seconds)."""
     return np.ascontiguousarray(values, np.float64)
 
 
@@ -166,7 +168,7 @@ def prices_of(bars: Bars) -> Prices:
     """Return what the kernels read of the bars."""
     from research_to_prod.research._kernels import Prices
 
-    return Prices(*(_float64(each) for each in (bars.open, bars.high, bars.low, bars.close, bars.volume)))
+    return Prices(*(float64(each) for each in (bars.open, bars.high, bars.low, bars.close, bars.volume)))
 
 
 def markets_of(bars: Bars, instruments: Mapping[str, Instrument]) -> Market:
@@ -233,11 +235,3 @@ def refuse(problems: list[str]) -> None:
     """Raise ValueError with all that is wrong, if anything is."""
     if problems:
         raise ValueError("; ".join(problems))
-
-
-def compile_ahead() -> None:
-    """Compile the kernels into their cache; ``make install`` does, so that the first backtest doesn't wait 10 s for it."""
-    ts = np.arange(np.datetime64("2024-01-01T00", "us"), np.datetime64("2024-01-01T03", "us"), np.timedelta64(1, "h"))
-    ones = np.ones((len(ts), 1))
-    bars = Bars(ts, ("BTC/USDT",), ones, ones, ones, ones, ones, np.zeros_like(ones))
-    run_backtest(bars, ones, Costs(), 1.0)

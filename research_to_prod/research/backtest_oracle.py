@@ -81,7 +81,7 @@ class Book:
     trades: int = 0
 
 
-def run_backtest_oracle(
+def run_backtest_oracle(  # noqa: PLR0912, PLR0915 - the rules in one piece, in their order
     bars: Bars,
     weights: Floats,
     costs: Costs,
