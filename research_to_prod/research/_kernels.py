@@ -115,6 +115,8 @@ class Course(NamedTuple):
 
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
+# For inner loops: a call counts references to each array it is given.
+_inlined = njit(cache=True, nogil=True, error_model="numpy", inline="always")
 
 
 @_compiled
@@ -283,7 +285,7 @@ def simulate(
     return fills
 
 
-@_compiled
+@_inlined
 def _range(marks: Floats, blocks: Floats, m: int, start: int, stop: int) -> tuple[float, float]:
     """Return the lowest and highest mark of the bars ``start`` to ``stop`` (exclusive)."""
     low, high = marks[m, start, 0], marks[m, start, 0]
@@ -302,7 +304,7 @@ def _range(marks: Floats, blocks: Floats, m: int, start: int, stop: int) -> tupl
     return low, high
 
 
-@_compiled
+@_inlined
 def _value(equity: float, marks: Floats, t: int, i: int, held: Floats, last: Floats) -> float:
     """Return equity at the open (0) or close (1) of bar ``t``; ``last`` are the prices at which it was ``equity``."""
     for m in range(len(held)):

@@ -217,8 +217,9 @@ def wrong_input(bars: Bars, initial_capital: float, instruments: Mapping[str, In
     problems = []
     for name in ("open", "high", "low", "close"):
         price = getattr(bars, name)
-        # NaN compares false, so a missing bar passes.
-        if np.any(price <= 0) or np.isinf(price).any():
+        # The extremes that are not NaN: a missing bar passes, and nothing of the bars' size is laid out anew.
+        lowest, highest = (each.reduce(price, axis=None, initial=1.0) for each in (np.fmin, np.fmax))
+        if lowest <= 0 or np.isinf(highest):
             problems.append(f"{name} prices must be positive and finite, or NaN where there is no bar")
     if not np.isfinite(bars.funding).all():
         problems.append("funding must be 0 where none is due, not NaN")

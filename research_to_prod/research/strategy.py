@@ -67,8 +67,11 @@ class Strategy:
             raise ValueError(f"{self.name} returned positions of shape {weights.shape}, bars are {bars.close.shape}")
         if not np.isfinite(weights).all():
             raise ValueError(f"{self.name} returned a position that is not a finite number")
-        weights = weights.copy()
-        weights[: self.warm_up(parameters)] = 0.0
+        early = slice(0, self.warm_up(parameters))
+        if weights[early].any():
+            # A copy: the array is the strategy's, and may be one of its inputs.
+            weights = weights.copy()
+            weights[early] = 0.0
         return weights
 
 

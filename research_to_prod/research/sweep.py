@@ -122,8 +122,11 @@ def _course(bars: Bars) -> Course:
     from research_to_prod.research._kernels import BLOCK, Course
 
     steps, markets = bars.close.shape
-    known = np.stack([bars.open, bars.close], axis=1).reshape(2 * steps, markets)
-    marks = float64(np.nan_to_num(carry_forward(known), nan=1.0).T).reshape(markets, steps, 2)
+    marks = np.empty((markets, steps, 2))
+    marks[:, :, 0], marks[:, :, 1] = bars.open.T, bars.close.T
+    if np.isnan(marks).any():
+        marks = np.nan_to_num(carry_forward(marks.reshape(markets, 2 * steps).T), nan=1.0)
+        marks = float64(marks.T).reshape(markets, steps, 2)
     whole = marks[:, : steps // BLOCK * BLOCK].reshape(markets, steps // BLOCK, 2 * BLOCK)
     return Course(
         marks=marks,
