@@ -111,7 +111,9 @@ class Candidate(BaseModel):
     def _terms_of_its_markets(self) -> Candidate:
         if strangers := sorted(set(self.instruments) - set(self.universe)):
             raise ValueError(f"instruments: {', '.join(strangers)} is not in the universe")
-        if wrong := sorted(each for each, terms in self.instruments.items() if is_perpetual(each) and terms.borrow_rate):
+        if wrong := sorted(
+            each for each, terms in self.instruments.items() if is_perpetual(each) and terms.borrow_rate
+        ):
             raise ValueError(f"instruments: {', '.join(wrong)} is a perpetual, which is not borrowed")
         return self
 
