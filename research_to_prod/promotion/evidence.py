@@ -33,7 +33,7 @@ REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "market_quality": ("accounts_for_every_bar",),
         "candidate": (),
         "trials": ("stand_in_the_trial_ledger",),
-        "backtest": ("accounts_add_up", "sees_no_future"),
+        "backtest": ("accounts_add_up", "sees_no_future", "does_not_depend_on_warm_up"),
         "gate_report": ("all_gates_pass",),
     }
 )

@@ -1,98 +1,419 @@
-"""The compiled inner loop of the backtest. Imported lazily: numba takes a second or more to load.
+"""The compiled loops of the backtest. Imported lazily: numba takes a second or more to load.
 
-Belongs here: loops over bars. Doesn't: validation, and anything that chooses a position.
+`simulate` keeps the whole ledger, bar by bar. `summarise` keeps what a search needs and goes from event to event:
+between two events (a target that changes, an order that waits, funding that is due) units stand still, so equity
+follows from the price alone. A stretch of bars whose extreme prices allow neither a new peak nor a new drawdown nor
+ruin is passed over at once; any other is walked bar by bar.
+
+All stand in one file because numba's cache goes by the file of each function: a loop in another file would keep the old
+`order` compiled into it.
+
+Belongs here: one order, and the loops over bars. Doesn't: validation, and anything that chooses a position.
 """
+
+# A branch a rule is what these loops are; taken apart they would hand arrays around, which costs more than the work.
+# ruff: noqa: PLR0912, PLR0915
+# `min` and `max` look after NaN with branches, which a random walk mispredicts: comparisons are written out.
+# ruff: noqa: FURB136
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from research_to_prod.research.bars import Floats
 
-# The inner functions take whole arrays and a row number: slicing rows off counts references in every bar, which more
-# than halved the speed (2.5 against 6 million bars a second on one busy core).
+LEDGER = (
+    "equity", "net_returns", "price_pnl", "fees", "spread_cost", "impact_cost", "funding", "borrow_cost",
+    "liquidation_cost", "turnover", "gross_exposure",
+)  # fmt: skip
+"""The ledger's rows, named as in ``backtest.Backtest``."""
+EQUITY, NET_RETURN, PRICE_PNL, FEES, SPREAD, IMPACT, FUNDING, BORROW, LIQUIDATION, TURNOVER, GROSS = range(len(LEDGER))
 
 
-@njit(cache=True)
-def _mark(prices: Floats, t: int, held: Floats, last: Floats) -> float:
-    """Move the last known prices to those of bar ``t`` where there are any, and return the profit."""
-    profit = 0.0
-    for m in range(len(last)):
-        price = prices[t, m]
-        if np.isfinite(price):
-            if held[m] != 0.0:
-                profit += held[m] * (price - last[m])
-            last[m] = price
-    return profit
+BLOCK = 16
+"""Bars of which the extremes are known in advance: a stretch reads them instead of its bars."""
+
+Rows = npt.NDArray[np.int64]
 
 
-@njit(cache=True)
-def _trade(
-    weights: Floats, prices: Floats, volume: Floats, t: int, delay: int, equity: float,
-    rates: tuple[float, float, float], held: Floats, done: Floats,
-) -> tuple[float, float, float, float, int]:  # fmt: skip
-    """Trade the targets that changed; return fees, spread, impact, traded notional and number of trades."""
-    fee, half_spread, impact = rates
-    fees, spread, impacts, traded, trades = 0.0, 0.0, 0.0, 0.0, 0
-    for m in range(len(held)):
-        target = weights[t - delay, m]
-        price = prices[t, m]
-        if target == done[m] or not np.isfinite(price) or (impact > 0.0 and not volume[t, m] > 0.0):
-            continue
-        wanted = target * equity / price
-        quantity = abs(wanted - held[m])
-        notional = quantity * price
-        fees += notional * fee
-        spread += notional * half_spread
-        if impact > 0.0:
-            impacts += notional * impact * np.sqrt(quantity / volume[t, m])
-        traded += notional
-        held[m] = wanted
-        done[m] = target
-        trades += 1
-    return fees, spread, impacts, traded, trades
+class Rates(NamedTuple):
+    """Cost rates and how orders are sent; ``cap`` is infinite where there is none."""
+
+    fee: float
+    half_spread: float
+    impact: float
+    cap: float
+    passive: bool
 
 
-@njit(cache=True)
-def simulate(
-    open_: Floats, close: Floats, volume: Floats, funding_rate: Floats, weights: Floats,
-    delay: int, capital: float, rates: tuple[float, float, float],
-) -> tuple[Floats, Floats, int]:  # fmt: skip
-    """Return the per-bar ledger (8, T), units held at each close (T, M), and the number of trades.
+class Market(NamedTuple):
+    """The terms of the markets, (M,) float64 each; ``lot`` in base units, ``borrow`` as a fraction a bar."""
 
-    The ledger's rows are equity, price P&L, fees, spread, impact, funding, turnover, gross exposure; ``rates`` are
-    fee, half-spread and impact. ``backtest`` has the rules in words, ``backtest_oracle`` in plain Python.
+    lot: Floats
+    tick: Floats
+    min_notional: Floats
+    max_leverage: Floats
+    maintenance: Floats
+    liquidation_fee: Floats
+    borrow: Floats
+    perpetual: Floats
+
+
+class Terms(NamedTuple):
+    """What an order must know of its market."""
+
+    lot: float
+    tick: float
+    min_notional: float
+    max_leverage: float
+    perpetual: float
+
+
+class Prices(NamedTuple):
+    """(T, M) float64 each, NaN where there is no bar."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+
+class Bar(NamedTuple):
+    """What an order must know of its bar."""
+
+    open: float
+    high: float
+    low: float
+    volume: float
+
+
+class Course(NamedTuple):
+    """What all positions on the same bars share.
+
+    ``marks`` is (M, T, 2): open and close, where there is no bar the last known price, 1 before the first. They lie
+    beside each other because an event touches one bar of many: a cache line each for opens, closes and extremes made
+    the loop twice as slow. ``blocks`` is (M, T // BLOCK, 2): lowest and highest mark. ``there`` is (T, M): whether
+    there is a bar. ``day_ends`` and ``funding_due`` are rows in order: the last bar of each UTC day, and the bars at
+    whose open funding is due.
     """
+
+    marks: Floats
+    blocks: Floats
+    there: npt.NDArray[np.bool_]
+    day_ends: Rows
+    funding_due: Rows
+
+
+# `error_model="numpy"` drops a check for a zero divisor at each division; prices, volumes and equity are positive where
+# they divide. Loops name their arrays first and hand numbers to `order`: passing a tuple of arrays counts references to
+# each of them, which made a sweep ten times slower.
+
+
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+# For inner loops: a call counts references to each array it is given.
+_inlined = njit(cache=True, nogil=True, error_model="numpy", inline="always")
+
+
+@_compiled
+def in_lots(units: float, lot: float) -> float:
+    """Round towards zero to whole lots; the slack keeps the third lot of 0.3 / 0.1 = 2.9999999999999996."""
+    if lot == 0.0:
+        return units
+    return np.sign(units) * np.floor(abs(units) / lot + 1e-9) * lot
+
+
+@_compiled
+def order(
+    target: float, held: float, equity: float, bar: Bar, terms: Terms, rates: Rates
+) -> tuple[float, float, float, float, float, bool]:
+    """Return units held afterwards, fee, spread and impact paid, notional traded, and whether the target is reached."""
+    price, volume = bar.open, bar.volume
+    if not np.isfinite(price) or (rates.impact > 0.0 and not volume > 0.0):
+        return held, 0.0, 0.0, 0.0, 0.0, False
+    units = in_lots(min(max(target, -terms.max_leverage), terms.max_leverage) * equity / price, terms.lot)
+    reached = True
+    if rates.cap < np.inf:
+        most = in_lots(rates.cap * volume, terms.lot) if volume > 0.0 else 0.0
+        if abs(units - held) > most * (1.0 + 1e-9):
+            units = held + most if units > held else held - most
+            reached = False
+    quantity = abs(units - held)
+    notional = quantity * price
+    if notional == 0.0:
+        return held, 0.0, 0.0, 0.0, 0.0, reached
+    flattens = units == 0.0 and terms.perpetual > 0.0
+    if notional < terms.min_notional and not flattens:
+        return held, 0.0, 0.0, 0.0, 0.0, False
+    buys = units > held
+    if rates.passive:
+        through = bar.low < price if buys else bar.high > price
+        if not through:
+            return held, 0.0, 0.0, 0.0, 0.0, False
+        return units, notional * rates.fee, 0.0, 0.0, notional, reached
+    if terms.tick == 0.0:
+        spread = notional * rates.half_spread
+    elif buys:
+        spread = quantity * (np.ceil(price * (1.0 + rates.half_spread) / terms.tick - 1e-9) * terms.tick - price)
+    else:
+        spread = quantity * (price - np.floor(price * (1.0 - rates.half_spread) / terms.tick + 1e-9) * terms.tick)
+    impact = notional * rates.impact * np.sqrt(quantity / volume) if rates.impact > 0.0 else 0.0
+    return units, notional * rates.fee, spread, impact, notional, reached
+
+
+@_compiled
+def _liquidate(
+    at: Floats, t: int, equity: float, held: Floats, last: Floats, maintenance: Floats, fee_rate: Floats
+) -> tuple[float, float, bool]:
+    """Close what has a maintenance margin if equity at these prices doesn't cover it; return profit, fee, whether."""
+    profit, margin = 0.0, 0.0
+    for m in range(len(held)):
+        if held[m] != 0.0:
+            price = at[t, m] if np.isfinite(at[t, m]) else last[m]
+            profit += held[m] * (price - last[m])
+            margin += abs(held[m]) * price * maintenance[m]
+    if margin == 0.0 or equity + profit > margin:
+        return 0.0, 0.0, False
+    profit, fee = 0.0, 0.0
+    for m in range(len(held)):
+        if held[m] != 0.0 and maintenance[m] > 0.0:
+            price = at[t, m] if np.isfinite(at[t, m]) else last[m]
+            profit += held[m] * (price - last[m])
+            fee += abs(held[m]) * price * fee_rate[m]
+            held[m] = 0.0
+    return profit, fee, True
+
+
+@_compiled
+def simulate(
+    prices: Prices, funding_rate: Floats, weights: Floats, delay: int, capital: float, market: Market, rates: Rates,
+    ledger: Floats, units: Floats,
+) -> int:  # fmt: skip
+    """Fill the per-bar ledger (11, T) and the units held at each close (T, M), both given as zeros; return the fills.
+
+    ``backtest`` has the rules in words, ``backtest_oracle`` in plain Python.
+    """
+    open_, high, low, close, volume = prices
+    lot, tick, min_notional, max_leverage, maintenance, liquidation_fee, borrow_rate, perpetual = market
     steps, markets = open_.shape
-    ledger = np.zeros((8, steps))
-    units = np.zeros((steps, markets))
     held, done, last = np.zeros(markets), np.zeros(markets), np.full(markets, np.nan)
-    equity, ruined, trades = capital, False, 0
+    margined = np.any(maintenance > 0.0)
+    equity, ruined, fills = capital, False, 0
     for t in range(steps):
-        price_pnl = _mark(open_, t, held, last)
-        funding = 0.0
+        pnl, funding, borrow = 0.0, 0.0, 0.0
         for m in range(markets):
+            price = open_[t, m]
+            if np.isfinite(price):
+                if held[m] != 0.0:
+                    pnl += held[m] * (price - last[m])
+                last[m] = price
             if held[m] != 0.0:
                 funding -= held[m] * last[m] * funding_rate[t, m]
-        at_open = equity + price_pnl + funding
+                if held[m] < 0.0:
+                    borrow -= held[m] * last[m] * borrow_rate[m]
+        now = equity + pnl + funding - borrow
+        fees, spread, impact, traded, liquidation, closed = 0.0, 0.0, 0.0, 0.0, 0.0, False
+        if margined and now > 0.0:
+            _, liquidation, closed = _liquidate(open_, t, now, held, last, maintenance, liquidation_fee)
+        at_open = now - liquidation
         ruined = ruined or at_open <= 0.0
         if ruined:
             held[:] = 0.0
-        elif t >= delay:
-            fees, spread, impact, traded, count = _trade(weights, open_, volume, t, delay, at_open, rates, held, done)
-            trades += count
-            ledger[2, t], ledger[3, t], ledger[4, t], ledger[6, t] = fees, spread, impact, traded / at_open
-        price_pnl += _mark(close, t, held, last)
-        equity += price_pnl - ledger[2, t] - ledger[3, t] - ledger[4, t] + funding
-        if equity <= 0.0:
-            ruined = True
-            held[:] = 0.0
-        gross = 0.0
+        elif t >= delay and not closed:
+            for m in range(markets):
+                target = weights[t - delay, m]
+                if target == done[m]:
+                    continue
+                bar = Bar(open_[t, m], high[t, m], low[t, m], volume[t, m])
+                terms = Terms(lot[m], tick[m], min_notional[m], max_leverage[m], perpetual[m])
+                held[m], fee, crossed, moved, notional, reached = order(target, held[m], at_open, bar, terms, rates)
+                if reached:
+                    done[m] = target
+                if notional > 0.0:
+                    fees += fee
+                    spread += crossed
+                    impact += moved
+                    traded += notional
+                    fills += 1
+        if margined and not closed and not ruined:
+            now = at_open - fees - spread - impact
+            for at in (low, high, close):
+                if not closed:
+                    profit, liquidation, closed = _liquidate(at, t, now, held, last, maintenance, liquidation_fee)
+                    pnl += profit
+        if closed and t >= delay:
+            for m in range(markets):
+                if maintenance[m] > 0.0:
+                    done[m] = weights[t - delay, m]
+        gross, profit = 0.0, 0.0
         for m in range(markets):
-            units[t, m] = held[m]
+            price = close[t, m]
+            if np.isfinite(price):
+                if held[m] != 0.0:
+                    profit += held[m] * (price - last[m])
+                last[m] = price
             if held[m] != 0.0:
                 gross += abs(held[m] * last[m])
-        ledger[0, t], ledger[1, t], ledger[5, t] = equity, price_pnl, funding
-        ledger[7, t] = gross / equity if equity > 0.0 else 0.0
-    return ledger, units, trades
+        pnl += profit
+        before = equity
+        equity += pnl - fees - spread - impact + funding - borrow - liquidation
+        if equity <= 0.0:
+            ruined, gross = True, 0.0
+            held[:] = 0.0
+        for m in range(markets):
+            if held[m] != 0.0:
+                units[t, m] = held[m]
+        ledger[EQUITY, t], ledger[PRICE_PNL, t] = equity, pnl
+        if before > 0.0:
+            ledger[NET_RETURN, t] = (equity - before) / before
+        # What is zero in most bars is written where it isn't: untouched pages of zeros cost nothing.
+        if traded > 0.0:
+            ledger[FEES, t], ledger[SPREAD, t], ledger[IMPACT, t] = fees, spread, impact
+            ledger[TURNOVER, t] = traded / at_open
+        if funding != 0.0:
+            ledger[FUNDING, t] = funding
+        if borrow != 0.0:
+            ledger[BORROW, t] = borrow
+        if liquidation != 0.0:
+            ledger[LIQUIDATION, t] = liquidation
+        if gross != 0.0:
+            ledger[GROSS, t] = gross / equity
+    return fills
+
+
+@_inlined
+def _range(marks: Floats, blocks: Floats, m: int, start: int, stop: int) -> tuple[float, float]:
+    """Return the lowest and highest mark of the bars ``start`` to ``stop`` (exclusive)."""
+    low, high = marks[m, start, 0], marks[m, start, 0]
+    first = min(stop, (start + BLOCK - 1) // BLOCK * BLOCK)
+    final = max(first, stop // BLOCK * BLOCK)
+    for begin, end in ((start, first), (final, stop)):
+        for t in range(begin, end):
+            for i in range(2):
+                price = marks[m, t, i]
+                low = price if price < low else low
+                high = price if price > high else high
+    for block in range(first // BLOCK, final // BLOCK):
+        lowest, highest = blocks[m, block, 0], blocks[m, block, 1]
+        low = lowest if lowest < low else low
+        high = highest if highest > high else high
+    return low, high
+
+
+@_inlined
+def _value(equity: float, marks: Floats, t: int, i: int, held: Floats, last: Floats) -> float:
+    """Return equity at the open (0) or close (1) of bar ``t``; ``last`` are the prices at which it was ``equity``."""
+    for m in range(len(held)):
+        if held[m] != 0.0:
+            equity += held[m] * (marks[m, t, i] - last[m])
+    return equity
+
+
+@_compiled
+def _score(equity: float, peak: float, drawdown: float) -> tuple[float, float]:
+    """Return peak and largest drawdown after equity was seen."""
+    if equity > peak:
+        return equity, drawdown
+    return peak, max(drawdown, (peak - equity) / peak)
+
+
+@_compiled
+def _hold(
+    equity: float, peak: float, drawdown: float, marks: Floats, blocks: Floats, start: int, stop: int,
+    held: Floats, last: Floats,
+) -> tuple[float, float, float, int]:  # fmt: skip
+    """Hold through ``start`` to ``stop``; return equity, peak, drawdown, and the bar of ruin or ``stop``."""
+    worst, best = equity, equity
+    for m in range(len(held)):
+        if held[m] != 0.0:
+            low, high = _range(marks, blocks, m, start, stop)
+            one, other = held[m] * (low - last[m]), held[m] * (high - last[m])
+            worst += one if one < other else other
+            best += other if one < other else one
+    if best > peak or peak - worst > drawdown * peak or worst <= 0.0:
+        for t in range(start, stop):
+            now = _value(equity, marks, t, 0, held, last)
+            if now > 0.0:
+                now = _value(equity, marks, t, 1, held, last)
+                peak, drawdown = _score(now, peak, drawdown)
+            if now <= 0.0:
+                peak, drawdown = _score(now, peak, drawdown)
+                return now, peak, drawdown, t
+    return _value(equity, marks, stop - 1, 1, held, last), peak, drawdown, stop
+
+
+@_compiled
+def summarise(
+    prices: Prices, funding_rate: Floats, course: Course, weights: Floats, changed: Rows, delay: int, capital: float,
+    market: Market, rates: Rates, closings: Floats,
+) -> tuple[float, float, int]:  # fmt: skip
+    """Fill the equity at the close of each day (D,); return final equity, largest drawdown and number of fills.
+
+    ``changed`` are the rows of ``weights`` that differ from the row above.
+    """
+    _, highs, lows, _, volumes = prices
+    marks, blocks, there, day_ends, funding_due = course
+    lot, tick, min_notional, max_leverage, _, _, _, perpetual = market
+    steps, markets = weights.shape
+    held, done, last = np.zeros(markets), np.zeros(markets), np.ones(markets)
+    looks_at_bar = rates.passive or rates.impact > 0.0 or rates.cap < np.inf
+    equity, peak, drawdown, fills, waiting = capital, capital, 0.0, 0, False
+    t, day, change, due = 0, 0, 0, 0
+    while t < steps:
+        event = t if waiting else (changed[change] + delay if change < len(changed) else steps)
+        while due < len(funding_due) and funding_due[due] < t:
+            due += 1
+        if due < len(funding_due):
+            event = min(event, funding_due[due])
+        event = min(event, steps)
+        if event > t:
+            before = equity
+            equity, peak, drawdown, ruin = _hold(equity, peak, drawdown, marks, blocks, t, event, held, last)
+            while day < len(day_ends) and day_ends[day] < ruin:
+                closings[day] = _value(before, marks, day_ends[day], 1, held, last)
+                day += 1
+            for m in range(markets):
+                last[m] = marks[m, event - 1, 1]
+            t = event
+            if ruin < event or t == steps:
+                break
+        equity = _value(equity, marks, t, 0, held, last)
+        for m in range(markets):
+            last[m] = marks[m, t, 0]
+            if due < len(funding_due) and funding_due[due] == t and held[m] != 0.0:
+                equity -= held[m] * last[m] * funding_rate[t, m]
+        if equity > 0.0:
+            paid, waiting = 0.0, False
+            change += change < len(changed) and changed[change] + delay == t
+            for m in range(markets):
+                target = weights[t - delay, m] if t >= delay else 0.0
+                if target == done[m]:
+                    continue
+                high, low, volume = 0.0, 0.0, 0.0
+                if looks_at_bar:
+                    high, low, volume = highs[t, m], lows[t, m], volumes[t, m]
+                bar = Bar(last[m] if there[t, m] else np.nan, high, low, volume)
+                terms = Terms(lot[m], tick[m], min_notional[m], max_leverage[m], perpetual[m])
+                held[m], fee, spread, impact, notional, reached = order(target, held[m], equity, bar, terms, rates)
+                paid += fee + spread + impact
+                fills += notional > 0.0
+                if reached:
+                    done[m] = target
+                else:
+                    waiting = True
+            equity = _value(equity - paid, marks, t, 1, held, last)
+            for m in range(markets):
+                last[m] = marks[m, t, 1]
+        peak, drawdown = _score(equity, peak, drawdown)
+        if equity <= 0.0:
+            break
+        if day < len(day_ends) and day_ends[day] == t:
+            closings[day] = equity
+            day += 1
+        t += 1
+    closings[day:] = equity
+    return equity, drawdown, fills

@@ -55,6 +55,11 @@ class Bars:
         )  # fmt: skip
 
 
+def is_perpetual(symbol: str) -> bool:
+    """Return whether a unified symbol is of a perpetual (``BTC/USDT:USDT``) and not of a spot market (``BTC/USDT``)."""
+    return ":" in symbol
+
+
 def align_bars(
     candles: pa.Table, funding: pa.Table, symbols: Sequence[str], start: datetime, end: datetime, step: timedelta
 ) -> Bars:

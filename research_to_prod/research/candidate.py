@@ -14,8 +14,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from research_to_prod.research.bars import is_perpetual
 from research_to_prod.research.costs import Costs
 from research_to_prod.research.strategy import Strategy, StrategyParameters, load_strategy
+from research_to_prod.research.terms import Execution, Instrument
 from research_to_prod.values import StrategyType, canonical_json, digest, timeframe_length
 
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}/[A-Z0-9]{1,20}(:[A-Z0-9]{1,20})?$")]
@@ -79,6 +81,9 @@ class Candidate(BaseModel):
     capital: Decimal = Field(gt=0, allow_inf_nan=False)
     """Capital asked for, in quote currency; also the backtest's initial capital."""
     costs: Costs = Costs()
+    execution: Execution = Execution()
+    instruments: dict[Symbol, Instrument] = {}
+    """Terms of the universe's markets; one without terms is frictionless."""
     strategy_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the strategy's source file; the loader fills it in."""
 
@@ -101,6 +106,16 @@ class Candidate(BaseModel):
         if wrong := sorted(name for name, values in space.items() if not values or len(set(values)) != len(values)):
             raise ValueError(f"values are missing or repeat for {', '.join(wrong)}")
         return space
+
+    @model_validator(mode="after")
+    def _terms_of_its_markets(self) -> Candidate:
+        if strangers := sorted(set(self.instruments) - set(self.universe)):
+            raise ValueError(f"instruments: {', '.join(strangers)} is not in the universe")
+        if wrong := sorted(
+            each for each, terms in self.instruments.items() if is_perpetual(each) and terms.borrow_rate
+        ):
+            raise ValueError(f"instruments: {', '.join(wrong)} is a perpetual, which is not borrowed")
+        return self
 
     @property
     def sha256(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from research_to_prod.research.bars import Bars, Floats
 from research_to_prod.research.strategy import Strategy, StrategyParameters
@@ -23,12 +24,17 @@ def look_ahead_bars(strategy: Strategy, parameters: StrategyParameters, bars: Ba
     Eight moments spread over the history are tried. After each, prices are reversed in time and scaled, volumes and
     funding permuted: nothing that a position could rest on stays what it was.
     """
-    honest = strategy.target_positions(bars, parameters)
+    honest = strategy.decisions(bars, parameters)
     changed: set[int] = set()
     for cut in _cuts(len(bars)):
-        seen = strategy.target_positions(_with_another_future(bars, cut), parameters)
-        changed |= set(np.flatnonzero((seen[:cut] != honest[:cut]).any(axis=1)).tolist())
+        seen = strategy.decisions(_with_another_future(bars, cut), parameters)
+        changed |= set(np.flatnonzero(_differ(seen[:cut], honest[:cut])).tolist())
     return tuple(sorted(changed))
+
+
+def _differ(one: Floats, other: Floats) -> npt.NDArray[np.bool_]:
+    # NaN is the absence of a quote, and equal to itself here.
+    return np.asarray(((one != other) & ~(np.isnan(one) & np.isnan(other))).any(axis=1), dtype=bool)
 
 
 def _cuts(length: int) -> Sequence[int]:

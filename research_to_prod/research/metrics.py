@@ -19,6 +19,12 @@ from research_to_prod.research.bars import Floats
 DAYS_A_YEAR = 365
 
 
+def last_of_each_day(ts: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
+    """Return the row of the last bar of each UTC day, for (T,) increasing bar open times."""
+    days = ts.astype("datetime64[D]")
+    return np.flatnonzero(np.append(days[1:] != days[:-1], values=True)) if len(days) else np.empty(0, np.int64)
+
+
 def daily_returns(
     ts: npt.NDArray[np.datetime64], equity: Floats, initial_capital: float
 ) -> tuple[npt.NDArray[np.datetime64], Floats]:
@@ -36,12 +42,11 @@ def daily_returns(
     days, returns
         (D,) ``datetime64[D]`` and float64; NaN for a day that begins with no equity left.
     """
-    days = ts.astype("datetime64[D]")
-    last = np.flatnonzero(np.append(days[1:] != days[:-1], values=True)) if len(days) else np.empty(0, np.int64)
+    last = last_of_each_day(ts)
     closing = equity[last]
     before = np.concatenate(([initial_capital], closing[:-1]))[: len(closing)]
     returns = np.divide(closing - before, before, out=np.full(len(closing), np.nan), where=before > 0)
-    return days[last], returns
+    return ts[last].astype("datetime64[D]"), returns
 
 
 def sharpe_ratio(returns: Floats) -> float:

@@ -14,17 +14,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from research_to_prod.research.backtest import Backtest, run_backtest
+from research_to_prod.research.backtest import run_backtest
 from research_to_prod.research.bars import Bars, Floats
 from research_to_prod.research.candidate import Candidate, canonical_parameters
 from research_to_prod.research.contracts import BACKTEST, TRIALS
-from research_to_prod.research.metrics import annualised_sharpe_ratio, daily_returns, max_drawdown, sharpe_ratio
-from research_to_prod.research.strategy import Strategy, StrategyParameters
+from research_to_prod.research.metrics import annualised_sharpe_ratio, sharpe_ratio
+from research_to_prod.research.strategy import Strategy
+from research_to_prod.research.sweep import Sweep
 from research_to_prod.research.trial_ledger import TrialLedger, TrialRecord
 from research_to_prod.values import sha256_hex, timeframe_length
 
 SCENARIOS = {"base": 1.0, "costs_1.5x": 1.5, "costs_2x": 2.0}
 """Cost scenarios of a backtest: what the candidate's fees, spread and impact are multiplied by."""
+
+
+COSTS = ("fees", "spread_cost", "impact_cost", "borrow_cost", "liquidation_cost")
+"""The columns of ``contracts.BACKTEST`` that equity pays."""
 
 
 def run_trials(
@@ -53,10 +58,12 @@ def run_trials(
     """
     _refuse_mismatch(candidate, strategy, bars)
     data_sha256 = bars_sha256(bars)
+    capital = float(candidate.capital)
+    sweep = Sweep(bars, candidate.costs, capital, candidate.execution, candidate.instruments)
     rows, records = [], []
     for parameters in candidate.grid(strategy):
-        result = _simulate(candidate, strategy, bars, parameters, cost_multiplier=1.0)
-        _, returns = daily_returns(bars.ts, result.equity, result.initial_capital)
+        result = sweep.outcome(strategy.target_positions(bars, parameters))
+        returns = result.daily_returns
         sharpe = sharpe_ratio(returns)
         defined = None if math.isnan(sharpe) else sharpe
         rows.append(
@@ -66,7 +73,7 @@ def run_trials(
                 "parameters": canonical_parameters(parameters),
                 "sharpe_daily": defined,
                 "sharpe_annual": None if defined is None else annualised_sharpe_ratio(sharpe),
-                "max_drawdown": max_drawdown(result.equity, result.initial_capital),
+                "max_drawdown": result.max_drawdown,
                 "n_days": len(returns),
                 "returns": returns.tolist(),
             }
@@ -110,9 +117,10 @@ def backtest_candidate(candidate: Candidate, strategy: Strategy, bars: Bars) -> 
         If bars or strategy are not those of the candidate.
     """
     _refuse_mismatch(candidate, strategy, bars)
-    parameters = candidate.own_parameters(strategy)
+    weights = strategy.target_positions(bars, candidate.own_parameters(strategy))
+    terms = (float(candidate.capital), candidate.execution, candidate.instruments)
     tables = [
-        _simulate(candidate, strategy, bars, parameters, multiplier).to_table(candidate.name, scenario)
+        run_backtest(bars, weights, candidate.costs.stressed(multiplier), *terms).to_table(candidate.name, scenario)
         for scenario, multiplier in SCENARIOS.items()
     ]
     return BACKTEST.conform(pa.concat_tables(tables), candidate.name)
@@ -135,8 +143,8 @@ def accounting_residuals(backtest: pa.Table, initial_capital: float) -> dict[str
     residuals = {}
     for scenario in sorted(set(backtest["scenario"].to_pylist())):
         rows = backtest.filter(pc.equal(backtest["scenario"], scenario)).sort_by("ts")
-        flows = {name: rows[name].to_numpy() for name in ("price_pnl", "fees", "spread_cost", "impact_cost", "funding")}
-        earned = flows["price_pnl"] + flows["funding"] - flows["fees"] - flows["spread_cost"] - flows["impact_cost"]
+        flows = {name: rows[name].to_numpy() for name in ("price_pnl", "funding", *COSTS)}
+        earned = flows["price_pnl"] + flows["funding"] - sum(flows[name] for name in COSTS)
         moved = initial_capital + sum(float(np.abs(flow).sum()) for flow in flows.values())
         residual = float(np.max(np.abs(rows["equity"].to_numpy() - initial_capital - np.cumsum(earned)))) / moved
         residuals[scenario] = residual if math.isfinite(residual) else math.inf
@@ -149,13 +157,6 @@ def bars_sha256(bars: Bars) -> str:
     for array in (bars.ts, bars.open, bars.high, bars.low, bars.close, bars.volume, bars.funding):
         whole.update(_bytes(array))
     return whole.hexdigest()
-
-
-def _simulate(
-    candidate: Candidate, strategy: Strategy, bars: Bars, parameters: StrategyParameters, cost_multiplier: float
-) -> Backtest:
-    weights = strategy.target_positions(bars, parameters)
-    return run_backtest(bars, weights, candidate.costs.stressed(cost_multiplier), float(candidate.capital))
 
 
 def _bytes(array: Floats | np.ndarray) -> bytes:

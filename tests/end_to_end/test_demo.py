@@ -24,7 +24,7 @@ from research_to_prod.defs.gates.checks import all_gates_pass
 from research_to_prod.defs.market_data.assets import validated_candles
 from research_to_prod.defs.promotion.assets import production_manifest, promotion
 from research_to_prod.defs.research.assets import backtest
-from research_to_prod.defs.research.checks import accounts_add_up, sees_no_future
+from research_to_prod.defs.research.checks import accounts_add_up, does_not_depend_on_warm_up, sees_no_future
 from research_to_prod.defs.resources import build_resources
 from research_to_prod.defs.runner import open_instance
 from research_to_prod.lake import Lake
@@ -219,7 +219,8 @@ def test_a_backtest_made_again_without_its_checks_refuses(desk: Desk) -> None:
 
 
 def test_made_again_with_its_checks_and_judged_again_it_promotes(desk: Desk) -> None:
-    assert desk.materialize(backtest, accounts_add_up, sees_no_future, partition=GOOD).success
+    checks = (accounts_add_up, sees_no_future, does_not_depend_on_warm_up)
+    assert desk.materialize(backtest, *checks, partition=GOOD).success
     assert desk.materialize(gate_report, all_gates_pass, partition=GOOD).success
     assert desk.materialize(promotion, partition=GOOD).success
 

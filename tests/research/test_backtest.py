@@ -1,4 +1,4 @@
-"""The compiled backtest: equal to its oracle, equal to hand arithmetic, exact in its books."""
+"""The backtest against arithmetic by hand, rule by rule; `test_engine_equality` holds it against its oracle."""
 
 from __future__ import annotations
 
@@ -6,28 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from research_to_prod.lake.schema import SchemaError
 from research_to_prod.research.backtest import Backtest, run_backtest
-from research_to_prod.research.backtest_oracle import run_backtest_oracle
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.contracts import BACKTEST
 from research_to_prod.research.costs import Costs
+from research_to_prod.research.terms import Execution, Instrument
 
 FREE = Costs(taker_fee=0, half_spread=0, impact=0)
-SERIES = (
-    "equity",
-    "price_pnl",
-    "fees",
-    "spread_cost",
-    "impact_cost",
-    "funding",
-    "turnover",
-    "gross_exposure",
-    "units",
-)
 
 
 def make_bars(open_: list[float], close: list[float], funding: list[float] | None = None) -> Bars:
@@ -41,54 +28,6 @@ def column(*weights: float) -> np.ndarray:
     return np.array(weights, float)[:, None]
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[Bars, np.ndarray, Costs, int]:
-    steps, markets = draw(st.integers(1, 60)), draw(st.integers(1, 3))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    volatility = draw(st.sampled_from([0.001, 0.02, 0.3]))
-    close = 100 * np.exp(np.cumsum(rng.normal(0, volatility, (steps, markets)), axis=0))
-    open_ = np.vstack((np.full((1, markets), 100.0), close[:-1])) * np.exp(rng.normal(0, volatility / 5, close.shape))
-    volume = rng.lognormal(5, 2, close.shape)
-    volume[rng.random(close.shape) < 0.05] = 0.0
-    gone = rng.random(close.shape) < draw(st.sampled_from([0.0, 0.1, 0.6]))
-    for values in (open_, close, volume):
-        values[gone] = np.nan
-    funding = np.where(rng.random(close.shape) < 0.2, rng.normal(0, 1e-3, close.shape), 0.0)
-    weights = rng.choice([-3.0, -1.0, -0.3, 0.0, 0.0, 0.5, 1.0, 2.0], close.shape)
-    weights = np.where(rng.random(close.shape) < 0.5, np.roll(weights, 1, axis=0), weights)
-    ts = np.datetime64("2024-01-01", "us") + np.arange(steps) * np.timedelta64(1, "h")
-    bars = Bars(ts, tuple(f"M{m}/Q" for m in range(markets)), open_, close, close, close, volume, funding)
-    costs = Costs(
-        taker_fee=draw(st.sampled_from([0.0, 0.001])),
-        half_spread=draw(st.sampled_from([0.0, 0.0002])),
-        impact=draw(st.sampled_from([0.0, 0.01])),
-    )
-    return bars, weights, costs, draw(st.integers(1, 4))
-
-
-@settings(max_examples=150, deadline=None)
-@given(cases())
-def test_the_compiled_engine_equals_the_oracle(case: tuple[Bars, np.ndarray, Costs, int]) -> None:
-    bars, weights, costs, delay = case
-    fast = run_backtest(bars, weights, costs, 10_000.0, delay)
-    slow = run_backtest_oracle(bars, weights, costs, 10_000.0, delay)
-    for name in SERIES:
-        np.testing.assert_allclose(
-            getattr(fast, name), np.array(getattr(slow, name)), rtol=1e-12, atol=1e-12, err_msg=name
-        )
-    assert fast.trades == slow.trades
-
-
-@settings(max_examples=100, deadline=None)
-@given(cases())
-def test_equity_changes_by_exactly_what_was_earned_and_paid(case: tuple[Bars, np.ndarray, Costs, int]) -> None:
-    bars, weights, costs, delay = case
-    result = run_backtest(bars, weights, costs, 10_000.0, delay)
-    explained = result.price_pnl - result.fees - result.spread_cost - result.impact_cost + result.funding
-    scale = max(10_000.0, float(np.abs(explained).sum()))
-    assert result.equity[-1] - 10_000.0 == pytest.approx(explained.sum(), abs=1e-9 * scale)
-
-
 def test_a_decision_trades_at_the_next_bars_open() -> None:
     bars = make_bars([100, 110, 120], [105, 115, 130])
     result = run_backtest(bars, column(1, 1, 1), FREE, 1_100.0)
@@ -99,7 +38,7 @@ def test_a_decision_trades_at_the_next_bars_open() -> None:
 
 def test_a_longer_delay_trades_that_many_bars_later() -> None:
     bars = make_bars([100, 110, 120, 130], [100, 110, 120, 130])
-    result = run_backtest(bars, column(1, 1, 1, 1), FREE, 1_200.0, delay=2)
+    result = run_backtest(bars, column(1, 1, 1, 1), FREE, 1_200.0, Execution(delay_bars=2))
     np.testing.assert_allclose(result.units[:, 0], [0, 0, 10, 10])
 
 
@@ -178,7 +117,7 @@ def test_no_bars_give_an_empty_result() -> None:
         ({"weights": column(1)}, "shape"),
         ({"initial_capital": 0.0}, "initial capital"),
         ({"initial_capital": float("nan")}, "initial capital"),
-        ({"delay": 0}, "delay must be at least 1"),
+        ({"instruments": {"C/D": Instrument()}}, "terms are given for C/D"),
         ({"bars": make_bars([100, -1], [100, 100])}, "open prices must be positive"),
         ({"bars": make_bars([100, 100], [100, 100], [0, float("nan")])}, "funding"),
     ],
@@ -189,23 +128,28 @@ def test_input_that_would_give_a_meaningless_result_is_refused(change: dict[str,
         "weights": column(1, 1),
         "costs": FREE,
         "initial_capital": 1_000.0,
-        "delay": 1,
+        "instruments": {},
     }
     with pytest.raises(ValueError, match=message):
         run_backtest(**{**arguments, **change})  # type: ignore[arg-type]
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(ValueError, match=r"shape.*capital.*delay"):
-        run_backtest(make_bars([1.0], [1.0]), column(1, 1), FREE, -1.0, delay=0)
+    with pytest.raises(ValueError, match=r"shape.*capital.*C/D"):
+        run_backtest(make_bars([1.0], [1.0]), column(1, 1), FREE, -1.0, instruments={"C/D": Instrument()})
 
 
 def test_stressed_costs_are_a_multiple_even_beyond_the_files_bounds() -> None:
-    assert Costs(taker_fee=0.04, half_spread=0.001, impact=0.1).stressed(2.0).model_dump() == {
+    assert Costs(taker_fee=0.04, maker_fee=0.03, half_spread=0.001, impact=0.1).stressed(2.0).model_dump() == {
         "taker_fee": 0.08,
+        "maker_fee": 0.06,
         "half_spread": 0.002,
         "impact": 0.2,
     }
+
+
+def test_stress_never_raises_a_rebate() -> None:
+    assert Costs(maker_fee=-0.0002).stressed(2.0).maker_fee == pytest.approx(-0.0001)
 
 
 def table_of(result: Backtest) -> object:

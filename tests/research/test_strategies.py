@@ -12,6 +12,7 @@ from pydantic import ValidationError
 import research_to_prod
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.look_ahead import look_ahead_bars
+from research_to_prod.research.recursion import warm_up_dependence
 from research_to_prod.research.strategy import Strategy, StrategyParameters, load_strategy
 from research_to_prod.values import StrategyType
 
@@ -76,6 +77,46 @@ def test_the_look_ahead_test_catches_a_strategy_that_peeks(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_late_positions_do_not_depend_on_the_warm_up(name: str) -> None:
+    strategy, parameters = small(name)
+    seen = warm_up_dependence(strategy, parameters, hourly(1200))
+    assert seen.sound
+    assert len(seen.starts) == 4
+    assert 0 < seen.forgets_after < 600
+
+
+REMEMBERING = {
+    "a running mean": "np.sign(bars.close - pd.DataFrame(bars.close).expanding().mean().to_numpy())",
+    "a slow exponential mean": "np.sign(bars.close - pd.DataFrame(bars.close).ewm(span=2000).mean().to_numpy())",
+    "a schedule counted from the first bar": "np.where(np.arange(len(bars))[:, None] % 10 < 5, 1.0, 0.0) + 0 * bars.close",
+    "a sum that only rounds differently": "np.round(np.cumsum(bars.close * 1e3, axis=0)) % 2",
+}
+
+
+@pytest.mark.parametrize("memory", REMEMBERING)
+def test_the_recursion_test_catches_a_strategy_that_never_forgets(tmp_path: Path, memory: str) -> None:
+    (tmp_path / "remembering.py").write_text(
+        "import numpy as np\nimport pandas as pd\n"
+        "from research_to_prod.research.strategy import StrategyParameters as Parameters\n"
+        "TYPE = 'swing'\n"
+        "def warm_up(parameters): return 20\n"
+        f"def target_positions(bars, parameters): return {REMEMBERING[memory]}\n"
+    )
+    strategy = load_strategy(tmp_path, "remembering")
+    seen = warm_up_dependence(strategy, strategy.parameters(), hourly(1200))
+    assert seen.starts
+    assert seen.late_bars
+    assert not seen.sound
+    assert min(seen.late_bars) >= 600
+
+
+def test_a_history_too_short_to_compare_is_not_sound() -> None:
+    strategy, parameters = small("momentum")
+    seen = warm_up_dependence(strategy, parameters, hourly(100))
+    assert (seen.starts, seen.late_bars, seen.sound) == ((), (), False)
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_positions_are_flat_during_the_warm_up_and_taken_after_it(name: str) -> None:
     strategy, parameters = small(name)
     weights = strategy.target_positions(hourly(1200), parameters)
@@ -87,7 +128,7 @@ def test_positions_are_flat_during_the_warm_up_and_taken_after_it(name: str) -> 
 def test_the_declared_warm_up_hides_no_position_that_the_strategy_takes(name: str) -> None:
     strategy, parameters = small(name)
     bars = hourly(1200)
-    raw = strategy._target_positions(bars, parameters)
+    raw = strategy._decide(bars, parameters)
     np.testing.assert_array_equal(raw[: strategy.warm_up(parameters)], 0.0)
 
 

@@ -65,3 +65,28 @@ def sees_no_future(
     study = read_study(lake, settings, context.partition_key)
     changed = look_ahead_bars(study.strategy, study.candidate.own_parameters(study.strategy), study.bars)
     return dg.AssetCheckResult(passed=not changed, metadata={"bars_that_saw_the_future": len(changed)})
+
+
+@dg.asset_check(
+    asset="backtest",
+    partitions_def=CANDIDATES,
+    blocking=True,
+    description="Positions of the second half do not change when history starts later by whole warm-ups.",
+)
+def does_not_depend_on_warm_up(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    """Cut the start of the candidate's own bars and compare the late positions; too short a history passes nothing."""
+    from research_to_prod.defs.research.inputs import read_study
+    from research_to_prod.research.recursion import warm_up_dependence
+
+    study = read_study(lake, settings, context.partition_key)
+    seen = warm_up_dependence(study.strategy, study.candidate.own_parameters(study.strategy), study.bars)
+    return dg.AssetCheckResult(
+        passed=seen.sound,
+        metadata={
+            "histories_compared": len(seen.starts),
+            "late_bars_that_depend_on_the_start": len(seen.late_bars),
+            "bars_until_the_start_is_forgotten": seen.forgets_after,
+        },
+    )
