@@ -188,13 +188,13 @@ def test_an_order_is_open_until_its_last_execution_or_cancel(
     child = next(
         each for each in desk.simulate_day("2026-01-04").children if each.kind == "LIMIT" and each.status == "CANCELED"
     )
-    moment = child.created_at
-    with SandboxServer(7, lambda: moment, desk=desk) as server:
+    clock = [child.created_at]
+    with SandboxServer(7, lambda: clock[0], desk=desk) as server:
         client = connect(server.base_url)
-        client.milliseconds = lambda: int(moment.timestamp() * 1000)
+        client.milliseconds = lambda: int(clock[0].timestamp() * 1000)
         client.load_markets()
         seen = []
-        for moment in (child.created_at - timedelta(seconds=1), child.created_at, child.updated_at):
+        for clock[0] in (child.created_at - timedelta(seconds=1), child.created_at, child.updated_at):
             since = {"since": day_of("2026-01-04"), "limit": 1000}
             orders = {each["id"]: each["status"] for each in client.fetch_orders(child.symbol, **since)}
             working = {each["id"] for each in client.fetch_open_orders(child.symbol)}
