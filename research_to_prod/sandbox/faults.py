@@ -35,7 +35,7 @@ class FaultKind(StrEnum):
     DROPPED_REPLY = "dropped_reply"  # after it was carried out: the same to the client, not to the account
     SHORT_BODY = "short_body"  # fewer bytes than Content-Length says
     DUPLICATE_ROWS = "duplicate_rows"  # the last row twice
-    OUT_OF_ORDER = "out_of_order"  # the first two rows change places
+    OUT_OF_ORDER = "out_of_order"  # the last two rows change places: the end of the page is not its newest row
     SAME_MILLISECOND = "same_millisecond"  # trades are stamped by the whole second
     CLOCK_SKEW = "clock_skew"
 

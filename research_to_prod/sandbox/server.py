@@ -49,7 +49,7 @@ _BODY_FAULTS: Mapping[FaultKind, Callable[[bytes], bytes]] = {
 }
 _ROW_FAULTS: Mapping[FaultKind, Callable[[Rows], Rows]] = {
     FaultKind.DUPLICATE_ROWS: lambda rows: [*rows, rows[-1]],
-    FaultKind.OUT_OF_ORDER: lambda rows: [rows[1], rows[0], *rows[2:]],
+    FaultKind.OUT_OF_ORDER: lambda rows: [*rows[:-2], rows[-1], rows[-2]],
     FaultKind.SAME_MILLISECOND: lambda rows: [
         row | {name: row[name] // 1000 * 1000 for name in ("time", "T") if name in row}
         if isinstance(row, dict)

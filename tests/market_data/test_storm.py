@@ -39,8 +39,8 @@ NOW = datetime(2023, 4, 10, 12, 0, 30, tzinfo=UTC)
 """Half a minute into an hour: a venue's clock that is 90 s behind has not seen the last bar end."""
 
 HOUR = timedelta(hours=1)
-STALL = 0.4  # seconds, twice the client's patience below
-TIMEOUT_MS = 200
+STALL = 0.6  # seconds, twice the client's patience below
+TIMEOUT_MS = 300
 
 MIX = {
     FaultKind.RATE_LIMITED: 0.02,

@@ -79,7 +79,7 @@ BODIES: dict[FaultKind, Callable[[list, bytes], bytes]] = {
     FaultKind.CODE_BODY: lambda _rows, _body: b'{"code": 0}',
     FaultKind.EMPTY_LIST: lambda _rows, _body: b"[]",
     FaultKind.DUPLICATE_ROWS: lambda rows, _body: json.dumps([*rows, rows[-1]]).encode(),
-    FaultKind.OUT_OF_ORDER: lambda rows, _body: json.dumps([rows[1], rows[0], *rows[2:]]).encode(),
+    FaultKind.OUT_OF_ORDER: lambda rows, _body: json.dumps([*rows[:-2], rows[-1], rows[-2]]).encode(),
 }
 
 
@@ -93,7 +93,7 @@ def test_a_body_fault_comes_with_status_200_and_the_journal_names_the_rows_that_
         assert hit[0] == 200
         assert hit[2] == BODIES[kind](rows, healthy[2])
         (record,) = server.journal.records
-        touched = {FaultKind.DUPLICATE_ROWS: rows[-1:], FaultKind.OUT_OF_ORDER: rows[:2]}.get(kind, rows)
+        touched = {FaultKind.DUPLICATE_ROWS: rows[-1:], FaultKind.OUT_OF_ORDER: rows[-2:]}.get(kind, rows)
         assert (record.kind, record.rows) == (kind, tuple(row[0] for row in touched))
 
 
