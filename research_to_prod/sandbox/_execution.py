@@ -5,7 +5,8 @@ Belongs here: the execution of one order against the sandbox's quotes. Doesn't: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from math import ceil, hypot, sqrt
@@ -91,7 +92,7 @@ class ParentOrder:
 
 @dataclass(frozen=True)
 class ChildOrder:
-    """One order as the venue knows it."""
+    """One order as the venue knows it: as it ended, or as it stood while it was working (see `as_of`)."""
 
     venue_order_id: str
     order_id: str
@@ -104,11 +105,33 @@ class ChildOrder:
     quote_executed: Decimal
     created_at: datetime
     updated_at: datetime
+    working: bool = False
 
     @property
     def status(self) -> str:
-        """FILLED or CANCELED; the desk leaves nothing open."""
-        return "FILLED" if self.executed == self.quantity else "CANCELED"
+        """The venue's word for how far it came."""
+        if self.executed == self.quantity:
+            return "FILLED"
+        if not self.working:
+            return "CANCELED"
+        return "PARTIALLY_FILLED" if self.executed else "NEW"
+
+    def as_of(self, now: datetime, fills: Iterable[Fill]) -> ChildOrder:
+        """Return the order as it stood at ``now``, of all ``fills`` of its day; itself once it has ended."""
+        if self.updated_at <= now:
+            return self
+        own = [
+            fill
+            for fill in fills
+            if (fill.symbol, fill.venue_order_id) == (self.symbol, self.venue_order_id) and fill.filled_at <= now
+        ]
+        return replace(
+            self,
+            executed=sum((fill.quantity for fill in own), Decimal(0)),
+            quote_executed=sum((fill.quantity * fill.price for fill in own), Decimal(0)),
+            updated_at=max((fill.filled_at for fill in own), default=self.created_at),
+            working=True,
+        )
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Account:
             "/api/v3/account": self.spot_account,
             "/api/v3/myTrades": lambda query, now: self._trades(query, now, perpetual=False),
             "/api/v3/allOrders": lambda query, now: self._orders(query, now, perpetual=False),
-            "/api/v3/openOrders": self._open_orders,
+            "/api/v3/openOrders": lambda query, now: self._open_orders(query, now, perpetual=False),
             "/fapi/v2/account": self.futures_account,
             "/fapi/v3/account": self.futures_account,
             "/fapi/v2/positionRisk": self.positions,
@@ -49,8 +49,9 @@ class Account:
             "/fapi/v1/leverageBracket": self._leverage,
             "/fapi/v1/userTrades": lambda query, now: self._trades(query, now, perpetual=True),
             "/fapi/v1/allOrders": lambda query, now: self._orders(query, now, perpetual=True),
-            "/fapi/v1/openOrders": self._open_orders,
+            "/fapi/v1/openOrders": lambda query, now: self._open_orders(query, now, perpetual=True),
             "/fapi/v1/income": self.income,
+            "/sapi/v1/capital/config/getall": self.assets,
         }
 
     def _listed(self, query: Query, *, perpetual: bool) -> Instrument:
@@ -146,22 +147,31 @@ class Account:
             start, end = self._span(query, now, perpetual=perpetual)
         else:
             start, end = _START + timedelta(days=max(0, order_id // Ids.DAY - 1)), now + MILLISECOND
+        newest = order_id is None and "startTime" not in query
         rows: list[dict[str, Any]] = []
         for day in self.desk.days(start, end):
             rows += [
-                _order(child, instrument)
+                _order(child.as_of(now, day.fills), instrument)
                 for child in day.children
                 if child.symbol == instrument.symbol
                 and start <= child.created_at < end
-                and child.updated_at <= now
                 and int(child.venue_order_id) >= (order_id or 0)
             ]
-        newest = order_id is None and "startTime" not in query
+            if len(rows) >= limit and not newest:
+                break
         return rows[-limit:] if newest else rows[:limit]
 
-    def _open_orders(self, _query: Query, _now: datetime) -> list[dict[str, Any]]:
-        """Return nothing: the desk cancels what is open within seconds, and the sandbox shows orders once ended."""
-        return []
+    def _open_orders(self, query: Query, now: datetime, *, perpetual: bool) -> list[dict[str, Any]]:
+        """Return what is working: seldom anything, because the desk cancels within seconds."""
+        listed = self._futures if perpetual else self._spot
+        asked = [self._listed(query, perpetual=perpetual)] if "symbol" in query else list(listed.values())
+        markets = {each.symbol: each for each in asked}
+        return [
+            _order(child.as_of(now, day.fills), markets[child.symbol])
+            for day in self.desk.days(now, now + MILLISECOND)
+            for child in day.children
+            if child.symbol in markets and child.created_at <= now < child.updated_at
+        ]
 
     # Balances, positions, income --------------------------------------------------------------------------------
 
@@ -185,6 +195,36 @@ class Account:
                 if holder is Holder.SPOT
             ],
         }
+
+    def assets(self, _query: Query, now: datetime) -> list[dict[str, Any]]:
+        """Return what the desk can own; every network is suspended, because the sandbox moves no coins in or out."""
+        spot = self._spot.values()
+        balances = self._books(now).balances
+        return [
+            {
+                "coin": asset,
+                "name": asset,
+                "free": str(balances.get((Holder.SPOT, asset), Decimal(0))),
+                "locked": "0",
+                "trading": True,
+                "isLegalMoney": False,
+                "depositAllEnable": False,
+                "withdrawAllEnable": False,
+                "networkList": [
+                    {
+                        "coin": asset,
+                        "network": "ETH" if asset == "USDT" else asset,
+                        "depositEnable": False,
+                        "withdrawEnable": False,
+                        "withdrawFee": "0",
+                        "withdrawMin": "0",
+                        "withdrawMax": "9999999",
+                        "withdrawIntegerMultiple": str(UNIT),
+                    }
+                ],
+            }
+            for asset in sorted({each.base for each in spot} | {each.quote for each in spot})
+        ]
 
     def futures_account(self, _query: Query, now: datetime) -> dict[str, Any]:
         """Return the futures wallet, valued at the mark."""
@@ -230,7 +270,7 @@ class Account:
 
     def _positions(self, now: datetime) -> list[dict[str, Any]]:
         books = self._books(now)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for instrument in self._futures.values():
             held = books.balance(Holder.CONTRACTS, instrument.symbol)
             if held == 0:
@@ -248,7 +288,7 @@ class Account:
                     "breakEvenPrice": str((cost / held).quantize(UNIT)),
                     "markPrice": str(mark),
                     "unRealizedProfit": str((notional - cost).quantize(UNIT)),
-                    "liquidationPrice": "0",
+                    "liquidationPrice": "0",  # known once all positions are
                     "isolatedMargin": "0",
                     "notional": str(notional),
                     "marginAsset": instrument.quote,
@@ -265,6 +305,9 @@ class Account:
                     "updateTime": milliseconds(now),
                 }
             )
+        wallet = books.balance(Holder.FUTURES, "USDT")
+        for row in rows:
+            row["liquidationPrice"] = str(_liquidation_price(row, wallet, rows))
         return rows
 
     def _leverage(self, query: Query, _now: datetime) -> list[dict[str, Any]]:
@@ -312,6 +355,20 @@ class Account:
             if len(rows) >= limit:
                 break
         return sorted(rows, key=lambda row: row["time"])[:limit]
+
+
+def _liquidation_price(row: dict[str, Any], wallet: Decimal, rows: Iterable[dict[str, Any]]) -> Decimal:
+    """Return the mark price at which the cross wallet no longer covers the maintenance margins; 0 where none does.
+
+    Binance's formula for one-way mode and one bracket: the other positions count at their present profit and margin.
+    """
+    held, cost = Decimal(row["positionAmt"]), Decimal(row["positionAmt"]) * Decimal(row["entryPrice"])
+    others = [each for each in rows if each is not row]
+    spare = wallet + sum(
+        (Decimal(each["unRealizedProfit"]) - Decimal(each["maintMargin"]) for each in others), Decimal(0)
+    )
+    price = (spare - cost) / (abs(held) * _MAINTENANCE_MARGIN - held)
+    return max(price, Decimal(0)).quantize(UNIT)
 
 
 def _order(child: ChildOrder, instrument: Instrument) -> dict[str, Any]:

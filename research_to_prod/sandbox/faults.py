@@ -21,15 +21,22 @@ class FaultKind(StrEnum):
     RATE_LIMITED = "rate_limited"  # 429 with Retry-After
     BANNED = "banned"  # 418 with Retry-After
     SERVER_ERROR = "server_error"  # 503 with code -1000
-    HTML_BODY = "html_body"  # 200, a gateway's error page
-    EMPTY_BODY = "empty_body"  # 200
-    CUT_JSON = "cut_json"  # 200, the first half of the body, with its own length
-    WRONG_SHAPE = "wrong_shape"  # 200, {}
+    BAD_GATEWAY = "bad_gateway"  # 502 with a gateway's error page
+    HTML_BODY = "html_body"  # the same page with status 200, as all that follow
+    EMPTY_BODY = "empty_body"  # no byte
+    CUT_JSON = "cut_json"  # the first half of the body, with its own length
+    WRONG_SHAPE = "wrong_shape"  # {}
+    NULL_BODY = "null_body"  # null
+    WRAPPED_BODY = "wrapped_body"  # {"data": []}
+    CODE_BODY = "code_body"  # {"code": 0}
+    EMPTY_LIST = "empty_list"  # [], although there are rows: of the right shape, and untrue
     STALL = "stall"  # no answer for a while, then the connection ends
-    RESET = "reset"
+    RESET = "reset"  # before the request is looked at
+    DROPPED_REPLY = "dropped_reply"  # after it was carried out: the same to the client, not to the account
     SHORT_BODY = "short_body"  # fewer bytes than Content-Length says
-    DUPLICATE_ROWS = "duplicate_rows"
-    OUT_OF_ORDER = "out_of_order"
+    DUPLICATE_ROWS = "duplicate_rows"  # the last row twice
+    OUT_OF_ORDER = "out_of_order"  # the last two rows change places: the end of the page is not its newest row
+    SAME_MILLISECOND = "same_millisecond"  # trades are stamped by the whole second
     CLOCK_SKEW = "clock_skew"
 
 
@@ -93,6 +100,12 @@ class Injection:
         A `FaultKind`, or ``dropped_fill``.
     detail
         Which occurrence, or which fill.
+    request
+        Number of the request among all that the server got, from 1; None for the desk's own faults.
+    query
+        Of the request, without its signature.
+    rows
+        Rows that the client got changed or not at all, by the venue's key: the open time of a bar, the id of a trade.
     """
 
     sequence: int
@@ -100,6 +113,9 @@ class Injection:
     where: str
     kind: str
     detail: str
+    request: int | None = None
+    query: str = ""
+    rows: tuple[int | str, ...] = ()
 
 
 @dataclass
@@ -109,10 +125,21 @@ class Journal:
     _records: list[Injection] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, at: datetime, where: str, kind: str, detail: str) -> None:
+    def add(
+        self,
+        at: datetime,
+        where: str,
+        kind: str,
+        detail: str,
+        *,
+        request: int | None = None,
+        query: str = "",
+        rows: tuple[int | str, ...] = (),
+    ) -> None:
         """Append one record."""
         with self._lock:
-            self._records.append(Injection(len(self._records) + 1, at.astimezone(UTC), where, kind, detail))
+            number = len(self._records) + 1
+            self._records.append(Injection(number, at.astimezone(UTC), where, kind, detail, request, query, rows))
 
     @property
     def records(self) -> tuple[Injection, ...]:

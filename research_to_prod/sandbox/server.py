@@ -21,23 +21,41 @@ from urllib.parse import parse_qsl, urlsplit
 
 from research_to_prod.sandbox.account import Account
 from research_to_prod.sandbox.desk import SandboxDesk
-from research_to_prod.sandbox.dialect import PublicApi, Query, VenueRefusal, integer, milliseconds
+from research_to_prod.sandbox.dialect import PublicApi, Query, Rows, VenueRefusal, integer, milliseconds
 from research_to_prod.sandbox.faults import FaultKind, FaultPlan, FaultRule, FaultSwitch, Journal, skewed
 from research_to_prod.sandbox.market import SandboxMarket
 
 API_KEY = "sandbox-key"
 API_SECRET = "sandbox-secret"  # noqa: S105 - opens nothing but the simulation
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body>upstream error</body></html>"
-_STATUS_FAULTS = {
-    FaultKind.RATE_LIMITED: (429, {"code": -1003, "msg": "Too much request weight used; current limit is 6000."}),
-    FaultKind.BANNED: (418, {"code": -1003, "msg": "Way too much request weight used; IP banned."}),
-    FaultKind.SERVER_ERROR: (503, {"code": -1000, "msg": "An unknown error occurred while processing the request."}),
+_STATUS_FAULTS: Mapping[FaultKind, tuple[int, bytes]] = {
+    FaultKind.RATE_LIMITED: (429, b'{"code": -1003, "msg": "Too much request weight used; current limit is 6000."}'),
+    FaultKind.BANNED: (418, b'{"code": -1003, "msg": "Way too much request weight used; IP banned."}'),
+    FaultKind.SERVER_ERROR: (
+        503,
+        b'{"code": -1000, "msg": "An unknown error occurred while processing the request."}',
+    ),
+    FaultKind.BAD_GATEWAY: (502, _HTML),
 }
 _BODY_FAULTS: Mapping[FaultKind, Callable[[bytes], bytes]] = {
     FaultKind.HTML_BODY: lambda _body: _HTML,
     FaultKind.EMPTY_BODY: lambda _body: b"",
     FaultKind.CUT_JSON: lambda body: body[: max(1, len(body) // 2)],
     FaultKind.WRONG_SHAPE: lambda _body: b"{}",
+    FaultKind.NULL_BODY: lambda _body: b"null",
+    FaultKind.WRAPPED_BODY: lambda _body: b'{"data": []}',
+    FaultKind.CODE_BODY: lambda _body: b'{"code": 0}',
+    FaultKind.EMPTY_LIST: lambda _body: b"[]",
+}
+_ROW_FAULTS: Mapping[FaultKind, Callable[[Rows], Rows]] = {
+    FaultKind.DUPLICATE_ROWS: lambda rows: [*rows, rows[-1]],
+    FaultKind.OUT_OF_ORDER: lambda rows: [*rows[:-2], rows[-1], rows[-2]],
+    FaultKind.SAME_MILLISECOND: lambda rows: [
+        row | {name: row[name] // 1000 * 1000 for name in ("time", "T") if name in row}
+        if isinstance(row, dict)
+        else row
+        for row in rows
+    ],
 }
 
 
@@ -80,6 +98,7 @@ class SandboxServer:
         }
         self._private = self._account.endpoints
         self._weight = (0, 0)
+        self._requests = 0
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
@@ -137,6 +156,17 @@ class SandboxServer:
         if here - stamp > min(window, 60_000):
             raise VenueRefusal(-1021, "Timestamp for this request is outside of the recvWindow.")
 
+    @property
+    def requests(self) -> int:
+        """How many requests have come so far, answered or not."""
+        return self._requests
+
+    def count(self) -> int:
+        """Count one request and return its number."""
+        with self._lock:
+            self._requests += 1
+            return self._requests
+
     def weigh(self, weight: int, now: datetime) -> int:
         """Count request weight and return what this minute has used."""
         minute = milliseconds(now) // 60_000
@@ -156,43 +186,54 @@ def _handler(venue: SandboxServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             # An unread body would be taken for the next request of a kept connection.
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.number = venue.count()
             url = urlsplit(self.path)
             hit = venue.switch.next(url.path)
-            rule, occurrence = hit if hit is not None else (None, 0)
             now = venue.clock()
-            if rule is not None and rule.kind in _STATUS_FAULTS:
-                status, body = _STATUS_FAULTS[rule.kind]
-                self._note(rule, occurrence, now)
-                headers = {} if status == 503 else {"Retry-After": f"{rule.seconds:.0f}"}
-                return self._send(status, json.dumps(body).encode(), now, headers)
-            if rule is not None and rule.kind in (FaultKind.STALL, FaultKind.RESET):
-                self._note(rule, occurrence, now)
-                return self._hang_up(rule)
+            if hit is not None and hit[0].kind in _STATUS_FAULTS:
+                status, body = _STATUS_FAULTS[hit[0].kind]
+                self._note(hit, now)
+                headers = {} if status >= 500 else {"Retry-After": f"{hit[0].seconds:.0f}"}
+                return self._send(status, body, now, headers)
+            if hit is not None and hit[0].kind in (FaultKind.STALL, FaultKind.RESET):
+                self._note(hit, now)
+                return self._hang_up(hit[0])
             key = self.headers.get("X-MBX-APIKEY")
-            status, answer = venue.answer(self.command, url.path, url.query, key, skewed(now, rule))
-            if rule is None:
+            skew = hit[0] if hit is not None else None
+            status, answer = venue.answer(self.command, url.path, url.query, key, skewed(now, skew))
+            if hit is None:
                 return self._send(status, json.dumps(answer).encode(), now)
-            return self._spoil(rule, occurrence, status, answer, now)
+            return self._spoil(hit, status, answer, now)
 
         do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the base class names them
 
-        def _spoil(self, rule: FaultRule, occurrence: int, status: int, answer: Any, now: datetime) -> None:
-            rows = isinstance(answer, list) and len(answer) > 1
-            if rule.kind in (FaultKind.DUPLICATE_ROWS, FaultKind.OUT_OF_ORDER) and not rows:
-                return self._send(status, json.dumps(answer).encode(), now)
-            self._note(rule, occurrence, now)
-            if rule.kind is FaultKind.DUPLICATE_ROWS:
-                answer = [*answer, answer[-1]]
-            elif rule.kind is FaultKind.OUT_OF_ORDER:
-                answer = [answer[1], answer[0], *answer[2:]]
-            body = json.dumps(answer).encode()
-            if rule.kind is FaultKind.SHORT_BODY:
+        def _spoil(self, hit: tuple[FaultRule, int], status: int, answer: Any, now: datetime) -> None:
+            kind, body = hit[0].kind, json.dumps(answer).encode()
+            rows = answer if isinstance(answer, list) else []
+            if kind in (FaultKind.SHORT_BODY, FaultKind.DROPPED_REPLY):
+                self._note(hit, now, tuple(map(_key, rows)))
+                if kind is FaultKind.DROPPED_REPLY:
+                    return self._hang_up(hit[0])
                 self.close_connection = True
                 return self._send(status, body[: len(body) // 2], now, length=len(body))
-            return self._send(status, _BODY_FAULTS.get(rule.kind, bytes)(body), now)
+            sent, lost = body, tuple(map(_key, rows))
+            if kind in _BODY_FAULTS:
+                sent = _BODY_FAULTS[kind](body)
+            elif kind in _ROW_FAULTS and len(rows) > 1:
+                changed = _ROW_FAULTS[kind](rows)
+                sent, lost = json.dumps(changed).encode(), _touched(rows, changed)
+            if kind is FaultKind.CLOCK_SKEW:
+                self._note(hit, now)
+            elif sent != body:
+                # What changes nothing was not injected: a repetition where there are no rows, [] instead of [].
+                self._note(hit, now, lost)
+            return self._send(status, sent, now)
 
-        def _note(self, rule: FaultRule, occurrence: int, now: datetime) -> None:
-            venue.journal.add(now, urlsplit(self.path).path, rule.kind, f"request {occurrence} of {rule.pattern}")
+        def _note(self, hit: tuple[FaultRule, int], now: datetime, rows: tuple[int | str, ...] = ()) -> None:
+            url, (rule, occurrence) = urlsplit(self.path), hit
+            detail = f"request {occurrence} of {rule.pattern}"
+            query = url.query.partition("&signature=")[0]
+            venue.journal.add(now, url.path, rule.kind, detail, request=self.number, query=query, rows=rows)
 
         def _hang_up(self, rule: FaultRule) -> None:
             self.close_connection = True
@@ -224,3 +265,17 @@ def _handler(venue: SandboxServer) -> type[BaseHTTPRequestHandler]:
             """Stay silent: the journal is the record."""
 
     return Handler
+
+
+def _key(row: Any) -> int | str:
+    """Return what the venue knows a row by."""
+    if isinstance(row, list):
+        return int(row[0])
+    names = ("id", "a", "tranId", "orderId", "fundingTime", "symbol")
+    return next((row[name] for name in names if name in row), json.dumps(row, sort_keys=True))
+
+
+def _touched(rows: Rows, changed: Rows) -> tuple[int | str, ...]:
+    """Return the keys of rows that are not, or not only, where they were."""
+    moved = [before for before, after in zip(rows, changed, strict=False) if before != after]
+    return tuple(map(_key, [*moved, *changed[len(rows) :]]))

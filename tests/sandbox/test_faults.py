@@ -10,7 +10,7 @@ import ccxt
 import pytest
 
 from research_to_prod.sandbox.desk import SandboxDesk
-from research_to_prod.sandbox.faults import FaultKind, FaultPlan, FaultRule, FaultSwitch
+from research_to_prod.sandbox.faults import FaultKind, FaultPlan, FaultRule, FaultSwitch, Injection
 from research_to_prod.sandbox.server import SandboxServer
 
 NOW = datetime(2026, 1, 8, 1, tzinfo=UTC)
@@ -44,50 +44,86 @@ def _second(server: SandboxServer) -> tuple[Answer, Answer]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"), [(FaultKind.RATE_LIMITED, 429), (FaultKind.BANNED, 418), (FaultKind.SERVER_ERROR, 503)]
+    ("kind", "status"),
+    [
+        (FaultKind.RATE_LIMITED, 429),
+        (FaultKind.BANNED, 418),
+        (FaultKind.SERVER_ERROR, 503),
+        (FaultKind.BAD_GATEWAY, 502),
+    ],
 )
 def test_a_status_fault_has_binances_form(faulty: Callable, kind: FaultKind, status: int):
     with faulty(kind) as server:
         healthy, hit = _second(server)
         assert healthy[0] == 200
         assert hit[0] == status
-        assert json.loads(hit[2])["code"] < 0
-        assert hit[1].get("Retry-After") == (None if status == 503 else "7")
+        assert hit[2].startswith(b"<html>") if status == 502 else json.loads(hit[2])["code"] < 0
+        assert hit[1].get("Retry-After") == (None if status >= 500 else "7")
         assert _get(server.base_url, PAGE)[0] == 200
+        assert server.requests == 3
         (record,) = server.journal.records
-        assert (record.kind, record.where, record.at, record.detail) == (
-            kind,
-            KLINES,
-            NOW,
-            f"request 2 of {KLINES}",
+        assert record == Injection(
+            1, NOW, KLINES, kind, f"request 2 of {KLINES}", request=2, query=urlsplit(PAGE).query, rows=()
         )
 
 
-def test_body_faults_come_with_status_200(faulty: Callable):
-    def looks(kind: FaultKind, healthy: bytes, body: bytes) -> bool:
-        rows = json.loads(healthy)
-        return {
-            FaultKind.HTML_BODY: body.startswith(b"<html>"),
-            FaultKind.EMPTY_BODY: body == b"",
-            FaultKind.CUT_JSON: healthy.startswith(body) and 0 < len(body) < len(healthy),
-            FaultKind.WRONG_SHAPE: body == b"{}",
-            FaultKind.DUPLICATE_ROWS: body == json.dumps([*rows, rows[-1]]).encode(),
-            FaultKind.OUT_OF_ORDER: body == json.dumps([rows[1], rows[0], *rows[2:]]).encode(),
-        }[kind]
+BODIES: dict[FaultKind, Callable[[list, bytes], bytes]] = {
+    FaultKind.HTML_BODY: lambda _rows, _body: (
+        b"<html><head><title>502 Bad Gateway</title></head><body>upstream error</body></html>"
+    ),
+    FaultKind.EMPTY_BODY: lambda _rows, _body: b"",
+    FaultKind.CUT_JSON: lambda _rows, body: body[: len(body) // 2],
+    FaultKind.WRONG_SHAPE: lambda _rows, _body: b"{}",
+    FaultKind.NULL_BODY: lambda _rows, _body: b"null",
+    FaultKind.WRAPPED_BODY: lambda _rows, _body: b'{"data": []}',
+    FaultKind.CODE_BODY: lambda _rows, _body: b'{"code": 0}',
+    FaultKind.EMPTY_LIST: lambda _rows, _body: b"[]",
+    FaultKind.DUPLICATE_ROWS: lambda rows, _body: json.dumps([*rows, rows[-1]]).encode(),
+    FaultKind.OUT_OF_ORDER: lambda rows, _body: json.dumps([*rows[:-2], rows[-1], rows[-2]]).encode(),
+}
 
-    for kind in (
-        FaultKind.HTML_BODY,
-        FaultKind.EMPTY_BODY,
-        FaultKind.CUT_JSON,
-        FaultKind.WRONG_SHAPE,
-        FaultKind.DUPLICATE_ROWS,
-        FaultKind.OUT_OF_ORDER,
-    ):
-        with faulty(kind) as server:
-            healthy, hit = _second(server)
-            assert hit[0] == 200
-            assert looks(kind, healthy[2], hit[2]), kind
-            assert [record.kind for record in server.journal.records] == [kind]
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_body_fault_comes_with_status_200_and_the_journal_names_the_rows_that_it_touched(
+    faulty: Callable, kind: FaultKind
+):
+    with faulty(kind) as server:
+        healthy, hit = _second(server)
+        rows = json.loads(healthy[2])
+        assert hit[0] == 200
+        assert hit[2] == BODIES[kind](rows, healthy[2])
+        (record,) = server.journal.records
+        touched = {FaultKind.DUPLICATE_ROWS: rows[-1:], FaultKind.OUT_OF_ORDER: rows[-2:]}.get(kind, rows)
+        assert (record.kind, record.rows) == (kind, tuple(row[0] for row in touched))
+
+
+def test_what_changes_nothing_is_not_in_the_journal(desk: SandboxDesk):
+    for kind in (FaultKind.EMPTY_LIST, FaultKind.DUPLICATE_ROWS, FaultKind.OUT_OF_ORDER, FaultKind.SAME_MILLISECOND):
+        plan = FaultPlan((FaultRule(KLINES, kind, probability=1.0),))
+        with SandboxServer(7, lambda: NOW, plan, desk) as server:
+            after = int(NOW.timestamp() * 1000)
+            assert _get(server.base_url, f"{KLINES}?symbol=BTCUSDT&interval=1h&startTime={after}")[2] == b"[]"
+            assert server.journal.records == ()
+
+
+def test_fills_of_one_second_share_a_millisecond_and_keep_their_order(
+    desk: SandboxDesk, connect: Callable[..., ccxt.binance]
+):
+    rule = FaultRule("*Trades", FaultKind.SAME_MILLISECOND, probability=1.0)
+    fills = [fill for day in desk.days(NOW - timedelta(days=7), NOW) for fill in day.fills]
+    true = [fill for fill in fills if fill.symbol == "ETH/USDT:USDT" and fill.filled_at <= NOW]
+    with SandboxServer(7, lambda: NOW, FaultPlan((rule,)), desk) as server:
+        client = connect(server.base_url)
+        client.milliseconds = lambda: int(NOW.timestamp() * 1000)
+        first = int(true[0].fill_id)
+        sent = client.fapiPrivateGetUserTrades({"symbol": "ETHUSDT", "fromId": first, "limit": 1000})
+        assert [int(row["id"]) for row in sent] == [int(fill.fill_id) for fill in true]
+        assert [int(row["time"]) for row in sent] == [int(fill.filled_at.timestamp()) * 1000 for fill in true]
+        assert len({row["time"] for row in sent}) < len(sent) / 1.5
+        (record,) = server.journal.records
+        late = [fill for fill in true if fill.filled_at.microsecond >= 1000]
+        assert record.rows == tuple(int(fill.fill_id) for fill in late)
+        assert "signature" not in record.query
 
 
 def test_transport_faults_break_the_connection(faulty: Callable):
@@ -106,6 +142,15 @@ def test_transport_faults_break_the_connection(faulty: Callable):
         with pytest.raises(TimeoutError):
             _get(server.base_url, PAGE)
         assert [record.kind for record in server.journal.records] == ["stall"]
+
+
+def test_a_dropped_reply_is_a_reset_after_the_request_was_carried_out(faulty: Callable):
+    with faulty(FaultKind.DROPPED_REPLY) as server:
+        healthy = _get(server.base_url, PAGE)
+        with pytest.raises(ConnectionResetError):
+            _get(server.base_url, PAGE)
+        (record,) = server.journal.records
+        assert record.rows == tuple(row[0] for row in json.loads(healthy[2]))
 
 
 def test_a_skewed_clock_makes_signed_requests_fail(desk: SandboxDesk, connect: Callable[..., ccxt.binance]):

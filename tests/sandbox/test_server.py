@@ -182,6 +182,47 @@ def test_orders_hold_their_fills(exchange: ccxt.binance, day_of: Days):
     assert exchange.fetch_open_orders("BTC/USDT") == []
 
 
+def test_an_order_is_open_until_its_last_execution_or_cancel(
+    desk: SandboxDesk, connect: Callable[..., ccxt.binance], day_of: Days
+):
+    child = next(
+        each for each in desk.simulate_day("2026-01-04").children if each.kind == "LIMIT" and each.status == "CANCELED"
+    )
+    clock = [child.created_at]
+    with SandboxServer(7, lambda: clock[0], desk=desk) as server:
+        client = connect(server.base_url)
+        client.milliseconds = lambda: int(clock[0].timestamp() * 1000)
+        client.load_markets()
+        seen = []
+        for clock[0] in (child.created_at - timedelta(seconds=1), child.created_at, child.updated_at):
+            since = {"since": day_of("2026-01-04"), "limit": 1000}
+            orders = {each["id"]: each["status"] for each in client.fetch_orders(child.symbol, **since)}
+            working = {each["id"] for each in client.fetch_open_orders(child.symbol)}
+            seen.append((orders.get(child.venue_order_id), child.venue_order_id in working))
+        assert seen == [(None, False), ("open", True), ("canceled", False)]
+
+
+def test_the_liquidation_price_is_where_the_wallet_just_covers_the_maintenance(
+    desk: SandboxDesk, connect: Callable[..., ccxt.binance]
+):
+    now = datetime(2026, 1, 4, 1, 30, tzinfo=UTC)
+    with SandboxServer(7, lambda: now, desk=desk) as server:
+        client = connect(server.base_url)
+        client.milliseconds = lambda: int(now.timestamp() * 1000)
+        account = client.fapiPrivateV3GetAccount()
+        rows = client.fapiPrivateV3GetPositionRisk()
+        assert len(rows) == 2
+        for row in rows:
+            held, price = Decimal(row["positionAmt"]), Decimal(row["liquidationPrice"])
+            assert held < 0 < price
+            wallet = Decimal(account["totalWalletBalance"])
+            for other in rows:
+                at = price if other is row else Decimal(other["markPrice"])
+                size = Decimal(other["positionAmt"])
+                wallet += size * (at - Decimal(other["entryPrice"])) - abs(size) * at * Decimal("0.004")
+            assert abs(wallet) < Decimal("0.001")
+
+
 def test_wrong_keys_signatures_clocks_and_symbols_are_refused(
     server: SandboxServer, connect: Callable[..., ccxt.binance], exchange: ccxt.binance, day_of: Days
 ):
