@@ -91,8 +91,8 @@ def covered(
 ) -> tuple[tuple[datetime, datetime], ...]:
     """Return the parts of ``[start, end)`` of which the whole was seen, ordered, disjoint and not adjacent.
 
-    Only complete certificates of exactly this ``venue`` and ``scope`` count; of what lies outside the parts, nothing may
-    be called absent. Endpoints are not told apart: hand in the certificates of one kind of data.
+    Only complete certificates of exactly this ``venue`` and ``scope`` count; outside the parts nothing may be called
+    absent. Endpoints are not told apart: hand in the certificates of one kind of data.
     """
     seen = sorted(
         (max(each.interval_start, start), min(each.interval_end, end))

@@ -48,9 +48,9 @@ class Rule:
 
     def matches(self, venue: str, status: int | None, code: str | None, kind: EndpointKind) -> bool:
         """Tell whether the row speaks of this failure."""
-        if self.code is not None:
-            if code is None or not (code.startswith(self.code[:-1]) if self.code[-1] == "*" else code == self.code):
-                return False
+        wanted, given = self.code, code or ""
+        if wanted is not None and not (given.startswith(wanted[:-1]) if wanted[-1] == "*" else given == wanted):
+            return False
         return self.venue in {None, venue} and self.status in {None, status} and self.kind in {None, kind}
 
 

@@ -61,7 +61,7 @@ class _Refusal(Exception):  # noqa: N818 - the venue's answer, not a fault of th
 def _strict(base: Any, dialect: Dialect) -> Any:
     """Return a subclass of the ccxt exchange ``base`` that holds to the contracts of ``dialect``."""
 
-    class Strict(base):  # type: ignore[misc]
+    class Strict(base):
         # Exact decimal text, also for the fees that ccxt declares; ``Decimal`` breaks its fees ({cost: None}).
         number = str
 
@@ -75,8 +75,9 @@ def _strict(base: Any, dialect: Dialect) -> Any:
 
         def begin(self) -> None:
             """Forget the last call."""
-            self.contract: Contract | None = None
-            self.answer: _Answer | None = None
+            # A Contract and an _Answer, once a request was made and once it was answered.
+            self.contract: Any = None
+            self.answer: Any = None
             self.failure: Exception | None = None
 
         def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
@@ -106,18 +107,19 @@ def _strict(base: Any, dialect: Dialect) -> Any:
             self.answer = _Answer(code, headers, body)
             return str(super().on_rest_response(code, reason, url, method, headers, body, *request))
 
-        def handle_errors(
-            self, status: int, reason: str, url: str, method: str, headers: Any, body: str, decoded: Any, *request: Any
-        ) -> None:
+        def handle_errors(self, status: int, _reason: str, url: str, *answered: Any) -> None:
             """Judge status, venue's code and shape, in place of ccxt's own reading of them."""
+            decoded = answered[3]
+            contract, text = self.contract, self.answer.text
             code = dialect.error_code(decoded) if isinstance(decoded, dict) else None
             if status != 200 or code is not None:
                 raise _Refusal(code)
-            problem = "is not JSON" if not isinstance(decoded, list | dict) else self.contract.check(decoded)
+            problem = contract.check(decoded) if isinstance(decoded, list | dict) else "is not JSON"
             if problem is not None:
-                digest = sha256_hex(self.answer.text.encode())[:16]
-                what = f"body of {urlsplit(url).path} ({len(self.answer.text)} characters, SHA-256 {digest})"
-                raise VenueShape(f"{what} {problem}", retryable=self.contract.kind is EndpointKind.READ)
+                what = (
+                    f"body of {urlsplit(url).path} ({len(text)} characters, SHA-256 {sha256_hex(text.encode())[:16]})"
+                )
+                raise VenueShape(f"{what} {problem}", retryable=contract.kind is EndpointKind.READ)
 
     return Strict
 

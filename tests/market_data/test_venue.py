@@ -282,8 +282,10 @@ def test_a_refusal_with_status_200_is_rejected(peer: Any, client: Any) -> None:
 
 
 def test_an_exchange_without_a_strict_client_is_refused() -> None:
-    with pytest.raises(ValueError, match="no strict client for ccxt 'kraken'"):
-        connect(VenueSpec(name="kraken", ccxt="kraken"))
+    with pytest.raises(ValueError, match=r"no strict client for ccxt 'gate', only for binance, kraken"):
+        VenueSpec(name="gate", ccxt="gate")
+    with pytest.raises(ValueError, match="no strict client for ccxt 'gate'"):
+        connect(VenueSpec.model_construct(name="gate", ccxt="gate", rate_limit_ms=None))
 
 
 # Funding

@@ -7,7 +7,7 @@ millisecond. The public tape is the aggregated one, whose ids ccxt uses too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from research_to_prod.market_data.dialects.base import (
     MILLISECOND,
@@ -70,16 +70,16 @@ class Binance(Dialect):
     """Spot on api/v3, linear contracts on fapi/v1."""
 
     ccxt = "binance"
-    options = {  # noqa: RUF012 - a constant mapping
+    options: ClassVar[Mapping[str, Any]] = {
         "fetchMarkets": {"types": ["spot", "linear"]},
         "fetchMargins": False,
         "fetchCurrencies": False,
     }
-    timeframes = {  # noqa: RUF012 - a constant mapping
+    timeframes: ClassVar[Mapping[str, str]] = {
         each: each for each in ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d")
     }
     skew_codes = frozenset({"-1021"})
-    contracts: Mapping[str, Contract] = {  # noqa: RUF012 - a constant mapping
+    contracts: ClassVar[Mapping[str, Contract]] = {
         "/api/v3/time": _TIME,
         "/fapi/v1/time": _TIME,
         "/api/v3/exchangeInfo": _MARKETS,

@@ -7,7 +7,7 @@ an interval was seen whole shows only when a trade from before its start is amon
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from research_to_prod.market_data.dialects.base import (
     MILLISECOND,
@@ -63,13 +63,22 @@ class Bybit(Dialect):
     """Unified v5 interface; the category tells spot from linear."""
 
     ccxt = "bybit"
-    options = {"fetchMarkets": {"types": ["spot", "linear"]}}  # noqa: RUF012 - a constant mapping
-    timeframes = {  # noqa: RUF012 - a constant mapping
-        **{"1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "2h": "120", "4h": "240"},
-        **{"6h": "360", "12h": "720", "1d": "D"},
+    options: ClassVar[Mapping[str, Any]] = {"fetchMarkets": {"types": ["spot", "linear"]}}
+    timeframes: ClassVar[Mapping[str, str]] = {
+        "1m": "1",
+        "3m": "3",
+        "5m": "5",
+        "15m": "15",
+        "30m": "30",
+        "1h": "60",
+        "2h": "120",
+        "4h": "240",
+        "6h": "360",
+        "12h": "720",
+        "1d": "D",
     }
     skew_codes = frozenset({"10002"})
-    contracts: Mapping[str, Contract] = {  # noqa: RUF012 - a constant mapping
+    contracts: ClassVar[Mapping[str, Contract]] = {
         "/v5/market/time": Contract(_result(record(timeNano=digits))),
         "/v5/system/status": Contract(_listed(record(state=text))),
         # Not "least=1": the venue lists its pre-launch contracts in a list of their own, which is often empty.

@@ -7,7 +7,7 @@ because its cursor is coarser than its trades. Futures are counted in contracts 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from research_to_prod.market_data.dialects.base import (
     MILLISECOND,
@@ -52,8 +52,8 @@ class Coinbase(Dialect):
 
     ccxt = "coinbase"
     kinds = ("spot",)
-    options = {"fetchTime": "v3PublicGetBrokerageTime"}  # noqa: RUF012 - a constant mapping
-    timeframes = {  # noqa: RUF012 - a constant mapping
+    options: ClassVar[Mapping[str, Any]] = {"fetchTime": "v3PublicGetBrokerageTime"}
+    timeframes: ClassVar[Mapping[str, str]] = {
         "1m": "ONE_MINUTE",
         "5m": "FIVE_MINUTE",
         "15m": "FIFTEEN_MINUTE",
@@ -63,11 +63,11 @@ class Coinbase(Dialect):
         "6h": "SIX_HOUR",
         "1d": "ONE_DAY",
     }
-    remedies = {  # noqa: RUF012 - a constant mapping
+    remedies: ClassVar[Mapping[str, str]] = {
         "funding_rates": _NO_FUNDING,
         "status": "Coinbase's interface has no endpoint for it; watch the errors of its reads instead",
     }
-    contracts: Mapping[str, Contract] = {  # noqa: RUF012 - a constant mapping
+    contracts: ClassVar[Mapping[str, Contract]] = {
         "/api/v3/brokerage/time": Contract(record(epochSeconds=digits, epochMillis=digits)),
         "/api/v3/brokerage/market/products": Contract(
             inside("products", list_of(record(product_id=text, product_type=text), least=1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from research_to_prod.market_data.classifier import EndpointKind
 from research_to_prod.market_data.dialects.base import (
@@ -75,13 +75,21 @@ class Kraken(Dialect):
     ccxt = "kraken"
     kinds = ("spot",)
     reads_currencies = True
-    timeframes = {"1m": "1", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "4h": "240", "1d": "1440"}  # noqa: RUF012
-    remedies = {  # noqa: RUF012 - a constant mapping
+    timeframes: ClassVar[Mapping[str, str]] = {
+        "1m": "1",
+        "5m": "5",
+        "15m": "15",
+        "30m": "30",
+        "1h": "60",
+        "4h": "240",
+        "1d": "1440",
+    }
+    remedies: ClassVar[Mapping[str, str]] = {
         "candles": "Kraken serves the last 720 bars only; read older ones from files (source: files), or build them "
         "from trades",
         "funding_rates": "Kraken spot has no funding; take a perpetual of another venue, or funding from files",
     }
-    contracts: Mapping[str, Contract] = {  # noqa: RUF012 - a constant mapping
+    contracts: ClassVar[Mapping[str, Contract]] = {
         "/0/public/Time": Contract(_result(record(unixtime=integer))),
         "/0/public/SystemStatus": Contract(_result(record(status=_state))),
         "/0/public/Assets": Contract(_result(values_of(record(altname=text, decimals=integer)))),

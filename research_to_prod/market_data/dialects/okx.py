@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from research_to_prod.market_data.dialects.base import (
     MILLISECOND,
@@ -64,17 +64,22 @@ class Okx(Dialect):
     """Spot and swaps; the swaps that are read are linear."""
 
     ccxt = "okx"
-    options = {"fetchMarkets": {"types": ["spot", "swap"]}}  # noqa: RUF012 - a constant mapping
+    options: ClassVar[Mapping[str, Any]] = {"fetchMarkets": {"types": ["spot", "swap"]}}
     # From six hours on the venue's own bars open at 16:00 UTC; those called utc open at midnight.
-    timeframes = {  # noqa: RUF012 - a constant mapping
+    timeframes: ClassVar[Mapping[str, str]] = {
         **{each: each for each in ("1m", "3m", "5m", "15m", "30m")},
-        **{"1h": "1H", "2h": "2H", "4h": "4H", "6h": "6Hutc", "12h": "12Hutc", "1d": "1Dutc"},
+        "1h": "1H",
+        "2h": "2H",
+        "4h": "4H",
+        "6h": "6Hutc",
+        "12h": "12Hutc",
+        "1d": "1Dutc",
     }
     skew_codes = frozenset({"50102", "50112"})
-    remedies = {  # noqa: RUF012 - a constant mapping
+    remedies: ClassVar[Mapping[str, str]] = {
         "funding_rates": "OKX keeps three months of funding; read older payments from files (funding: files)",
     }
-    contracts: Mapping[str, Contract] = {  # noqa: RUF012 - a constant mapping
+    contracts: ClassVar[Mapping[str, Contract]] = {
         "/api/v5/public/time": Contract(_data(record(ts=digits), least=1)),
         "/api/v5/system/status": Contract(_data(record(state=text))),
         "/api/v5/public/instruments": Contract(_data(record(instId=text, instType=text, state=text), least=1)),
