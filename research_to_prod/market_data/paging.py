@@ -130,6 +130,7 @@ def walk(
     start: int,
     stop: int,
     *,
+    venue: str,
     last: int,
     now: int,
 ) -> Pages:
@@ -141,6 +142,8 @@ def walk(
 
     Parameters
     ----------
+    venue
+        Its name, for errors.
     last
         Time whose row ends a forward walk: the open of the last bar; ``stop`` where rows keep no grid.
     now
@@ -151,7 +154,7 @@ def walk(
     VenueUnknown
         If a page contradicts what was asked for or what came before.
     """
-    state = _Walk(feed, start, stop)
+    state = _Walk(feed, start, stop, venue)
     terminal = Terminal.END_REACHED if start < stop else Terminal.EMPTY_INTERVAL
     while state.lo < state.hi and (feed.backward or state.lo <= last):
         want = state.want()
@@ -178,8 +181,9 @@ def _cut(feed: Feed, state: _Walk, terminal: Terminal, start: int, now: int) -> 
 class _Walk:
     """The part of the interval not yet seen, and the rows seen so far."""
 
-    def __init__(self, feed: Feed, start: int, stop: int) -> None:
+    def __init__(self, feed: Feed, start: int, stop: int, venue: str) -> None:
         self.feed = feed
+        self.name = f"{venue} {feed.method}"
         self.start, self.stop = start, stop
         self.lo, self.hi = start, stop
         self.anchor: str | None = None
@@ -213,7 +217,7 @@ class _Walk:
         news = bool(fresh) and (any(at < want.stop for at in times) if feed.backward else max(times) >= want.start)
         if not news and feed.overlap and len(page) >= want.limit:
             raise VenueUnknown(
-                f"{feed.method}: {len(page)} rows share one step of the venue's cursor; what lies between them and the "
+                f"{self.name}: {len(page)} rows share one step of the venue's cursor; what lies between them and the "
                 "next page cannot be asked for"
             )
         if not news:
@@ -246,8 +250,7 @@ class _Walk:
             astray = sum(not feed.holds(row, want.anchor) for row in page)
             if astray:
                 raise VenueUnknown(
-                    f"{feed.method}: {astray} rows of page {number} do not follow {want.anchor}; the cursor does not "
-                    "hold"
+                    f"{self.name}: {astray} rows of page {number} do not follow {want.anchor}; the cursor does not hold"
                 )
             return
         near, far = (
@@ -256,10 +259,10 @@ class _Walk:
             else (lambda at: at < want.start - feed.slack, lambda at: at >= want.stop)
         )
         if number and any(near(at) for at in times):
-            raise VenueUnknown(f"{feed.method}: page {number} repeats what came before; the cursor does not hold")
+            raise VenueUnknown(f"{self.name}: page {number} repeats what came before; the cursor does not hold")
         outside = sum(near(at) or (far(at) and not feed.open_ended) for at in times)
         if outside:
-            raise VenueUnknown(f"{feed.method}: {outside} rows lie outside the interval asked for")
+            raise VenueUnknown(f"{self.name}: {outside} rows lie outside the interval asked for")
 
     def _is_new(self, row: Any) -> bool:
         """Tell whether a row came for the first time; rows without an id are all kept."""
@@ -270,5 +273,5 @@ class _Walk:
             self._seen[name] = row
             return True
         if self._seen[name] != row:
-            raise VenueUnknown(f"{self.feed.method}: trade {name} came with two different contents")
+            raise VenueUnknown(f"{self.name}: trade {name} came with two different contents")
         return False

@@ -58,7 +58,7 @@ class _Refusal(Exception):  # noqa: N818 - the venue's answer, not a fault of th
         self.code = code
 
 
-def _strict(base: Any, dialect: Dialect) -> Any:
+def _strict(base: Any, dialect: Dialect, venue: str) -> Any:
     """Return a subclass of the ccxt exchange ``base`` that holds to the contracts of ``dialect``."""
 
     class Strict(base):
@@ -86,11 +86,11 @@ def _strict(base: Any, dialect: Dialect) -> Any:
             contract = contract_of(dialect.contracts, method, path)
             if contract is None:
                 known = ", ".join(sorted(dialect.contracts))
-                raise VenueRejected(f"{method} {path} has no contract; this client knows only {known}")
+                raise VenueRejected(f"{venue}: {method} {path} has no contract; this client knows only {known}")
             if self.contract is not None and EndpointKind.ORDER in {contract.kind, self.contract.kind}:
                 # Whoever asks (ccxt's maxRetriesOnFailure re-POSTs orders): a second send may be a second fill.
                 raise VenueUnknown(
-                    f"{method} {path} was sent once and is never repeated; ask the venue what became of it"
+                    f"{venue}: {method} {path} was sent once and is never repeated; ask the venue what became of it"
                 )
             self.contract, self.answer = contract, None
             try:
@@ -158,7 +158,7 @@ class Transport:
             config |= {"apiKey": key, "secret": secret, "password": passphrase}
         if rate_limit_ms is not None:
             config["rateLimit"] = rate_limit_ms
-        self._exchange = _strict(getattr(ccxt, dialect.ccxt), dialect)(config)
+        self._exchange = _strict(getattr(ccxt, dialect.ccxt), dialect, venue)(config)
         self._skewed = False
         # A redirect would carry the API key's header to another host.
         self._exchange.session.max_redirects = 0

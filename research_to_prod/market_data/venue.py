@@ -255,8 +255,8 @@ class VenueClient:
             )
 
     def _walk(self, feed: Feed, start: datetime, end: datetime, now: datetime, last: datetime | None = None) -> Pages:
-        bounds = _micros(start), _micros(end)
-        return walk(self._read, feed, *bounds, last=_micros(end if last is None else last), now=_micros(now))
+        times = {"last": _micros(end if last is None else last), "now": _micros(now)}
+        return walk(self._read, feed, _micros(start), _micros(end), venue=self.name, **times)
 
     def _whole(
         self,

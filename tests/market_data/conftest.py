@@ -145,6 +145,12 @@ def peer() -> Iterator[Peer]:
 
 
 @pytest.fixture
+def reply() -> type[Reply]:
+    """For routes that answer with more than a body."""
+    return Reply
+
+
+@pytest.fixture
 def waits() -> list[float]:
     """Seconds that the client asked to wait, in order."""
     return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,7 +69,7 @@ def test_covered_is_the_union_hour_by_hour(
     found = parts(proofs, start, end)
     assert {hour for a, b in found for hour in range(a, b)} == oracle
     assert all(a < b for a, b in found)
-    assert all(left[1] < right[0] for left, right in zip(found, found[1:], strict=False))
+    assert all(left[1] < right[0] for left, right in pairwise(found))
     random.shuffle(proofs)  # type: ignore[attr-defined]
     assert parts(proofs, start, end) == found
 

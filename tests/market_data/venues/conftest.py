@@ -156,11 +156,15 @@ def kraken(world: World) -> dict[str, Callable[[Query], Any]]:
         return wrapped({"currency": "ZUSD", "volume": "0.0", **sides})
 
     def depth(_: Query) -> Any:
-        sides = {side: [[p, q, 1688671659] for p, q in rows] for side, rows in (("bids", world.bids), ("asks", world.asks))}
+        sides = {
+            side: [[p, q, 1688671659] for p, q in rows] for side, rows in (("bids", world.bids), ("asks", world.asks))
+        }
         return wrapped({"XXBTZUSD": sides})
 
     return {
-        "/0/public/Time": lambda _: wrapped({"unixtime": world.now // 1000, "rfc1123": "Wed, 21 Jun 23 00:00:00 +0000"}),
+        "/0/public/Time": lambda _: wrapped(
+            {"unixtime": world.now // 1000, "rfc1123": "Wed, 21 Jun 23 00:00:00 +0000"}
+        ),
         "/0/public/SystemStatus": lambda _: wrapped({"status": "online", "timestamp": "2023-06-21T00:00:00Z"}),
         "/0/public/Assets": lambda _: wrapped(assets),
         "/0/public/AssetPairs": lambda _: wrapped({"XXBTZUSD": pair}),
@@ -223,7 +227,15 @@ def okx(world: World) -> dict[str, Callable[[Query], Any]]:
         }
         return data([sides | {"ts": str(world.now), "seqId": 3}])
 
-    fee = {"category": "1", "level": "Lv1", "maker": "-0.0008", "taker": "-0.001", "makerU": "", "takerU": "", "ts": "1"}
+    fee = {
+        "category": "1",
+        "level": "Lv1",
+        "maker": "-0.0008",
+        "taker": "-0.001",
+        "makerU": "",
+        "takerU": "",
+        "ts": "1",
+    }
     return {
         "/api/v5/public/time": lambda _: data([{"ts": str(world.now)}]),
         "/api/v5/system/status": lambda _: data([{"state": "scheduled", "title": "Upgrade", "begin": "1", "end": "2"}]),
@@ -285,9 +297,7 @@ def bybit(world: World) -> dict[str, Callable[[Query], Any]]:
     fee = {"symbol": "BTCUSDT", "makerFeeRate": "0.0002", "takerFeeRate": "0.00055"}
     book = {"s": "BTCUSDT", "b": world.bids, "a": world.asks, "ts": world.now, "u": 9, "seq": 7, "cts": world.now}
     return {
-        "/v5/market/time": lambda _: wrapped(
-            {"timeSecond": str(world.now // 1000), "timeNano": f"{world.now}000000"}
-        ),
+        "/v5/market/time": lambda _: wrapped({"timeSecond": str(world.now // 1000), "timeNano": f"{world.now}000000"}),
         "/v5/system/status": lambda _: wrapped({"list": []}),
         "/v5/market/instruments-info": instruments,
         "/v5/market/kline": kline,
@@ -334,7 +344,8 @@ def coinbase(world: World) -> dict[str, Callable[[Query], Any]]:
 
     def book(_: Query) -> Any:
         sides = {
-            side: [{"price": p, "size": q} for p, q in rows] for side, rows in (("bids", world.bids), ("asks", world.asks))
+            side: [{"price": p, "size": q} for p, q in rows]
+            for side, rows in (("bids", world.bids), ("asks", world.asks))
         }
         return {"pricebook": {"product_id": "BTC-USD", **sides, "time": "2023-06-21T00:00:00.123456Z"}}
 
@@ -366,7 +377,8 @@ PATHS = {
             "fees": "/api/v5/account/trade-fee", "funding_rates": "/api/v5/public/funding-rate-history",
             "book": "/api/v5/market/books", "clock": "/api/v5/public/time"},
     "bybit": {"candles": "/v5/market/kline", "trades": "/v5/market/recent-trade", "fees": "/v5/account/fee-rate",
-              "funding_rates": "/v5/market/funding/history", "book": "/v5/market/orderbook", "clock": "/v5/market/time"},
+              "funding_rates": "/v5/market/funding/history", "book": "/v5/market/orderbook",
+              "clock": "/v5/market/time"},
     "coinbase": {"candles": "/api/v3/brokerage/market/products/BTC-USD/candles",
                  "trades": "/api/v3/brokerage/market/products/BTC-USD/ticker",
                  "fees": "/api/v3/brokerage/transaction_summary", "book": "/api/v3/brokerage/market/product_book",

@@ -257,7 +257,9 @@ def test_funding_is_the_venues_own(venue: Any) -> None:
 
 @among("kraken", "coinbase")
 def test_a_venue_without_funding_says_what_to_do_before_any_request(venue: Any) -> None:
-    with pytest.raises(VenueUnsupported, match=rf"my_{venue.name} \({venue.name}\) gives no funding_rates: ccxt has no"):
+    with pytest.raises(
+        VenueUnsupported, match=rf"my_{venue.name} \({venue.name}\) gives no funding_rates: ccxt has no"
+    ):
         venue.client().funding_rates(venue.spot, START, at(24))
     assert venue.peer.requests == []
 
