@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import ccxt
 
@@ -119,7 +119,7 @@ def _strict(base: Any, dialect: Dialect, venue: str) -> Any:
                 what = (
                     f"body of {urlsplit(url).path} ({len(text)} characters, SHA-256 {sha256_hex(text.encode())[:16]})"
                 )
-                raise VenueShape(f"{what} {problem}", retryable=contract.kind is EndpointKind.READ)
+                raise VenueShape(f"{venue}: {what} {problem}", retryable=contract.kind is EndpointKind.READ)
 
     return Strict
 
@@ -240,12 +240,19 @@ class Transport:
             )
         return self._refused(contract, answer, error)
 
+    def _shown(self) -> tuple[str, ...]:
+        """Return the secrets, and what was made of them for the last request: an error page may repeat either."""
+        headers = (self._exchange.last_request_headers or {}).values()
+        signed = parse_qs(urlsplit(self._exchange.last_request_url or "").query).get("signature", [])
+        return (*self._secrets, *signed, *(str(each) for each in headers if len(str(each)) >= 16))
+
     def _refused(self, contract: Contract, answer: _Answer | None, error: Exception) -> VenueError:
         status = answer.status if answer is not None else None
         code = error.code if isinstance(error, _Refusal) else None
         outcome = classify(self._dialect.ccxt, status, code, contract.kind)
         wait = retry_after(answer.headers) if answer is not None else None
-        said = redact(answer.text[:300], self._secrets) if answer is not None else type(error).__name__
+        # Redacted before it is cut: half of a secret is one too.
+        said = redact(answer.text, self._shown())[:300] if answer is not None else type(error).__name__
         text = f"{self.venue}: {outcome}, status {status}, code {code}: {said}"
         if status == 418:
             stop = f"{text}; the venue banned this address: stop, and wait for {wait} s"
