@@ -1,6 +1,6 @@
 """The completeness certificate: what one fetch asked for, saw, and may therefore call absent.
 
-Belongs here: the certificate and its row. Doesn't: fetching.
+Belongs here: the certificate, its row, and what a set of certificates covers. Doesn't: fetching.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ Rows = TypeVar("Rows")
 
 @dataclass(frozen=True)
 class Certificate:
-    """Proof that a fetch saw all of ``[interval_start, interval_end)``; the fields are FETCH_CERTIFICATES' columns."""
+    """What a fetch saw of ``[interval_start, interval_end)``: all of it, if ``complete``.
+
+    The fields are FETCH_CERTIFICATES' columns.
+    """
 
     fetch_id: str
     venue: str
@@ -35,11 +38,12 @@ class Certificate:
     venue_clock_before: datetime | None
     venue_clock_after: datetime | None
     body_sha256: str
+    page_sha256: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Fetched(Generic[Rows]):
-    """Rows of a complete fetch, and the certificate that says what they cover."""
+    """Rows of a fetch, and the certificate that says what they cover."""
 
     rows: Rows
     certificate: Certificate
@@ -54,9 +58,10 @@ def issue(
     bodies: Sequence[str],
     rows: int,
     terminal: str,
+    complete: bool = True,
     clocks: tuple[datetime | None, datetime | None] = (None, None),
 ) -> Certificate:
-    """Return the certificate of a fetch that reached its end.
+    """Return the certificate of a fetch that ended by ``terminal``.
 
     Its ``fetch_id`` is a digest of what was asked and of ``bodies`` (the SHA-256 of each body, in order), so the same
     answer to the same question has the same id, whoever asked and when.
@@ -73,11 +78,36 @@ def issue(
         pages=len(bodies),
         rows=rows,
         terminal=terminal,
-        complete=True,
+        complete=complete,
         venue_clock_before=clocks[0],
         venue_clock_after=clocks[1],
         body_sha256=sha256_hex("".join(bodies).encode()),
+        page_sha256=tuple(bodies),
     )
+
+
+def covered(
+    certificates: Iterable[Certificate], venue: str, scope: str, start: datetime, end: datetime
+) -> tuple[tuple[datetime, datetime], ...]:
+    """Return the parts of ``[start, end)`` of which the whole was seen, ordered, disjoint and not adjacent.
+
+    Only complete certificates of exactly this ``venue`` and ``scope`` count; outside the parts nothing may be called
+    absent. Endpoints are not told apart: hand in the certificates of one kind of data.
+    """
+    seen = sorted(
+        (max(each.interval_start, start), min(each.interval_end, end))
+        for each in certificates
+        if each.complete and (each.venue, each.scope) == (venue, scope)
+    )
+    parts: list[tuple[datetime, datetime]] = []
+    for begins, ends in seen:
+        if begins >= ends:
+            continue
+        if parts and begins <= parts[-1][1]:
+            parts[-1] = (parts[-1][0], max(parts[-1][1], ends))
+        else:
+            parts.append((begins, ends))
+    return tuple(parts)
 
 
 def certificates_table(certificates: Iterable[Certificate], asset_partition: str) -> pa.Table:
@@ -95,4 +125,5 @@ def certificates_table(certificates: Iterable[Certificate], asset_partition: str
 
 def certificates_from(table: pa.Table) -> tuple[Certificate, ...]:
     """Return the certificates that ``table`` (FETCH_CERTIFICATES) holds."""
-    return tuple(Certificate(**row) for row in table.drop_columns(["asset_partition"]).to_pylist())
+    rows = table.drop_columns(["asset_partition"]).to_pylist()
+    return tuple(Certificate(**{**row, "page_sha256": tuple(row["page_sha256"])}) for row in rows)

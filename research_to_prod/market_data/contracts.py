@@ -81,6 +81,37 @@ FUNDING_RATES = Schema(
     partition_by=MONTH_OF_TS,
 )
 
+_DAY_OF_TS = PartitionBy("ts", "%Y-%m-%d")
+
+TRADES = Schema(
+    description="One trade of the venue's public tape, as sent; of Binance one aggregated trade.",
+    columns=(
+        *_MARKET[:2],
+        Column("trade_id", pa.string(), "the venue's id; Binance's counts aggregated trades"),
+        Column("ts", TIMESTAMP, "time of the trade by the venue", "UTC"),
+        Column("price", pa.float64(), "price traded", "quote currency per base unit"),
+        Column("amount", pa.float64(), "amount traded", "base units"),
+        Column("side", pa.string(), "the aggressor's side: buy or sell"),
+        *_FETCHED,
+    ),
+    key=("venue", "symbol", "trade_id"),
+    partition_by=_DAY_OF_TS,
+)
+
+BOOK = Schema(
+    description="One level of one snapshot of the order book.",
+    columns=(
+        *_MARKET[:2],
+        Column("ts", TIMESTAMP, "the venue's stamp of the snapshot, or its clock before the request", "UTC"),
+        Column("side", pa.string(), "bid or ask"),
+        Column("level", pa.int64(), "place from the best price on, from 0"),
+        Column("price", pa.float64(), "price of the level", "quote currency per base unit"),
+        Column("size", pa.float64(), "amount offered at the level", "base units"),
+    ),
+    key=("venue", "symbol", "ts", "side", "level"),
+    partition_by=_DAY_OF_TS,
+)
+
 MARKET_QUALITY = Schema(
     description="How complete and plausible one month of one market is; each rule is defined in market_data.quality.",
     columns=(
@@ -126,11 +157,17 @@ FETCH_CERTIFICATES = Schema(
         Column("interval_end", TIMESTAMP, "end of the interval covered, exclusive", "UTC"),
         Column("pages", pa.int64(), "pages or files read", "pages"),
         Column("rows", pa.int64(), "rows received within the interval", "rows"),
-        Column("terminal", pa.string(), "what proved the end: empty_page, end_reached, end_of_file or empty_interval"),
+        Column(
+            "terminal",
+            pa.string(),
+            "what ended the fetch. Proofs: empty_page, end_reached, caught_up (a page of known rows), end_of_file, "
+            "empty_interval. None: history_cut (the venue no longer serves the start)",
+        ),
         Column("complete", pa.bool_(), "whether the whole interval was seen"),
         Column("venue_clock_before", TIMESTAMP, "the venue's clock before the first page", "UTC", nullable=True),
         Column("venue_clock_after", TIMESTAMP, "the venue's clock after the last page", "UTC", nullable=True),
         Column("body_sha256", pa.string(), "SHA-256 over the SHA-256 of each body, in order"),
+        Column("page_sha256", pa.list_(pa.string()), "SHA-256 of each body as received, in order"),
     ),
     key=("fetch_id",),
     partition_by=PartitionBy("asset_partition"),

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.lake.schema import TIMESTAMP
-from research_to_prod.market_data.certificates import Certificate, Fetched
+from research_to_prod.market_data.certificates import Certificate, Fetched, covered
 from research_to_prod.market_data.contracts import FETCHED_KEY, FUNDING_RATES, RAW_CANDLES
 from research_to_prod.market_data.files import read_candles, read_funding
 from research_to_prod.market_data.progress import Progress, silent
@@ -151,15 +151,9 @@ def _kept(existing: Month | None, market: MarketSpec, first: datetime) -> pa.Tab
     if existing is None:
         return RAW_CANDLES.empty()
     scope = f"{market.symbol} {market.timeframe}"
-    proofs = [
-        each
-        for each in existing.certificates
-        if (each.venue, each.scope) == (market.venue, scope) and not each.endpoint.startswith("files:")
-    ]
-    reach = first
-    for proof in sorted(proofs, key=lambda each: each.interval_start):
-        if proof.complete and proof.interval_start <= reach:
-            reach = max(reach, proof.interval_end)
+    proofs = [each for each in existing.certificates if not each.endpoint.startswith("files:")]
+    parts = covered(proofs, market.venue, scope, first, datetime.max.replace(tzinfo=UTC))
+    reach = parts[0][1] if parts and parts[0][0] == first else first
     rows = existing.rows
     mask = pc.is_in(rows["fetch_id"], value_set=pa.array([each.fetch_id for each in proofs], pa.string()))
     for name in ("venue", "symbol", "timeframe"):

@@ -4,23 +4,23 @@ ccxt 4.5 turns an empty, HTML or cut body with status 200 into ``[]``, ``{}`` to
 valid JSON of the wrong shape into empty results. Here every body is checked against its endpoint's contract before
 ccxt parses it.
 
-Belongs here: the shape contracts, one request, and the class of its failure. Doesn't: retries, cursors and certificates
-(``venue``). Imported lazily: ccxt takes seconds.
+Belongs here: one request, and the error that its failure is. Doesn't: shapes and codes (``dialects``), what a failure
+means (``classifier``), retries, cursors and certificates (``venue``, ``paging``). Imported lazily: ccxt takes seconds.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import ccxt
 
+from research_to_prod.market_data.classifier import REPEATABLE, EndpointKind, Outcome, classify, retry_after
+from research_to_prod.market_data.dialects.base import Dialect, Market
+from research_to_prod.market_data.shapes import Contract, contract_of
 from research_to_prod.market_data.venue_errors import (
     RedactingFilter,
     VenueError,
@@ -32,127 +32,6 @@ from research_to_prod.market_data.venue_errors import (
 )
 from research_to_prod.values import sha256_hex
 
-Check = Callable[[Any], str | None]
-"""Returns what is wrong with a decoded body, or None."""
-
-# Codes with which Binance says "not now" under varying statuses and ccxt classes: -1008 arrives as ExchangeError,
-# -1016 as BadRequest.
-_TRANSIENT_CODES = frozenset({-1000, -1001, -1003, -1006, -1007, -1008, -1016, -1034})
-
-
-def _numeric(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return not isinstance(value, bool)
-
-
-def _list_of(check: Check) -> Check:
-    def checked(body: Any) -> str | None:
-        if not isinstance(body, list):
-            return f"is {type(body).__name__}, not a list"
-        for index, row in enumerate(body):
-            problem = check(row)
-            if problem is not None:
-                return f"row {index} {problem}"
-        return None
-
-    return checked
-
-
-def _record(**fields: type) -> Check:
-    """Check for an object with fields of exactly these types; ``float`` means a number or the text of one."""
-
-    def wrong(value: Any, kind: type) -> bool:
-        return not _numeric(value) if kind is float else type(value) is not kind
-
-    def checked(body: Any) -> str | None:
-        if not isinstance(body, dict):
-            return f"is {type(body).__name__}, not an object"
-        bad = [f"{name} ({kind.__name__})" for name, kind in fields.items() if wrong(body.get(name), kind)]
-        return f"has no valid {', '.join(bad)}" if bad else None
-
-    return checked
-
-
-def _kline(row: Any) -> str | None:
-    if not isinstance(row, list) or len(row) != 12:
-        return "is not a list of 12"
-    if type(row[0]) is not int:
-        return "has no integer open time"
-    return None if all(_numeric(value) for value in row[1:6]) else "has a price or volume that is not a number"
-
-
-_LISTED = _record(symbol=str, status=str, baseAsset=str, quoteAsset=str)
-_TRADE: dict[str, type] = {
-    "symbol": str,
-    "id": int,
-    "orderId": int,
-    "time": int,
-    "price": float,
-    "qty": float,
-    "commission": float,
-    "commissionAsset": str,
-}
-
-
-def _exchange_info(body: Any) -> str | None:
-    problem = _record(symbols=list)(body)
-    if problem is not None:
-        return problem
-    return _list_of(_LISTED)(body["symbols"]) if body["symbols"] else "lists no symbols"
-
-
-SHAPES: Mapping[str, Check] = {
-    "/api/v3/time": _record(serverTime=int),
-    "/fapi/v1/time": _record(serverTime=int),
-    "/api/v3/exchangeInfo": _exchange_info,
-    "/fapi/v1/exchangeInfo": _exchange_info,
-    "/api/v3/klines": _list_of(_kline),
-    "/fapi/v1/klines": _list_of(_kline),
-    "/fapi/v1/fundingRate": _list_of(_record(symbol=str, fundingRate=float, fundingTime=int)),
-    "/api/v3/myTrades": _list_of(_record(**_TRADE, isBuyer=bool, isMaker=bool)),
-    "/fapi/v1/userTrades": _list_of(_record(**_TRADE, side=str, maker=bool)),
-}
-"""What each endpoint's body must be; a path that is not listed is refused."""
-
-
-class StrictBinance(ccxt.binance):
-    """``ccxt.binance`` that checks each body's form and shape, and remembers the last answer for the classifier."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.last_status: int | None = None
-        self.last_headers: Mapping[str, str] = {}
-        self.last_body = ""
-        super().__init__(config)
-        # ccxt logs request headers with the API key at DEBUG.
-        self.logger = logging.getLogger(f"{__name__}.silenced")
-        self.logger.disabled = True
-
-    def on_rest_response(
-        self, code: int, reason: str, url: str, method: str, response_headers: Any, response_body: str, *request: Any
-    ) -> str:
-        """Keep the answer; ccxt calls this before it decodes the body."""
-        self.last_status, self.last_headers, self.last_body = code, response_headers, response_body
-        return str(super().on_rest_response(code, reason, url, method, response_headers, response_body, *request))
-
-    def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
-        """Request and decode, or raise :class:`VenueShape`."""
-        self.last_status, self.last_headers, self.last_body = None, {}, ""
-        path = urlsplit(url).path
-        check = next((check for suffix, check in SHAPES.items() if path.endswith(suffix)), None)
-        if check is None or method != "GET":
-            raise VenueRejected(f"{method} {path} has no contract; this client only reads {', '.join(sorted(SHAPES))}")
-        decoded = super().fetch(url, method, headers, body)
-        what = f"body of {path} ({len(self.last_body)} characters, SHA-256 {sha256_hex(self.last_body.encode())[:16]})"
-        if not isinstance(decoded, list | dict):
-            raise VenueShape(f"{what} is not JSON; it starts {redact(self.last_body[:60])!r}")
-        problem = check(decoded)
-        if problem is not None:
-            raise VenueShape(f"{what} {problem}")
-        return decoded
-
 
 @dataclass(frozen=True)
 class Body:
@@ -162,40 +41,125 @@ class Body:
     sha256: str
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """One answer as it came, before anything is made of it."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+class _Refusal(Exception):  # noqa: N818 - the venue's answer, not a fault of this program
+    """An answer that is no success, by its status or by the venue's own code."""
+
+    def __init__(self, code: str | None) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _strict(base: Any, dialect: Dialect, venue: str) -> Any:
+    """Return a subclass of the ccxt exchange ``base`` that holds to the contracts of ``dialect``."""
+
+    class Strict(base):
+        # Exact decimal text, also for the fees that ccxt declares; ``Decimal`` breaks its fees ({cost: None}).
+        number = str
+
+        def __init__(self, config: dict[str, Any]) -> None:
+            self.begin()
+            super().__init__(config)
+            # ccxt logs request headers with the API key at DEBUG.
+            self.logger = logging.getLogger(f"{__name__}.silenced")
+            self.logger.disabled = True
+            self.has["fetchCurrencies"] = dialect.reads_currencies
+
+        def begin(self) -> None:
+            """Forget the last call."""
+            # A Contract and an _Answer, once a request was made and once it was answered.
+            self.contract: Any = None
+            self.answer: Any = None
+            self.failure: Exception | None = None
+
+        def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+            """Request and decode one body that holds to its contract."""
+            path = urlsplit(url).path
+            contract = contract_of(dialect.contracts, method, path)
+            if contract is None:
+                known = ", ".join(sorted(dialect.contracts))
+                raise VenueRejected(f"{venue}: {method} {path} has no contract; this client knows only {known}")
+            if self.contract is not None and EndpointKind.ORDER in {contract.kind, self.contract.kind}:
+                # Whoever asks (ccxt's maxRetriesOnFailure re-POSTs orders): a second send may be a second fill.
+                raise VenueUnknown(
+                    f"{venue}: {method} {path} was sent once and is never repeated; ask the venue what became of it"
+                )
+            self.contract, self.answer = contract, None
+            try:
+                return super().fetch(url, method, headers, body)
+            except Exception as error:
+                # ccxt swallows some failures, such as that of coinbase's futures on loading markets.
+                self.failure = error
+                raise
+
+        def on_rest_response(
+            self, code: int, reason: str, url: str, method: str, headers: Any, body: str, *request: Any
+        ) -> str:
+            """Keep the answer; ccxt calls this before it decodes the body."""
+            self.answer = _Answer(code, headers, body)
+            return str(super().on_rest_response(code, reason, url, method, headers, body, *request))
+
+        def handle_errors(self, status: int, _reason: str, url: str, *answered: Any) -> None:
+            """Judge status, venue's code and shape, in place of ccxt's own reading of them."""
+            decoded = answered[3]
+            contract, text = self.contract, self.answer.text
+            code = dialect.error_code(decoded) if isinstance(decoded, dict) else None
+            if status != 200 or code is not None:
+                raise _Refusal(code)
+            problem = contract.check(decoded) if isinstance(decoded, list | dict) else "is not JSON"
+            if problem is not None:
+                what = (
+                    f"body of {urlsplit(url).path} ({len(text)} characters, SHA-256 {sha256_hex(text.encode())[:16]})"
+                )
+                raise VenueShape(f"{venue}: {what} {problem}", retryable=contract.kind is EndpointKind.READ)
+
+    return Strict
+
+
 class Transport:
-    """One venue's exchange object and the classification of what it raises.
+    """One venue's exchange object and the errors that its failures are.
 
     Parameters
     ----------
     base_url
         Replaces scheme and host of every endpoint, for a peer on loopback; None for the real venue.
-    key, secret
+    key, secret, passphrase
         Credentials; empty for public data.
     rate_limit_ms
         Milliseconds between requests of weight 1; None for ccxt's own value.
     """
 
-    def __init__(self, venue: str, *, base_url: str | None, key: str, secret: str, rate_limit_ms: float | None) -> None:
+    def __init__(
+        self,
+        venue: str,
+        dialect: Dialect,
+        *,
+        base_url: str | None,
+        key: str,
+        secret: str,
+        passphrase: str,
+        rate_limit_ms: float | None,
+    ) -> None:
         self.venue = venue
-        self._secrets = (secret, key)
-        config: dict[str, Any] = {
-            "enableRateLimit": True,
-            "timeout": 10_000,
-            "options": {
-                "fetchMarkets": {"types": ["spot", "linear"]},
-                "fetchMargins": False,
-                "fetchCurrencies": False,
-                "adjustForTimeDifference": bool(key),
-            },
-        }
+        self.signed = bool(key)
+        self._dialect = dialect
+        self._secrets = (secret, passphrase, key)
+        options = {**dialect.options, "adjustForTimeDifference": self.signed}
+        config: dict[str, Any] = {"enableRateLimit": True, "timeout": 10_000, "options": options}
         if key:
-            config |= {"apiKey": key, "secret": secret}
+            config |= {"apiKey": key, "secret": secret, "password": passphrase}
         if rate_limit_ms is not None:
             config["rateLimit"] = rate_limit_ms
-        self._exchange = StrictBinance(config)
+        self._exchange = _strict(getattr(ccxt, dialect.ccxt), dialect, venue)(config)
         self._skewed = False
-        # Exact decimal text; ``number = Decimal`` breaks ccxt's fees ({cost: None}).
-        self._exchange.number = str
         # A redirect would carry the API key's header to another host.
         self._exchange.session.max_redirects = 0
         if base_url is not None:
@@ -210,17 +174,15 @@ class Transport:
     def __repr__(self) -> str:
         return f"Transport({self.venue!r})"
 
-    def market(self, symbol: str) -> dict[str, Any]:
-        """Return ccxt's description of ``symbol``, loading the venue's markets on first use."""
-        markets = self._call(self._exchange.load_markets)
-        if symbol not in markets:
-            raise VenueRejected(f"{self.venue} does not list {symbol!r}; it lists {len(markets)} other symbols")
-        market: dict[str, Any] = markets[symbol]
-        if not (market["spot"] or market["linear"]):
-            raise VenueRejected(
-                f"{self.venue} {symbol} is neither spot nor linear, the two kinds that this client reads"
-            )
-        return market
+    def markets(self) -> Mapping[str, Market]:
+        """Return ccxt's description of every market, loading them on first use."""
+        markets: Mapping[str, Market] = self._call(self._exchange.load_markets)
+        absent = [kind for kind in self._dialect.kinds if not any(each[kind] for each in markets.values())]
+        if absent:
+            # Valid but empty lists: a venue that lost its markets is not a venue without them.
+            self._exchange.markets = None
+            raise VenueShape(f"{self.venue} lists no {' and no '.join(absent)} markets", retryable=True)
+        return markets
 
     def get(self, method: str, parameters: Mapping[str, Any]) -> Body:
         """Call one of ccxt's endpoint methods, such as ``publicGetKlines``, and return the checked body.
@@ -234,64 +196,77 @@ class Transport:
             self._call(self._exchange.load_time_difference)
             self._skewed = False
         content = self._call(lambda: getattr(self._exchange, method)(dict(parameters)))
-        return Body(content, sha256_hex(self._exchange.last_body.encode()))
+        return Body(content, sha256_hex(self._exchange.answer.text.encode()))
 
-    def parse_trade(self, row: Mapping[str, Any], market: Mapping[str, Any]) -> dict[str, Any]:
+    def parse_trade(self, row: Mapping[str, Any], market: Market) -> dict[str, Any]:
         """Return ccxt's unified form of a trade, amounts as text."""
         trade: dict[str, Any] = self._call(lambda: self._exchange.parse_trade(dict(row), market))
         return trade
 
     def _call(self, request: Callable[[], Any]) -> Any:
-        problem: VenueError
+        self._exchange.begin()
+        failure: Exception
         try:
-            return request()
-        except VenueError as error:
-            problem = error
-        except ccxt.BaseError as error:
-            problem = self._classify(error)
-        except (TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
-            # ccxt's parsers raise these on rows that passed the shape check and still surprise them.
-            problem = VenueShape(f"{self.venue}: ccxt could not parse the answer: {type(error).__name__}")
-        # Outside the handlers: ccxt's exception, whose text has the signed URL, is not even the context of ours.
+            result = request()
+        except Exception as error:  # noqa: BLE001 - ccxt's signers and parsers raise whatever they meet
+            failure = error
+        else:
+            if self._exchange.failure is None:
+                return result
+            # A part of what was asked for failed and ccxt hid it: a market list without its futures, for one.
+            failure = self._exchange.failure
+            self._exchange.markets = None
+        # Outside the handler: ccxt's exception, whose text has the signed URL, is not even the context of ours.
+        problem = self._problem(failure)
+        del failure
         raise problem
 
-    def _classify(self, error: ccxt.BaseError) -> VenueError:
-        """Decide what a failed read means, by status and venue code first: ccxt's classes alone mislead."""
-        status, code = self._exchange.last_status, self._code()
-        text = f"{self.venue}: {type(error).__name__}, status {status}: " + redact(str(error)[:300], self._secrets)
+    def _problem(self, error: Exception) -> VenueError:
+        """Return what a failed call means; by status and venue's code, never by ccxt's class."""
+        contract, answer = self._exchange.contract, self._exchange.answer
+        if isinstance(error, VenueError):
+            return error
+        if contract is None:
+            return VenueRejected(
+                f"{self.venue}: the request could not be signed or built ({type(error).__name__}); check the form of "
+                "the API key, its secret and its passphrase",
+                outcome=Outcome.AUTH,
+            )
+        if answer is not None and not isinstance(error, _Refusal):
+            # ccxt's parsers raise these on rows that passed the shape check and still surprise them.
+            return VenueShape(
+                f"{self.venue}: ccxt could not parse the answer: {type(error).__name__}",
+                retryable=contract.kind is EndpointKind.READ,
+            )
+        return self._refused(contract, answer, error)
+
+    def _shown(self) -> tuple[str, ...]:
+        """Return the secrets, and what was made of them for the last request: an error page may repeat either."""
+        headers = (self._exchange.last_request_headers or {}).values()
+        signed = parse_qs(urlsplit(self._exchange.last_request_url or "").query).get("signature", [])
+        return (*self._secrets, *signed, *(str(each) for each in headers if len(str(each)) >= 16))
+
+    def _refused(self, contract: Contract, answer: _Answer | None, error: Exception) -> VenueError:
+        status = answer.status if answer is not None else None
+        code = error.code if isinstance(error, _Refusal) else None
+        outcome = classify(self._dialect.ccxt, status, code, contract.kind)
+        wait = retry_after(answer.headers) if answer is not None else None
+        # Redacted before it is cut: half of a secret is one too.
+        said = redact(answer.text, self._shown())[:300] if answer is not None else type(error).__name__
+        text = f"{self.venue}: {outcome}, status {status}, code {code}: {said}"
         if status == 418:
-            wait = f"{text}; the venue banned this address: stop, and wait for {self._retry_after()} s"
-            return VenueRejected(wait, banned=True)
-        if status == 429:
-            return VenueUnavailable(text, self._retry_after() or 1.0)
-        if status is None or status >= 500 or code in _TRANSIENT_CODES:
-            return VenueUnavailable(text, self._retry_after())
-        if code == -1021:
-            # The difference that ccxt measured on connecting has drifted; it is measured again before the next attempt.
+            stop = f"{text}; the venue banned this address: stop, and wait for {wait} s"
+            return VenueRejected(stop, outcome=outcome, banned=True)
+        if code is not None and code in self._dialect.skew_codes:
+            # The difference that ccxt measured on connecting has drifted; it is measured before the next attempt.
             self._skewed = True
-            return VenueUnavailable(f"{text}; our clock and the venue's drift apart: correct the clock of this machine")
-        if status >= 400 or code is not None:
-            return VenueRejected(text)
-        return VenueUnknown(text)
-
-    def _code(self) -> int | None:
-        try:
-            body = json.loads(self._exchange.last_body)
-        except ValueError:
-            return None
-        code = body.get("code") if isinstance(body, dict) else None
-        return code if isinstance(code, int) else None
-
-    def _retry_after(self) -> float | None:
-        """Return the seconds of the Retry-After header, which ccxt doesn't parse."""
-        value = next((v for k, v in self._exchange.last_headers.items() if k.lower() == "retry-after"), None)
-        if value is None:
-            return None
-        if value.strip().isdigit():
-            return float(value)
-        sent = next((v for k, v in self._exchange.last_headers.items() if k.lower() == "date"), None)
-        try:
-            since = parsedate_to_datetime(sent) if sent else datetime.max.replace(tzinfo=UTC)
-            return max(0.0, (parsedate_to_datetime(value) - since).total_seconds())
-        except ValueError:
-            return None
+            text += "; our clock and the venue's drift apart: correct the clock of this machine"
+        if outcome in REPEATABLE:
+            wait = 1.0 if wait is None and outcome is Outcome.BACKOFF else wait
+            retryable = contract.kind is EndpointKind.READ
+            return VenueUnavailable(text, outcome=outcome, retryable=retryable, retry_after=wait)
+        if outcome is Outcome.UNKNOWN:
+            return VenueUnknown(text, outcome=outcome)
+        if outcome is Outcome.AUTH:
+            text += "; check the API key, its permissions and its address list"
+        return VenueRejected(text, outcome=outcome)

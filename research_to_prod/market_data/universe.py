@@ -15,6 +15,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from research_to_prod.values import month_bounds, timeframe_length
 
+EXCHANGES = ("binance", "kraken", "okx", "bybit", "coinbase")
+"""The ccxt exchanges that the strict client speaks to."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,6 +41,12 @@ def _timeframe(value: str) -> str:
     return value
 
 
+def _exchange(value: str) -> str:
+    if value not in EXCHANGES:
+        raise ValueError(f"there is no strict client for ccxt {value!r}, only for {', '.join(EXCHANGES)}")
+    return value
+
+
 Utc = Annotated[datetime, BeforeValidator(_utc)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 # Symbols reach URLs, file names and SQL values: nothing but ccxt's unified form passes.
@@ -54,9 +63,12 @@ class VenueSpec(_Model):
     """One venue: which ccxt exchange speaks to it and where its credentials are."""
 
     name: Name = Field(description="name used in every table")
-    ccxt: Name = Field(description="id of the ccxt exchange class")
+    ccxt: Annotated[str, AfterValidator(_exchange)] = Field(description="id of the ccxt exchange class")
     key_variable: VariableName | None = Field(None, description="environment variable that holds the API key")
     secret_variable: VariableName | None = Field(None, description="environment variable that holds the API secret")
+    passphrase_variable: VariableName | None = Field(
+        None, description="environment variable that holds the API passphrase; OKX has one"
+    )
     rate_limit_ms: float | None = Field(
         None, gt=0, description="milliseconds between requests of weight 1; ccxt's own value when omitted"
     )
@@ -66,6 +78,8 @@ class VenueSpec(_Model):
     def _both_variables(self) -> Self:
         if (self.key_variable is None) != (self.secret_variable is None):
             raise ValueError("key_variable and secret_variable belong together: give both or neither")
+        if (self.passphrase_variable is not None) != (self.ccxt == "okx" and self.key_variable is not None):
+            raise ValueError("passphrase_variable belongs to the key_variable of okx: give both, or leave it out")
         return self
 
 

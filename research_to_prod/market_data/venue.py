@@ -1,23 +1,28 @@
 """Complete, certified reads from a venue through ccxt.
 
-Belongs here: retries of reads, cursors to a proven end, and the certificate of each fetch. Nothing here writes to a
-venue. Doesn't: shapes and error classes (``strict_ccxt``), files (``files``).
+Belongs here: retries of reads, and the certificate of each fetch. Nothing here writes to a venue. Doesn't: shapes and
+codes (``dialects``), the loop over pages (``paging``), error classes (``strict_ccxt``), files (``files``).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, SecretStr
 
-from research_to_prod.market_data.certificates import Fetched, issue
-from research_to_prod.market_data.contracts import FUNDING_RATES, RAW_CANDLES
+from research_to_prod.market_data.capabilities import Capability, require
+from research_to_prod.market_data.certificates import Certificate, Fetched, issue
+from research_to_prod.market_data.contracts import BOOK, FUNDING_RATES, RAW_CANDLES, TRADES
+from research_to_prod.market_data.credentials import Credentials
+from research_to_prod.market_data.dialects import dialect
+from research_to_prod.market_data.dialects.base import EPOCH, Ask, Book, Dialect, Market
+from research_to_prod.market_data.instruments import Instrument, TradingFee, VenueStatus
+from research_to_prod.market_data.paging import Feed, Pages, Terminal, walk
 from research_to_prod.market_data.universe import VenueSpec
 from research_to_prod.market_data.venue_errors import (
     VenueError,
@@ -25,6 +30,7 @@ from research_to_prod.market_data.venue_errors import (
     VenueShape,
     VenueUnavailable,
     VenueUnknown,
+    VenueUnsupported,
 )
 from research_to_prod.values import timeframe_length
 
@@ -40,13 +46,11 @@ __all__ = [
     "VenueShape",
     "VenueUnavailable",
     "VenueUnknown",
+    "VenueUnsupported",
     "connect",
 ]
 
 logger = logging.getLogger(__name__)
-
-PAGE_LIMIT = 1000
-"""Rows that a page may hold; the most that spot and futures both allow."""
 
 ATTEMPTS = 6
 """Times that one read is tried."""
@@ -54,46 +58,9 @@ ATTEMPTS = 6
 PATIENCE = 120.0
 """Seconds of Retry-After that are waited out; a longer wish ends the fetch."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-# Binance refuses longer intervals between startTime and endTime on account trades.
-_TRADE_WINDOW = {"spot": timedelta(hours=24), "linear": timedelta(days=7)}
+_MICROSECOND = timedelta(microseconds=1)
 
 _T = TypeVar("_T")
-
-
-class Credentials(BaseModel):
-    """An API key and its secret; neither shows in a repr."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    key: SecretStr
-    secret: SecretStr
-
-    @classmethod
-    def from_environment(cls, venue: VenueSpec, environment: Mapping[str, str]) -> Credentials | None:
-        """Read the variables that ``venue`` names; None when it names none.
-
-        Raises
-        ------
-        ValueError
-            Naming the variables that are not set.
-        """
-        if venue.key_variable is None or venue.secret_variable is None:
-            return None
-        unset = [name for name in (venue.key_variable, venue.secret_variable) if not environment.get(name)]
-        if unset:
-            raise ValueError(f"venue {venue.name} needs the environment variables {', '.join(unset)}")
-        return cls(key=environment[venue.key_variable], secret=environment[venue.secret_variable])
-
-
-@dataclass(frozen=True)
-class _Pages:
-    """Rows of each page as sent, and how their end was proven."""
-
-    pages: tuple[tuple[Any, ...], ...]
-    bodies: tuple[str, ...]
-    terminal: str
 
 
 def connect(
@@ -110,39 +77,35 @@ def connect(
     base_url
         Scheme, host and port of a peer that stands in for the venue; None for the venue itself.
     credentials
-        Needed for :meth:`VenueClient.my_trades` only.
+        Needed for :meth:`VenueClient.fees` and :meth:`VenueClient.my_trades` only.
     sleep
         Waits between attempts, in seconds.
-
-    Raises
-    ------
-    ValueError
-        If the venue's ccxt exchange has no strict client: an unchecked one would turn faults into absence.
     """
-    if venue.ccxt != "binance":
-        raise ValueError(
-            f"venue {venue.name}: there is no strict client for ccxt {venue.ccxt!r} yet, only for 'binance'"
-        )
     from research_to_prod.market_data.strict_ccxt import Transport
 
+    spoken = dialect(venue.ccxt)
     transport = Transport(
         venue.name,
+        spoken,
         base_url=base_url,
         key=credentials.key.get_secret_value() if credentials else "",
         secret=credentials.secret.get_secret_value() if credentials else "",
+        passphrase=credentials.passphrase.get_secret_value() if credentials else "",
         rate_limit_ms=venue.rate_limit_ms,
     )
-    return VenueClient(venue.name, transport, sleep)
+    return VenueClient(venue.name, spoken, transport, sleep)
 
 
 class VenueClient:
     """Complete reads of one venue. Every method raises :class:`VenueError` rather than return a part as the whole.
 
-    Not safe for use by several threads at once.
+    What the venue cannot give is refused before any request, with :class:`VenueUnsupported`. Not safe for use by
+    several threads at once.
     """
 
-    def __init__(self, name: str, transport: Transport, sleep: Callable[[float], None]) -> None:
+    def __init__(self, name: str, spoken: Dialect, transport: Transport, sleep: Callable[[float], None]) -> None:
         self.name = name
+        self._dialect = spoken
         self._transport = transport
         self._sleep = sleep
         self._banned: str | None = None
@@ -152,9 +115,24 @@ class VenueClient:
 
     def clock(self, symbol: str | None = None) -> datetime:
         """Return the venue's time; with ``symbol``, that of the market's own host."""
-        linear = symbol is not None and self._market(symbol)["linear"]
-        body = self._read("fapiPublicGetTime" if linear else "publicGetTime", {})
-        return _time(body.content["serverTime"])
+        self._need(Capability.CLOCK)
+        return _time(self._ask(self._dialect.clock(None if symbol is None else self._market(symbol))))
+
+    def status(self) -> VenueStatus:
+        """Return whether the venue trades, by its own word."""
+        self._need(Capability.STATUS)
+        return self._ask(self._dialect.status())
+
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Return the contract terms of every market that the venue lists, by symbol."""
+        self._need(Capability.INSTRUMENTS)
+        return tuple(_instrument(each) for _, each in sorted(self._markets().items()))
+
+    def fees(self, symbol: str) -> TradingFee:
+        """Return what the account pays in a market, before any discount that the venue applies to the invoice."""
+        self._need(Capability.FEES, signed=True)
+        maker, taker = self._ask(self._dialect.fees(self._market(symbol)))
+        return TradingFee(symbol, maker, taker)
 
     def candles(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> Fetched[pa.Table]:
         """Fetch the bars that open in ``[start, end)`` and had ended by the venue's clock.
@@ -164,210 +142,243 @@ class VenueClient:
         Fetched
             RAW_CANDLES in the order sent, repetitions included. The certificate's interval ends early where the
             venue's clock had not reached ``end``.
+
+        Raises
+        ------
+        VenueUnknown
+            If the venue may have dropped bars at the start of the interval: their absence would prove nothing.
         """
-        market = self._market(symbol)
-        length = timeframe_length(timeframe)
+        self._need(Capability.CANDLES)
+        self._dialect.timeframe(timeframe)
+        market, length = self._market(symbol), timeframe_length(timeframe)
         before = self.clock(symbol)
-        end = max(start, min(end, _EPOCH + (before - _EPOCH) // length * length))
-        method = "fapiPublicGetKlines" if market["linear"] else "publicGetKlines"
-        asked = {"symbol": market["id"], "interval": timeframe}
-        got = self._pages(method, asked, start, end, lambda row: row[0], last=end - length)
-        rows = sum(map(len, got.pages))
-        certificate = issue(
-            venue=self.name,
-            endpoint=method,
-            scope=f"{symbol} {timeframe}",
-            interval=(start, end),
-            bodies=got.bodies,
-            rows=rows,
-            terminal=got.terminal,
-            clocks=(before, self.clock(symbol)),
-        )
-        columns: dict[str, list[Any]] = {
-            "venue": [self.name] * rows,
-            "symbol": [symbol] * rows,
-            "timeframe": [timeframe] * rows,
-            "ts": [_time(row[0]) for page in got.pages for row in page],
-        }
-        for position, name in enumerate(("open", "high", "low", "close", "volume"), start=1):
-            columns[name] = [float(row[position]) for page in got.pages for row in page]
-        columns["fetch_id"] = [certificate.fetch_id] * rows
-        columns["page"] = [number for number, page in enumerate(got.pages) for _ in page]
-        columns["row"] = [position for page in got.pages for position in range(len(page))]
-        return Fetched(pa.table(columns, schema=RAW_CANDLES.arrow), certificate)
+        end = max(start, min(end, EPOCH + (before - EPOCH) // length * length))
+        feed = self._dialect.candles(market, timeframe)
+        got = self._whole(feed, symbol, start, end, before, Capability.CANDLES, last=end - length)
+        certificate = self._certify(feed, f"{symbol} {timeframe}", symbol, (start, end), got, before)
+        sent, columns = self._columns(feed, symbol, got, certificate)
+        for position, name in enumerate(("open", "high", "low", "close", "volume")):
+            columns[name] = [values[position] for values in sent]
+        columns["timeframe"] = [timeframe] * len(sent)
+        return Fetched(pa.table(columns).select(RAW_CANDLES.arrow.names).cast(RAW_CANDLES.arrow), certificate)
+
+    def trades(self, symbol: str, start: datetime, end: datetime) -> Fetched[pa.Table]:
+        """Fetch the public trades in ``[start, end)``, as TRADES in the order sent, each once.
+
+        Returns
+        -------
+        Fetched
+            Where the venue no longer serves the start of the interval, the certificate's terminal is ``history_cut``
+            and it is not ``complete``: the rows are real, and what lies before them is unknown.
+        """
+        self._need(Capability.TRADES)
+        market = self._market(symbol)
+        before = self.clock(symbol)
+        end = max(start, min(end, before))
+        feed = self._dialect.trades(market)
+        got = self._walk(feed, start, end, before)
+        certificate = self._certify(feed, f"{symbol} trades", symbol, (start, end), got, before)
+        sent, columns = self._columns(feed, symbol, got, certificate)
+        for position, name in enumerate(("trade_id", "price", "amount", "side")):
+            columns[name] = [values[position] for values in sent]
+        return Fetched(pa.table(columns).select(TRADES.arrow.names).cast(TRADES.arrow), certificate)
+
+    def book(self, symbol: str, depth: int = 100) -> pa.Table:
+        """Return one snapshot of the order book as BOOK, at most ``depth`` levels a side.
+
+        Its time is the venue's stamp, or the venue's clock before the request where the venue stamps none.
+        """
+        self._need(Capability.BOOK)
+        market = self._market(symbol)
+        before = self.clock(symbol)
+        book = self._ask(self._dialect.book(market, depth))
+        _check_order(self.name, symbol, book)
+        at = before if book.at is None else _time(book.at)
+        rows = [
+            {
+                "venue": self.name,
+                "symbol": symbol,
+                "ts": at,
+                "side": side,
+                "level": level,
+                "price": price,
+                "size": size,
+            }
+            for side, levels in (("ask", book.asks), ("bid", book.bids))
+            for level, (price, size) in enumerate(levels[:depth])
+        ]
+        return pa.Table.from_pylist(rows, schema=BOOK.arrow)
 
     def funding_rates(self, symbol: str, start: datetime, end: datetime) -> Fetched[pa.Table]:
-        """Fetch the funding payments in ``[start, end)``, as FUNDING_RATES; repetitions are kept as sent."""
+        """Fetch the funding payments in ``[start, end)``, as FUNDING_RATES; repetitions are kept as sent.
+
+        Raises
+        ------
+        VenueUnknown
+            If the venue may have dropped payments at the start of the interval.
+        """
+        self._need(Capability.FUNDING_RATES)
         market = self._market(symbol)
         if not market["linear"]:
             raise VenueRejected(f"{self.name} {symbol} is no linear perpetual and has no funding")
         before = self.clock(symbol)
         end = max(start, min(end, before))
-        asked = {"symbol": market["id"]}
-        got = self._pages("fapiPublicGetFundingRate", asked, start, end, lambda row: row["fundingTime"], last=end)
-        sent = [row for page in got.pages for row in page]
-        self._same_market(sent, market)
-        certificate = issue(
-            venue=self.name,
-            endpoint="fapiPublicGetFundingRate",
-            scope=symbol,
-            interval=(start, end),
-            bodies=got.bodies,
-            rows=len(sent),
-            terminal=got.terminal,
-            clocks=(before, self.clock(symbol)),
-        )
-        rows = [
-            {
-                "venue": self.name,
-                "symbol": symbol,
-                "ts": _time(row["fundingTime"]),
-                "rate": float(row["fundingRate"]),
-                # Binance leaves the mark price empty for payments before November 2023.
-                "mark_price": float(row["markPrice"]) if row.get("markPrice") else None,
-                "fetch_id": certificate.fetch_id,
-            }
-            for row in sent
-        ]
-        return Fetched(pa.Table.from_pylist(rows, schema=FUNDING_RATES.arrow), certificate)
+        feed = self._dialect.funding_rates(market)
+        got = self._whole(feed, symbol, start, end, before, Capability.FUNDING_RATES)
+        certificate = self._certify(feed, symbol, symbol, (start, end), got, before)
+        sent, columns = self._columns(feed, symbol, got, certificate)
+        columns["rate"] = [rate for rate, _ in sent]
+        columns["mark_price"] = [mark for _, mark in sent]
+        return Fetched(pa.table(columns).select(FUNDING_RATES.arrow.names).cast(FUNDING_RATES.arrow), certificate)
 
     def my_trades(self, symbol: str, start: datetime, end: datetime) -> Fetched[tuple[dict[str, Any], ...]]:
         """Fetch the account's trades in ``[start, end)`` as ccxt's unified trades, amounts as decimal text, by id.
 
-        Windows of time are searched for the first trade; from there pages follow trade ids to an empty page or past
-        ``end``, because a cursor by time loses trades that share a millisecond. A trade that is sent twice alike is
-        returned once.
+        A trade that is sent twice alike is returned once.
         """
+        self._need(Capability.MY_TRADES, signed=True)
         market = self._market(symbol)
-        method = "fapiPrivateGetUserTrades" if market["linear"] else "privateGetMyTrades"
-        window = _TRADE_WINDOW["linear" if market["linear"] else "spot"]
         before = self.clock(symbol)
         end = max(start, min(end, before))
-        trades: dict[int, Mapping[str, Any]] = {}
-        bodies: list[str] = []
-        opened, cursor, limit, terminal = start, None, PAGE_LIMIT, "empty_interval"
-        while opened < end:
-            asked: dict[str, Any] = {"symbol": market["id"], "limit": limit}
-            if cursor is None:
-                closed = min(opened + window, end)
-                asked |= {"startTime": _milliseconds(opened), "endTime": _milliseconds(closed) - 1}
-            else:
-                asked["fromId"] = cursor  # excludes startTime and endTime on both hosts
-            body = self._read(method, asked)
-            page: list[Mapping[str, Any]] = body.content
-            bodies.append(body.sha256)
-            self._same_market(page, market)
-            self._add_trades(trades, page, cursor)
-            terminal = "empty_page"
-            if any(_time(row["time"]) >= end for row in page):
-                terminal = "end_reached"
-                break
-            if page:
-                cursor = max(row["id"] for row in page) + 1
-                # After a page below its limit the next trade, if any, is expected past the end: one row can prove that.
-                limit = 1 if len(page) < limit else PAGE_LIMIT
-            elif cursor is not None:
-                break
-            else:
-                opened = closed
-        inside = [row for _, row in sorted(trades.items()) if start <= _time(row["time"]) < end]
-        certificate = issue(
-            venue=self.name,
-            endpoint=method,
-            scope=symbol,
-            interval=(start, end),
-            bodies=bodies,
-            rows=len(inside),
-            terminal=terminal,
-            clocks=(before, self.clock(symbol)),
-        )
-        return Fetched(tuple(self._transport.parse_trade(row, market) for row in inside), certificate)
+        feed = self._dialect.my_trades(market)
+        got = self._whole(feed, symbol, start, end, before, Capability.MY_TRADES)
+        certificate = self._certify(feed, symbol, symbol, (start, end), got, before)
+        rows = sorted((row for _, _, row in got.rows()), key=lambda row: int(row["id"]))
+        return Fetched(tuple(self._transport.parse_trade(row, market) for row in rows), certificate)
 
-    def _add_trades(
-        self, trades: dict[int, Mapping[str, Any]], page: Sequence[Mapping[str, Any]], cursor: int | None
-    ) -> None:
-        for row in page:
-            if cursor is not None and row["id"] < cursor:
-                raise VenueUnknown(f"{self.name}: trade {row['id']} came for fromId {cursor}; the cursor does not hold")
-            known = trades.setdefault(row["id"], row)
-            if known != row:
-                raise VenueUnknown(f"{self.name}: trade {row['id']} came with two different contents")
-
-    def _same_market(self, rows: Sequence[Any], market: Mapping[str, Any]) -> None:
-        foreign = {row["symbol"] for row in rows} - {market["id"]}
-        if foreign:
-            raise VenueShape(
-                f"{self.name}: asked for {market['id']}, got rows of {', '.join(sorted(map(str, foreign)))}"
+    def _need(self, capability: Capability, *, signed: bool = False) -> None:
+        require(self._dialect.ccxt, capability, self.name)
+        if signed and not self._transport.signed:
+            raise VenueUnsupported(
+                f"{self.name}: {capability} needs an API key; name its environment variables in universe.yaml "
+                "(key_variable, secret_variable, and passphrase_variable where the venue has one)"
             )
 
-    def _pages(
+    def _walk(self, feed: Feed, start: datetime, end: datetime, now: datetime, last: datetime | None = None) -> Pages:
+        times = {"last": _micros(end if last is None else last), "now": _micros(now)}
+        return walk(self._read, feed, _micros(start), _micros(end), venue=self.name, **times)
+
+    def _whole(
         self,
-        method: str,
-        asked: Mapping[str, Any],
+        feed: Feed,
+        symbol: str,
         start: datetime,
         end: datetime,
-        milliseconds_of: Callable[[Any], int],
-        *,
-        last: datetime,
-    ) -> _Pages:
-        """Read pages by time until one is empty or holds a row at or after ``last``.
+        now: datetime,
+        what: Capability,
+        last: datetime | None = None,
+    ) -> Pages:
+        """Walk, and refuse a series whose start the venue no longer serves."""
+        got = self._walk(feed, start, end, now, last)
+        if got.terminal is Terminal.HISTORY_CUT:
+            oldest = min((_time(feed.at(row)) for _, _, row in got.rows()), default=None)
+            remedy = self._dialect.remedies.get(what, "start later, or read the older part from files")
+            raise VenueUnknown(
+                f"{self.name} {symbol}: the venue's {what} do not reach back to {start:%Y-%m-%dT%H:%MZ}; the oldest "
+                f"in the interval is {f'{oldest:%Y-%m-%dT%H:%MZ}' if oldest else 'none'}, and what lies before it is "
+                f"unknown, not absent; {remedy}"
+            )
+        return got
 
-        A page shorter than the limit proves nothing: the venue's own limit may be lower than the one asked for.
-        """
-        pages: list[tuple[Any, ...]] = []
-        bodies: list[str] = []
-        cursor, stop = _milliseconds(start), _milliseconds(end)
-        terminal = "end_reached" if cursor < stop else "empty_interval"
-        while cursor < stop and (not pages or cursor <= _milliseconds(last)):
-            parameters = {**asked, "startTime": cursor, "endTime": stop - 1, "limit": PAGE_LIMIT}
-            body = self._read(method, parameters)
-            times = [milliseconds_of(row) for row in body.content]
-            outside = [each for each in times if not _milliseconds(start) <= each < stop]
-            if outside:
-                raise VenueUnknown(f"{self.name} {method}: {len(outside)} rows lie outside the interval asked for")
-            if times and max(times) < cursor:
-                raise VenueUnknown(f"{self.name} {method}: page {len(pages)} repeats what came before; no progress")
-            pages.append(tuple(body.content))
-            bodies.append(body.sha256)
-            if not times:
-                terminal = "empty_page"
-                break
-            cursor = max(times) + 1
-        return _Pages(tuple(pages), tuple(bodies), terminal)
+    def _certify(
+        self, feed: Feed, scope: str, symbol: str, interval: tuple[datetime, datetime], got: Pages, before: datetime
+    ) -> Certificate:
+        return issue(
+            venue=self.name,
+            endpoint=feed.method,
+            scope=scope,
+            interval=interval,
+            bodies=got.bodies,
+            rows=sum(map(len, got.pages)),
+            terminal=got.terminal,
+            complete=got.terminal is not Terminal.HISTORY_CUT,
+            clocks=(before, self.clock(symbol)),
+        )
 
-    def _market(self, symbol: str) -> dict[str, Any]:
-        return self._retry(lambda: self._transport.market(symbol), f"market {symbol}")
+    def _columns(
+        self, feed: Feed, symbol: str, got: Pages, certificate: Certificate
+    ) -> tuple[list[tuple[Any, ...]], dict[str, list[Any]]]:
+        """Return the values of each row, and the columns that all series share."""
+        rows = got.rows()
+        columns: dict[str, list[Any]] = {
+            "venue": [self.name] * len(rows),
+            "symbol": [symbol] * len(rows),
+            "ts": [_time(feed.at(row)) for _, _, row in rows],
+            "fetch_id": [certificate.fetch_id] * len(rows),
+            "page": [page for page, _, _ in rows],
+            "row": [place for _, place, _ in rows],
+        }
+        return [feed.values(row) for _, _, row in rows], columns
+
+    def _markets(self) -> Mapping[str, Market]:
+        return self._retry(self._transport.markets, "markets")
+
+    def _market(self, symbol: str) -> Market:
+        markets = self._markets()
+        if symbol not in markets:
+            raise VenueRejected(f"{self.name} does not list {symbol!r}; it lists {len(markets)} other symbols")
+        market = markets[symbol]
+        if not any(market[kind] for kind in self._dialect.kinds):
+            kinds = " nor ".join(self._dialect.kinds)
+            raise VenueUnsupported(f"{self.name} {symbol} is not {kinds}, which is what this client reads of the venue")
+        return market
+
+    def _ask(self, ask: Ask[_T]) -> _T:
+        return ask.read(self._read(ask.method, ask.parameters).content)
 
     def _read(self, method: str, parameters: Mapping[str, Any]) -> Body:
         return self._retry(lambda: self._transport.get(method, parameters), method)
 
     def _retry(self, read: Callable[[], _T], what: str) -> _T:
-        """Repeat a read that failed in transit; every call of this client is a read, so repeating is safe."""
+        """Repeat what failed in transit, if the transport says that it may be repeated: never an order."""
         if self._banned is not None:
-            raise VenueRejected(self._banned)
+            raise VenueRejected(self._banned, banned=True)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return read()
-            except (VenueUnavailable, VenueShape) as error:
-                asked = error.retry_after if isinstance(error, VenueUnavailable) else None
-                wait = asked if asked is not None else 0.5 * 2 ** (attempt - 1)
-                if attempt == ATTEMPTS or wait > PATIENCE:
+            except VenueError as error:
+                if error.banned:
+                    self._banned = str(error)
+                wait = error.retry_after if error.retry_after is not None else 0.5 * 2 ** (attempt - 1)
+                if not error.retryable or attempt == ATTEMPTS or wait > PATIENCE:
                     raise
                 logger.warning(
                     "%s %s: attempt %d of %d in %.1f s: %s", self.name, what, attempt + 1, ATTEMPTS, wait, error
                 )
-            except VenueRejected as error:
-                if error.banned:
-                    self._banned = str(error)
-                raise
             self._sleep(wait)
         raise AssertionError("unreachable")
 
 
-def _milliseconds(when: datetime) -> int:
-    """Return the first whole millisecond at or after ``when``."""
-    return -((_EPOCH - when) // _MILLISECOND)
+def _instrument(market: Market) -> Instrument:
+    precision, least = market["precision"], market["limits"]["cost"]["min"]
+    return Instrument(
+        symbol=market["symbol"],
+        tick=_decimal(precision["price"]),
+        lot=_decimal(precision["amount"]),
+        min_notional=_decimal(least),
+        contract_size=_decimal(market["contractSize"]),
+        linear=bool(market["linear"]),
+        inverse=bool(market["inverse"]),
+        active=bool(market["active"]),
+        maker=_decimal(market["maker"]),
+        taker=_decimal(market["taker"]),
+    )
 
 
-def _time(milliseconds: int) -> datetime:
-    return _EPOCH + milliseconds * _MILLISECOND
+def _decimal(value: Any) -> str | None:
+    return None if value is None else format(Decimal(str(value)), "f")
+
+
+def _check_order(venue: str, symbol: str, book: Book) -> None:
+    """Refuse a book whose levels are not best first: it was merged or cut on the way."""
+    bids, asks = ([price for price, _ in side] for side in (book.bids, book.asks))
+    if bids != sorted(set(bids), reverse=True) or asks != sorted(set(asks)):
+        raise VenueShape(f"{venue} {symbol}: the levels of the book are not ordered from the best price on")
+
+
+def _micros(when: datetime) -> int:
+    return (when - EPOCH) // _MICROSECOND
+
+
+def _time(microseconds: int) -> datetime:
+    return EPOCH + microseconds * _MICROSECOND

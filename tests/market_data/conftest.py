@@ -1,4 +1,4 @@
-"""A scripted HTTP peer in Binance's dialect, for one exact fault at a time."""
+"""A scripted HTTP peer for one exact fault at a time; by default in Binance's dialect (others: ``venues``)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import struct
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,11 +50,12 @@ def _symbols(*, perpetual: bool) -> dict[str, Any]:
 
 
 class Peer:
-    """Answers from ``routes`` (path -> function of the query), after the queued ``faults`` of that path."""
+    """Answers from ``routes`` (path -> function of the query or form), after the queued ``faults`` of that path."""
 
     def __init__(self) -> None:
         self.now = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000)
         self.requests: list[tuple[str, dict[str, str]]] = []
+        self.headers: list[dict[str, str]] = []
         self.faults: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self.routes: dict[str, Callable[[dict[str, str]], Any]] = {
             "/api/v3/time": lambda _: {"serverTime": self.now},
@@ -90,14 +92,19 @@ class Peer:
         self.routes[path] = klines
 
 
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    served = Peer()
-
+@contextmanager
+def _serving(served: Peer) -> Iterator[Peer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.answer("")
+
+        def do_POST(self) -> None:
+            self.answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
+
+        def answer(self, form: str) -> None:
             url = urlsplit(self.path)
-            reply = served.answer(url.path, dict(parse_qsl(url.query)))
+            served.headers.append(dict(self.headers.items()))
+            reply = served.answer(url.path, dict(parse_qsl(url.query)) | dict(parse_qsl(form)))
             if reply.reset:
                 # Linger 0 makes close() send RST at once; a plain close would only stall the client.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -129,6 +136,18 @@ def peer() -> Iterator[Peer]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    with _serving(Peer()) as served:
+        yield served
+
+
+@pytest.fixture
+def reply() -> type[Reply]:
+    """For routes that answer with more than a body."""
+    return Reply
 
 
 @pytest.fixture
