@@ -81,6 +81,22 @@ FUNDING_RATES = Schema(
     partition_by=MONTH_OF_TS,
 )
 
+TRADES = Schema(
+    description="One public trade as the venue or the vendor's file reported it.",
+    columns=(
+        *_MARKET[:2],
+        Column("trade_id", pa.string(), "the venue's id; null where the source has none", nullable=True),
+        Column("ts", TIMESTAMP, "time of the trade, the venue's clock", "UTC"),
+        Column("price", pa.float64(), "price traded", "quote currency per base unit", nullable=True),
+        Column("amount", pa.float64(), "amount traded", "base units", nullable=True),
+        Column("side", pa.int64(), "side of the aggressor, +1 buy, -1 sell; null where unknown", "sign", nullable=True),
+        *_FETCHED,
+    ),
+    # Not the id: some sources have none, and two of their rows that are alike in everything are two trades.
+    key=("venue", "symbol", "fetch_id", "page", "row"),
+    partition_by=PartitionBy("ts", "%Y-%m-%d"),
+)
+
 MARKET_QUALITY = Schema(
     description="How complete and plausible one month of one market is; each rule is defined in market_data.quality.",
     columns=(

@@ -84,6 +84,7 @@ def _kline(row: Any) -> str | None:
     return None if all(_numeric(value) for value in row[1:6]) else "has a price or volume that is not a number"
 
 
+_AGGREGATE_TRADE = _record(a=int, p=float, q=float, T=int, m=bool)
 _LISTED = _record(symbol=str, status=str, baseAsset=str, quoteAsset=str)
 _TRADE: dict[str, type] = {
     "symbol": str,
@@ -112,6 +113,8 @@ SHAPES: Mapping[str, Check] = {
     "/api/v3/klines": _list_of(_kline),
     "/fapi/v1/klines": _list_of(_kline),
     "/fapi/v1/fundingRate": _list_of(_record(symbol=str, fundingRate=float, fundingTime=int)),
+    "/api/v3/aggTrades": _list_of(_AGGREGATE_TRADE),
+    "/fapi/v1/aggTrades": _list_of(_AGGREGATE_TRADE),
     "/api/v3/myTrades": _list_of(_record(**_TRADE, isBuyer=bool, isMaker=bool)),
     "/fapi/v1/userTrades": _list_of(_record(**_TRADE, side=str, maker=bool)),
 }
