@@ -232,10 +232,7 @@ class VenueClient:
         return Fetched(pa.Table.from_pylist(rows, schema=FUNDING_RATES.arrow), certificate)
 
     def trades(self, symbol: str, start: datetime, end: datetime) -> Fetched[pa.Table]:
-        """Fetch the public (aggregate) trades in ``[start, end)``, as TRADES; one that is sent twice alike is one row.
-
-        The first page is found by time, the others by id: a cursor by time loses trades that share a millisecond.
-        """
+        """Fetch the public (aggregate) trades in ``[start, end)`` as TRADES; one sent twice alike is one row."""
         market = self._market(symbol)
         method = "fapiPublicGetAggTrades" if market["linear"] else "publicGetAggTrades"
         before = self.clock(symbol)
@@ -253,6 +250,7 @@ class VenueClient:
                 newest = max(newest, row["T"])
             bodies.append(body.sha256)
             terminal = terminal if body.content else "empty_page"
+            # A cursor by time loses trades that share a millisecond.
             cursor = {"fromId": max(seen, default=-1) + 1}
         rows = [each for each in seen.values() if each[2]["T"] < stop]
         certificate = issue(

@@ -38,8 +38,8 @@ def test_the_committed_universe_is_the_sandbox_with_seven_markets() -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "reason"),
     [
-        ({"symbol": "../etc"}, "markets.0.symbol", "pattern"),
-        ({"symbol": "BTC'--/USDT"}, "markets.0.symbol", "pattern"),
+        ({"symbol": "../etc"}, "markets.0.symbol", "is no ccxt unified symbol"),
+        ({"symbol": "BTC'--/USDT"}, "markets.0.symbol", "is no ccxt unified symbol"),
         ({"timeframe": "1x"}, "markets.0.timeframe", "not one of the forms"),
         ({"since": "soon"}, "markets.0.since", "isoformat"),
         ({"until": "2022-01-01"}, "markets.0", "not after since"),

@@ -7,14 +7,23 @@ from research_to_prod.lake import Lake
 from research_to_prod.market_data.certificates import certificates_from
 from research_to_prod.market_data.ingest import Month, Sources
 from research_to_prod.market_data.universe import Universe
+from research_to_prod.market_data.venue import VenueClient
 from research_to_prod.settings import Settings
 
 
 def open_sources(universe: Universe, settings: Settings, venues: Venues) -> Sources:
-    """Return a client for each venue that some market is fetched from, and the vendor's folder."""
-    fetched = {market.venue for market in universe.markets if market.source == "venue" or market.funding is True}
-    clients = {name: venues.client(universe.venue(name)) for name in sorted(fetched)}
-    return Sources(clients=clients, folder=settings.vendor)
+    """Return a client for each venue that some market is fetched from, and the vendor's folder.
+
+    A venue without its credentials or without a strict client is noted: its markets fail, the others are fetched.
+    """
+    clients: dict[str, VenueClient] = {}
+    refused: dict[str, str] = {}
+    for name in sorted({market.venue for market in universe.markets if market.asks_venue}):
+        try:
+            clients[name] = venues.client(universe.venue(name))
+        except ValueError as error:
+            refused[name] = str(error)
+    return Sources(clients=clients, folder=settings.vendor, refused=refused)
 
 
 def existing_month(lake: Lake, table: str, month: str) -> Month | None:
