@@ -6,6 +6,7 @@ that mixes forms is refused: which hour a row means must never be a guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,8 +19,8 @@ from research_to_prod.lake.schema import TIMESTAMP
 # Below each bound an epoch number counts this unit, of so many microseconds: 1e11 s is the year 5138, 1e11 ms is
 # March 1973.
 _EPOCH_UNITS = ((1e11, 1_000_000, "seconds"), (1e14, 1_000, "milliseconds"), (1e17, 1, "microseconds"))
-_NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$"
-_ZONED = r"^[^T ]+[T ][0-9:.]+ ?(?P<zone>Z|[+-][0-9]{2}(?::?[0-9]{2})?)$"
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_OFFSET = re.compile(r"[+-][0-9]{2}(:?[0-9]{2})?")
 _UTC_NAMES = frozenset({"Z", "UTC", "Etc/UTC", "GMT", "+00:00", "+0000", "+00", "-00:00", "-0000", "-00"})
 _NO_ZONE = "without a zone (taken as UTC)"
 
@@ -73,23 +74,32 @@ def first_refused(values: pa.ChunkedArray, read: Callable[[pa.ChunkedArray], obj
 
 
 def _text(values: pa.ChunkedArray) -> Times:
-    numeric = pc.match_substring_regex(values, _NUMBER)
-    if pc.all(numeric).as_py():
+    if _NUMBER.fullmatch(values[0].as_py()):
+        _same_form(values, pc.match_substring_regex(values, f"^{_NUMBER.pattern}$"))
         whole = not pc.any(pc.match_substring_regex(values, r"[.eE]")).as_py()
         return _epoch(_cast(values, pa.int64() if whole else pa.float64()))
-    parts = pc.extract_regex(values, _ZONED)
-    zones = pc.fill_null(pc.struct_field(parts, "zone"), "")
-    zones = pc.if_else(numeric, "epoch", pc.if_else(pc.is_in(zones, pa.array(sorted(_UTC_NAMES))), "UTC", zones))
-    distinct = pc.unique(zones).to_pylist()
-    if len(distinct) > 1:
-        row = pc.index(pc.equal(zones, distinct[1]), True).as_py()
+    # What follows date and time is the zone; a bare date, or what is no time at all, stays as it is.
+    zones = pc.replace_substring_regex(values, r"^[^T ]+[T ][0-9:.]+ ?", "")
+    form = _written(zones[0].as_py())
+    if any(_written(each) != form for each in pc.unique(zones).to_pylist()):
+        _same_form(values, pa.array([_written(each) == form for each in zones.to_pylist()]))
+    if form == _NO_ZONE:
+        return Times(_cast(values, pa.timestamp("us")).cast(TIMESTAMP), form)
+    return Times(_cast(values, TIMESTAMP), form)
+
+
+def _same_form(values: pa.ChunkedArray, same: pa.ChunkedArray | pa.Array) -> None:
+    if not pc.all(same).as_py():
+        row = pc.index(same, False).as_py()
         raise TimesError(
             f"ts mixes time zones or forms: row 0 has {values[0].as_py()!r}, row {row} {values[row].as_py()!r}; write "
             "all times in one form, best in UTC as 2024-01-31T23:00:00Z"
         )
-    if distinct == [""]:
-        return Times(_cast(values, pa.timestamp("us")).cast(TIMESTAMP), _NO_ZONE)
-    return Times(_cast(values, TIMESTAMP), _zone(distinct[0]))
+
+
+def _written(zone: str) -> str:
+    """Return the form of a time that ends in ``zone``; what is not a zone is read as a time without one."""
+    return _zone(zone) if zone == "Z" or _OFFSET.fullmatch(zone) else _NO_ZONE
 
 
 def _zone(name: str) -> str:
