@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +73,7 @@ def judge_clocks(quotes: pa.Table, trades: pa.Table) -> Judgement:
     quotes, trades
         QUOTES and TRADES of one day; markets without trades are compared with our clock only.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     traded = _by_market(trades)
     for (venue, symbol), mine in _by_market(quotes).items():
         own = quotes.take(pa.array(mine, pa.int64()))

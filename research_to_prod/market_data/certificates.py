@@ -80,6 +80,22 @@ def issue(
     )
 
 
+def covered_until(certificates: Iterable[Certificate], venue: str, scope: str, start: datetime) -> datetime:
+    """Return how far the complete certificates of a market reach from ``start`` without a hole; ``start`` if none does.
+
+    Parameters
+    ----------
+    scope
+        The symbol, and for bars the timeframe, as in the certificate.
+    """
+    mine = [each for each in certificates if (each.venue, each.scope) == (venue, scope) and each.complete]
+    reach = start
+    for each in sorted(mine, key=lambda one: one.interval_start):
+        if each.interval_start <= reach:
+            reach = max(reach, each.interval_end)
+    return reach
+
+
 def certificates_table(certificates: Iterable[Certificate], asset_partition: str) -> pa.Table:
     """Return FETCH_CERTIFICATES rows; a fetch that two assets or runs repeated identically is one row.
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.lake.schema import TIMESTAMP, Schema
-from research_to_prod.market_data.certificates import Certificate
+from research_to_prod.market_data.certificates import Certificate, covered_until
 from research_to_prod.market_data.contracts import FUNDING_RATES, RAW_CANDLES, TRADES
 from research_to_prod.market_data.files import FileSourceError, VendorFiles, read_candles, read_funding, read_trades
 from research_to_prod.market_data.progress import Progress, silent
@@ -244,10 +244,7 @@ def _kept(existing: Month | None, market: MarketSpec, first: datetime) -> _Part:
     """Return the venue's existing rows that certificates cover from ``first`` on, without a hole, and these."""
     rows, proofs = _certified(existing, market, RAW_CANDLES) or (RAW_CANDLES.empty(), ())
     proofs = tuple(each for each in proofs if not each.endpoint.startswith("files:"))
-    reach = first
-    for proof in sorted(proofs, key=lambda each: each.interval_start):
-        if proof.interval_start <= reach:
-            reach = max(reach, proof.interval_end)
+    reach = covered_until(proofs, market.venue, f"{market.symbol} {market.timeframe}", first)
     mask = pc.is_in(rows["fetch_id"], value_set=pa.array([each.fetch_id for each in proofs], pa.string()))
     for bound, compare in ((first, pc.greater_equal), (reach, pc.less)):
         mask = pc.and_(mask, compare(rows["ts"], pa.scalar(bound, TIMESTAMP)))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from research_to_prod.market_data.certificates import Certificate
+from research_to_prod.market_data.certificates import Certificate, covered_until
 from research_to_prod.market_data.contracts import BAR_KEY, FETCHED_KEY
 from research_to_prod.market_data.quarantine import broken_rules
 
@@ -180,18 +180,20 @@ def judge_coverage(
     expected: Mapping[Market, tuple[datetime, datetime]], certificates: Sequence[Certificate]
 ) -> Judgement:
     """Judge that complete certificates cover the whole expected interval of each market; a worst row is a market."""
-    rows = []
-    for (venue, symbol), (start, end) in expected.items():
-        mine = [each for each in certificates if (each.venue, each.scope) == (venue, symbol) and each.complete]
-        reach = start
-        for each in sorted(mine, key=lambda one: one.interval_start):
-            reach = max(reach, each.interval_end) if each.interval_start <= reach else reach
-        rows.append({"venue": venue, "symbol": symbol, "due_until": end, "certified_until": reach if mine else None})
+    markets, due = list(expected), [end for _, end in expected.values()]
+    reached = [covered_until(certificates, venue, symbol, start) for (venue, symbol), (start, _) in expected.items()]
     at = pa.timestamp("us", "UTC")
-    schema = pa.schema([("venue", pa.string()), ("symbol", pa.string()), ("due_until", at), ("certified_until", at)])
-    short = [row["certified_until"] is None or row["certified_until"] < row["due_until"] for row in rows]
-    found = judged(pa.Table.from_pylist(rows, schema), {"not covered by a certificate": np.array(short, bool)})
-    return Judgement(found.passed, found.worst, {"markets": len(rows), "not covered": sum(short)})
+    rows = pa.table(
+        {
+            "venue": pa.array([venue for venue, _ in markets], pa.string()),
+            "symbol": pa.array([symbol for _, symbol in markets], pa.string()),
+            "due_until": pa.array(due, at),
+            "certified_until": pa.array(reached, at),
+        }
+    )
+    short = np.array([reach < end for reach, end in zip(reached, due, strict=True)], bool)
+    found = judged(rows, {"not covered by a certificate": short})
+    return Judgement(found.passed, found.worst, {"markets": len(markets), "not covered": int(short.sum())})
 
 
 def _ids(trades: pa.Table, micros: Integers) -> tuple[Mask, Mask]:
