@@ -26,6 +26,7 @@ HIGHEST_RATE = 0.03
 
 _OFF_THE_HOUR = timedelta(seconds=1)  # Binance stamps payments up to 16 ms late
 _LONGEST_INTERVAL = timedelta(hours=24)  # no venue pays less often than daily
+_DAY_IN_SECONDS = 86_400
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -116,9 +117,10 @@ def judge_rates(rates: pa.Table) -> Judgement:
 def judge_funding_times(rates: pa.Table, certificates: Sequence[Certificate]) -> Judgement:
     """Judge that payments come on the hour, and that none is missing between two others or at the interval's ends.
 
-    A pause between payments is a hole when it is longer than the pauses on both sides of it: venues do change their
-    interval (8 h to 4 h and back), which no single pause shows. At the ends of the certified interval the nearest pause
-    is the measure.
+    A pause between payments is a hole when a day is no multiple of it, or when it is longer than the pauses on both
+    sides of it: venues do change their interval (8 h to 4 h and back), which no single pause shows. At the ends of the
+    certified interval the nearest pause is the measure. What stays open: whether the second or the last but one payment
+    of a month is missing or the interval changed there, where the longer pause divides the day too.
 
     Parameters
     ----------
@@ -136,16 +138,19 @@ def judge_funding_times(rates: pa.Table, certificates: Sequence[Certificate]) ->
     silent = []
     for each in certificates:
         mine = np.flatnonzero(markets == f"{each.venue} {each.scope}")
-        start, end = ((at - _EPOCH) // _MICROSECOND for at in (each.interval_start, each.interval_end))
-        pauses = np.diff(micros[mine])
+        start, end = ((at - _EPOCH) / timedelta(seconds=1) for at in (each.interval_start, each.interval_end))
+        seconds = np.rint(micros[mine] / 1e6)
+        pauses = np.diff(seconds)
         if len(mine) < 2:
-            if end - start > _LONGEST_INTERVAL // _MICROSECOND:
+            if end - start > _LONGEST_INTERVAL.total_seconds():
                 silent.append(f"{each.venue} {each.scope}")
             continue
-        inner = pauses[1:-1] > np.maximum(pauses[:-2], pauses[2:]) + limit
-        hole[mine[2:-1][inner]] = True
-        hole[mine[0]] |= micros[mine[0]] - start > pauses[0] + limit
-        hole[mine[-1]] |= end - micros[mine[-1]] > pauses[-1] + limit
+        no_interval = _DAY_IN_SECONDS % np.maximum(pauses, 1) != 0
+        no_interval[1:-1] |= pauses[1:-1] > np.maximum(pauses[:-2], pauses[2:])
+        hole[mine[1:]] = no_interval
+        # The interval includes its start, where a payment may be due, and excludes its end.
+        hole[mine[0]] |= seconds[0] - start >= pauses[0]
+        hole[mine[-1]] |= end - seconds[-1] > pauses[-1]
     found = judged(rates, {"off the hour": off, "beside a hole": hole})
     numbers = {**found.numbers, "markets_without_payments": ", ".join(silent) or "none"}
     return Judgement(found.passed and not silent, found.worst, numbers)
