@@ -12,6 +12,7 @@ from research_to_prod.defs import automation
 from research_to_prod.defs.attribution import assets as attribution_assets
 from research_to_prod.defs.attribution import checks as attribution_checks
 from research_to_prod.defs.execution import assets as execution_assets
+from research_to_prod.defs.execution import checks as execution_checks
 from research_to_prod.defs.gates import assets as gate_assets
 from research_to_prod.defs.gates import checks as gate_checks
 from research_to_prod.defs.market_data import assets as market_data_assets
@@ -34,6 +35,7 @@ defs: dg.Definitions = dg.load_definitions_from_modules(
         gate_checks,
         promotion_assets,
         execution_assets,
+        execution_checks,
         attribution_assets,
         attribution_checks,
         operations_assets,

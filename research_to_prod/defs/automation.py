@@ -6,7 +6,7 @@ import dagster as dg
 
 market_data = dg.define_asset_job(
     "market_data",
-    selection=dg.AssetSelection.groups("market_data"),
+    selection=dg.AssetSelection.groups("market_data") - dg.AssetSelection.assets("trades"),
     description="One month of market data: fetch, validate, profile.",
 )
 research = dg.define_asset_job(
@@ -27,8 +27,8 @@ production = dg.define_asset_job(
 nightly = dg.define_asset_job(
     "nightly",
     selection=dg.AssetSelection.groups("execution", "attribution", "operations")
-    | dg.AssetSelection.assets("desk_report"),
-    description="One day after the trade: records, slippage, reconciliation, desk report.",
+    | dg.AssetSelection.assets("trades", "desk_report"),
+    description="One day after the trade: records, public trades, slippage, reconciliation, desk report.",
 )
 publish_warehouse = dg.define_asset_job(
     "publish_warehouse",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,9 @@ import pyarrow as pa
 from research_to_prod.defs.tables import TABLES
 from research_to_prod.lake import Lake, Snapshot
 from research_to_prod.lake.io_manager import inputs_metadata, version_metadata
+
+LARGEST_PICTURE = 100_000
+"""Bytes that one picture may not reach."""
 
 
 def publish(
@@ -45,15 +50,42 @@ def publish(
     )
 
 
+def image(content: bytes, title: str) -> dg.MarkdownMetadataValue:
+    """Return a PNG or SVG that the UI shows inline."""
+    return dg.MetadataValue.md(image_link(content, title))
+
+
+def image_link(content: bytes, title: str) -> str:
+    """Return the Markdown of a picture, its bytes included.
+
+    Raises
+    ------
+    ValueError
+        From 100 kB on: the event log keeps every picture for ever.
+    """
+    if len(content) >= LARGEST_PICTURE:
+        raise ValueError(f"picture {title!r} has {len(content)} bytes; draw it with fewer points")
+    kind = "svg+xml" if content.startswith(b"<svg") else "png"
+    return f"![{title}](data:image/{kind};base64,{base64.b64encode(content).decode()})"
+
+
 def table_preview(rows: pa.Table, limit: int = 25) -> dg.MetadataValue:
     """Return the first rows as a table for the UI."""
     records = [
         dg.TableRecord(
-            {name: value if isinstance(value, str | int | float | bool) else str(value) for name, value in row.items()}
+            # NaN and infinity are no JSON: the browser would refuse the whole page.
+            {
+                name: value if isinstance(value, str | int) or _finite(value) else str(value)
+                for name, value in row.items()
+            }
         )
         for row in rows.slice(0, limit).to_pylist()
     ]
     return dg.MetadataValue.table(records) if records else dg.MetadataValue.text("no rows")
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def markdown_table(rows: pa.Table) -> dg.MarkdownMetadataValue:

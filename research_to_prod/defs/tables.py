@@ -17,6 +17,7 @@ from research_to_prod.market_data.contracts import (
     FUNDING_RATES,
     MARKET_QUALITY,
     RAW_CANDLES,
+    TRADES,
 )
 from research_to_prod.operations.contracts import BREAKS
 from research_to_prod.research.candidate_table import CANDIDATE
@@ -29,6 +30,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "candle_quarantine": CANDLE_QUARANTINE,
         "funding_rates": FUNDING_RATES,
         "market_quality": MARKET_QUALITY,
+        "trades": TRADES,
         "candidate": CANDIDATE,
         "trials": TRIALS,
         "backtest": BACKTEST,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import pyarrow as pa
@@ -108,6 +108,12 @@ def covered(
         else:
             parts.append((begins, ends))
     return tuple(parts)
+
+
+def covered_until(certificates: Iterable[Certificate], venue: str, scope: str, start: datetime) -> datetime:
+    """Return how far :func:`covered` reaches from ``start`` without a hole; ``start`` if it doesn't cover that."""
+    parts = covered(certificates, venue, scope, start, datetime.max.replace(tzinfo=UTC))
+    return parts[0][1] if parts and parts[0][0] == start else start
 
 
 def certificates_table(certificates: Iterable[Certificate], asset_partition: str) -> pa.Table:

@@ -84,17 +84,18 @@ FUNDING_RATES = Schema(
 _DAY_OF_TS = PartitionBy("ts", "%Y-%m-%d")
 
 TRADES = Schema(
-    description="One trade of the venue's public tape, as sent; of Binance one aggregated trade.",
+    description="One public trade as the venue or the vendor's file reported it.",
     columns=(
         *_MARKET[:2],
-        Column("trade_id", pa.string(), "the venue's id; Binance's counts aggregated trades"),
-        Column("ts", TIMESTAMP, "time of the trade by the venue", "UTC"),
-        Column("price", pa.float64(), "price traded", "quote currency per base unit"),
-        Column("amount", pa.float64(), "amount traded", "base units"),
-        Column("side", pa.string(), "the aggressor's side: buy or sell"),
+        Column("trade_id", pa.string(), "the venue's id; null where the source has none", nullable=True),
+        Column("ts", TIMESTAMP, "time of the trade, the venue's clock", "UTC"),
+        Column("price", pa.float64(), "price traded", "quote currency per base unit", nullable=True),
+        Column("amount", pa.float64(), "amount traded", "base units", nullable=True),
+        Column("side", pa.int64(), "side of the aggressor, +1 buy, -1 sell; null where unknown", "sign", nullable=True),
         *_FETCHED,
     ),
-    key=("venue", "symbol", "trade_id"),
+    # Not the id: some sources have none, and two of their rows that are alike in everything are two trades.
+    key=("venue", "symbol", "fetch_id", "page", "row"),
     partition_by=_DAY_OF_TS,
 )
 

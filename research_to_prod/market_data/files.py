@@ -1,50 +1,51 @@
-"""Vendor files as a second source: Parquet or CSV, one row per bar or per funding payment.
+"""Vendor files as a second source: Parquet or CSV, one row per bar, funding payment or public trade.
 
-Belongs here: reading, and the certificate of what was read. Doesn't: repairing; a bad value that can be carried is
-carried into the raw table, and what can't is an error that names file and column.
+Belongs here: the rows of one market in one interval, and the certificate of what was read. Doesn't: finding and typing
+files (``vendor_files``), repairing; a bad value that can be carried is carried into the raw table.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
-from research_to_prod.lake.schema import TIMESTAMP
+from research_to_prod.lake.schema import Schema
 from research_to_prod.market_data.certificates import Fetched, issue
-from research_to_prod.market_data.contracts import BAR_VALUES, FUNDING_RATES, MARKET_KEY, RAW_CANDLES
+from research_to_prod.market_data.contracts import BAR_VALUES, FUNDING_RATES, MARKET_KEY, RAW_CANDLES, TRADES
+from research_to_prod.market_data.progress import Progress, silent
 from research_to_prod.market_data.universe import FileSource, MarketSpec
-from research_to_prod.values import sha256_hex
+from research_to_prod.market_data.vendor_files import FileRows, FileSourceError, Layout, VendorFiles, load
 
-# Bounds between the magnitudes of epoch seconds, milliseconds and microseconds: 1e11 s is the year 5138, 1e11 ms is
-# March 1973.
-_EPOCH_UNITS = ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1))
+__all__ = ["FileSourceError", "VendorFiles", "read_candles", "read_funding", "read_trades"]
+
+_BARS = Layout(MARKET_KEY, BAR_VALUES)
+_FUNDING = Layout(("venue", "symbol"), ("rate",))
+_TRADES = Layout(("venue", "symbol"), ("price", "amount"), ("trade_id", "side"))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class FileSourceError(ValueError):
-    """A vendor file can't be used; the message names the file, what is wrong and the remedy."""
-
-
-def read_candles(folder: Path, market: MarketSpec, start: datetime, end: datetime) -> Fetched[pa.Table]:
+def read_candles(
+    files: VendorFiles, market: MarketSpec, start: datetime, end: datetime, progress: Progress = silent
+) -> Fetched[pa.Table]:
     """Read the bars of ``market`` in ``[start, end)`` from its files, in file order, as RAW_CANDLES.
 
-    ``page`` counts the files by name, ``row`` is the position in the file (a newest-first file keeps its order).
+    ``page`` counts the files that may hold such rows by name, ``row`` is the position in the file (a newest-first file
+    keeps its order). Files that hold other times only are neither read nor part of the certificate.
 
     Raises
     ------
     FileSourceError
         If no file matches, one is unreadable or lacks a column, or none has a row of the market.
     """
-    return _read(folder, market, market.source, MARKET_KEY, BAR_VALUES, (start, end))
+    return _read(files, market, market.source, _BARS, RAW_CANDLES, (start, end), progress)
 
 
-def read_funding(folder: Path, market: MarketSpec, start: datetime, end: datetime) -> Fetched[pa.Table]:
+def read_funding(
+    files: VendorFiles, market: MarketSpec, start: datetime, end: datetime, progress: Progress = silent
+) -> Fetched[pa.Table]:
     """Read the funding payments of ``market`` in ``[start, end)`` from its funding files, as FUNDING_RATES.
 
     Raises
@@ -52,39 +53,48 @@ def read_funding(folder: Path, market: MarketSpec, start: datetime, end: datetim
     FileSourceError
         As :func:`read_candles`.
     """
-    return _read(folder, market, market.funding, ("venue", "symbol"), ("rate",), (start, end))
+    return _read(files, market, market.funding, _FUNDING, FUNDING_RATES, (start, end), progress)
+
+
+def read_trades(
+    files: VendorFiles, market: MarketSpec, start: datetime, end: datetime, progress: Progress = silent
+) -> Fetched[pa.Table]:
+    """Read the public trades of ``market`` in ``[start, end)`` from its trade files, as TRADES, repetitions included.
+
+    ``side`` is ``buy`` or ``sell`` in the file; any other text, ``any`` included, is an unknown aggressor.
+
+    Raises
+    ------
+    FileSourceError
+        As :func:`read_candles`.
+    """
+    return _read(files, market, market.trades, _TRADES, TRADES, (start, end), progress)
 
 
 def _read(
-    folder: Path,
+    files: VendorFiles,
     market: MarketSpec,
     source: object,
-    key: tuple[str, ...],
-    values: tuple[str, ...],
+    layout: Layout,
+    schema: Schema,
     interval: tuple[datetime, datetime],
+    progress: Progress,
 ) -> Fetched[pa.Table]:
     if not isinstance(source, FileSource):
         raise FileSourceError(f"{market.venue} {market.symbol}: its source in the universe is not files")
-    paths = sorted(path for path in folder.glob(source.files) if path.is_file())
-    if not paths:
-        raise FileSourceError(f"no file matches {source.files!r} in {folder}; correct universe.yaml or add the file")
-    identity = {name: str(getattr(market, name)) for name in key}
-    tables, found, hashes = [], [], []
-    for page, path in enumerate(paths):
-        table = _load(path, key, values)
-        hashes.append(sha256_hex(path.read_bytes()))
-        rows = _select(table, identity)
-        found.append(rows.num_rows)
-        ts = rows["ts"]
-        inside = pc.and_(pc.greater_equal(ts, _scalar(interval[0])), pc.less(ts, _scalar(interval[1])))
-        rows = rows.filter(inside)
-        tables.append(rows.append_column("page", pa.array(np.full(rows.num_rows, page), pa.int64())))
-    if not any(found):
-        there = sorted({str(tuple(row.values())) for row in table.select(list(key)).slice(0, 1000).to_pylist()})
-        raise FileSourceError(
-            f"{paths[-1]}: no row of {', '.join(identity.values())}; the file has {', '.join(there[:5]) or 'no rows'}"
-        )
-    rows = pa.concat_tables(tables)
+    identity = {name: str(getattr(market, name)) for name in layout.key}
+    start, end = ((each - _EPOCH) // timedelta(microseconds=1) for each in interval)
+    parts, hashes, found = [], [], 0
+    for page, file in enumerate(files.covering(source.files, layout, (start, end), identity, progress)):
+        rows = _of(file, identity)
+        found += rows.num_rows
+        micros = rows["ts"].cast(pa.int64())
+        rows = rows.filter(pc.and_(pc.greater_equal(micros, start), pc.less(micros, end)))
+        parts.append(rows.append_column("page", pa.array(np.full(rows.num_rows, page), pa.int64())))
+        hashes.append(file.sha256)
+    if not found and not any(_of(file, identity).num_rows for file in files.holding(source.files, layout, identity)):
+        raise FileSourceError(_nothing_of(files, source.files, layout, identity))
+    rows = pa.concat_tables(parts) if parts else pa.table({})
     certificate = issue(
         venue=market.venue,
         endpoint=f"files:{source.files}",
@@ -94,76 +104,36 @@ def _read(
         rows=rows.num_rows,
         terminal="end_of_file",
     )
-    rows = rows.append_column("fetch_id", pa.array([certificate.fetch_id] * rows.num_rows, pa.string()))
-    if "rate" in values:
-        schema = FUNDING_RATES.arrow
-        rows = rows.append_column("mark_price", pa.nulls(rows.num_rows, pa.float64()))
-    else:
-        schema = RAW_CANDLES.arrow
-    return Fetched(rows.select(schema.names).cast(schema), certificate)
+    return Fetched(_as(schema, rows, certificate.fetch_id), certificate)
 
 
-def _load(path: Path, key: tuple[str, ...], values: tuple[str, ...]) -> pa.Table:
-    """Return the file's declared columns with a ``row`` column, typed; other columns are left out."""
-    readers = {".parquet": pq.read_table, ".csv": pa.csv.read_csv}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise FileSourceError(f"{path}: is neither .parquet nor .csv")
-    try:
-        table = reader(path)
-    except (pa.ArrowException, OSError) as error:
-        raise FileSourceError(f"{path}: cannot be read: {error}") from error
-    wanted = (*key, "ts", *values)
-    missing = [name for name in wanted if table.column_names.count(name) != 1]
-    if missing:
-        raise FileSourceError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}")
-    columns: dict[str, pa.ChunkedArray | pa.Array] = {"ts": _timestamps(path, table["ts"])}
-    for name, kind in [*((name, pa.string()) for name in key), *((name, pa.float64()) for name in values)]:
-        try:
-            columns[name] = table[name].cast(kind)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise FileSourceError(f"{path}: column {name} is {table[name].type} and not {kind}: {error}") from error
-    columns["row"] = pa.array(np.arange(table.num_rows), pa.int64())
-    return pa.table(columns)
-
-
-def _timestamps(path: Path, values: pa.ChunkedArray) -> pa.Array:
-    """Return times in UTC from timestamps (naive ones are UTC), ISO 8601 text, or epoch numbers by their magnitude."""
-    if values.null_count:
-        row = next(index for index, value in enumerate(values) if not value.is_valid)
-        raise FileSourceError(f"{path}: ts is empty in row {row}; a bar without a time can't be placed")
-    kind = values.type
-    try:
-        if pa.types.is_timestamp(kind):
-            return values.cast(TIMESTAMP) if kind.tz else values.cast(pa.timestamp("us")).cast(TIMESTAMP)
-        if pa.types.is_date(kind):
-            return values.cast(pa.timestamp("us")).cast(TIMESTAMP)
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-            return _epoch(values.to_numpy())
-        times = pd.to_datetime(values.to_pandas(), utc=True, format="ISO8601")
-        return pa.Array.from_pandas(times.dt.as_unit("us"), type=TIMESTAMP)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, TypeError) as error:
-        raise FileSourceError(
-            f"{path}: ts ({kind}) is not a timestamp, ISO 8601 text or epoch seconds or milliseconds: {error}"
-        ) from error
-
-
-def _epoch(numbers: np.ndarray) -> pa.Array:
-    if not len(numbers):
-        return pa.array([], TIMESTAMP)
-    for bound, factor in _EPOCH_UNITS:
-        if np.abs(numbers).max() < bound:
-            if np.abs(numbers).min() < bound / 1000:
-                raise ValueError("it mixes units of time, or has times before 1973")
-            return pa.array(np.rint(numbers * factor).astype("int64"), TIMESTAMP)
-    raise ValueError(f"{np.abs(numbers).max()} is too large for microseconds")
-
-
-def _select(table: pa.Table, identity: dict[str, str]) -> pa.Table:
+def _of(file: FileRows, identity: dict[str, str]) -> pa.Table:
+    rows = file.rows
     for name, value in identity.items():
-        table = table.filter(pc.equal(table[name], value))
-    return table
+        rows = rows.filter(pc.equal(rows[name], value))
+    return rows
 
 
-def _scalar(when: datetime) -> pa.Scalar:
-    return pa.scalar(when.astimezone(UTC), TIMESTAMP)
+def _as(schema: Schema, rows: pa.Table, fetch_id: str) -> pa.Table:
+    """Return the rows as the table stores them; columns that files don't have are null."""
+    if not rows.num_rows:
+        return schema.empty()
+    columns = {name: rows[name] for name in rows.column_names}
+    columns["fetch_id"] = pa.array([fetch_id] * rows.num_rows, pa.string())
+    if "side" in columns:
+        columns["side"] = pc.if_else(
+            pc.equal(columns["side"], "buy"), 1, pc.if_else(pc.equal(columns["side"], "sell"), -1, None)
+        )
+    missing = pa.nulls(rows.num_rows)
+    return pa.table({name: columns.get(name, missing) for name in schema.arrow.names}).cast(schema.arrow)
+
+
+def _nothing_of(files: VendorFiles, pattern: str, layout: Layout, identity: dict[str, str]) -> str:
+    """Say what the last file holds instead."""
+    path = files.matching(pattern)[-1]
+    rows = load(path, layout).rows.select(list(layout.key))
+    there = sorted({str(tuple(row.values())) for row in rows.slice(0, 1000).to_pylist()})
+    return (
+        f"{path}: no row of {', '.join(identity.values())}; the file has {', '.join(there[:5]) or 'no rows'}; correct "
+        "venue, symbol, timeframe or files in universe.yaml"
+    )

@@ -51,7 +51,10 @@ def split(raw: pa.Table) -> Split:
     """
     table = raw.select(RAW_CANDLES.arrow.names).cast(RAW_CANDLES.arrow)
     rows = table.to_pandas()
-    broken = _broken_rules(rows)
+    broken = broken_rules(rows)
+    repeated = broken.pop("unique_by_key", None)
+    if repeated is not None:
+        broken |= _kinds_of_repetition(rows.iloc[repeated])
     rule = np.full(len(rows), "", dtype=object)
     for name, indices in broken.items():
         rule[indices] = np.where(rule[indices] == "", name, rule[indices] + "," + name)
@@ -67,8 +70,14 @@ def split(raw: pa.Table) -> Split:
     )
 
 
-def _broken_rules(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return, for each broken rule, the positions of the rows that break it."""
+def broken_rules(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return, for each rule of the contract of bars that is broken, the positions of the rows that break it.
+
+    Raises
+    ------
+    RuntimeError
+        If the contract itself could not be evaluated.
+    """
     from pandera.errors import SchemaErrors
 
     from research_to_prod.market_data.bar_contract import BarContract
@@ -81,13 +90,8 @@ def _broken_rules(rows: pd.DataFrame) -> dict[str, np.ndarray]:
         if failures["index"].isna().any() or not set(failures["check"]) <= rules:
             # A crashed check or a wrong column type has no row to blame; taking it for a pass would let bars through.
             raise RuntimeError(f"the contract of bars could not be evaluated: {failures['check'].unique()}") from error
-        broken = {name: np.unique(group.to_numpy(dtype=np.int64)) for name, group in failures.groupby("check")["index"]}
-    else:
-        return {}
-    repeated = broken.pop("unique_by_key", None)
-    if repeated is not None:
-        broken |= _kinds_of_repetition(rows.iloc[repeated])
-    return broken
+        return {name: np.unique(group.to_numpy(dtype=np.int64)) for name, group in failures.groupby("check")["index"]}
+    return {}
 
 
 def _kinds_of_repetition(repeated: pd.DataFrame) -> dict[str, np.ndarray]:

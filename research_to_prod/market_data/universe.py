@@ -6,6 +6,7 @@ values of credentials (the file holds the names of environment variables only).
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +19,7 @@ from research_to_prod.values import month_bounds, timeframe_length
 EXCHANGES = ("binance", "kraken", "okx", "bybit", "coinbase")
 """The ccxt exchanges that the strict client speaks to."""
 
+_SYMBOL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+(:[A-Za-z0-9]+(-[A-Za-z0-9-]+)?)?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,6 +38,16 @@ def _utc(value: Any) -> Any:
     return value
 
 
+def _symbol(value: str) -> str:
+    # Symbols reach URLs, file names and SQL values: nothing but ccxt's unified form passes.
+    if _SYMBOL.fullmatch(value) is None:
+        raise ValueError(
+            f"{value!r} is no ccxt unified symbol; write BTC/USDT, or BTC/USDT:USDT for a perpetual, in ASCII letters "
+            "and digits only"
+        )
+    return value
+
+
 def _timeframe(value: str) -> str:
     timeframe_length(value)
     return value
@@ -49,8 +61,7 @@ def _exchange(value: str) -> str:
 
 Utc = Annotated[datetime, BeforeValidator(_utc)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-# Symbols reach URLs, file names and SQL values: nothing but ccxt's unified form passes.
-Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9]+/[A-Za-z0-9]+(:[A-Za-z0-9]+(-[A-Za-z0-9-]+)?)?$")]
+Symbol = Annotated[str, AfterValidator(_symbol)]
 Timeframe = Annotated[str, AfterValidator(_timeframe)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 
@@ -90,8 +101,13 @@ class FileSource(_Model):
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
-        if Path(self.files).is_absolute() or ".." in Path(self.files).parts:
+        parts = Path(self.files).parts
+        if not parts or Path(self.files).is_absolute() or ".." in parts:
             raise ValueError(f"files {self.files!r} must be relative to the data folder and stay inside it")
+        if not self.files.isprintable():
+            raise ValueError(f"files {self.files!r} holds a line break or another character that no file name should")
+        if any("**" in part and part != "**" for part in parts):
+            raise ValueError(f"files {self.files!r}: ** stands for folders and fills the space between two slashes")
         return self
 
 
@@ -105,6 +121,7 @@ class MarketSpec(_Model):
     since: Utc = Field(description="first bar expected; a date or a full time")
     until: Utc | None = Field(None, description="end of the series, exclusive; omitted for a market that trades on")
     funding: bool | FileSource = Field(default=False, description="true: from the venue; files: from vendor files")
+    trades: bool | FileSource = Field(default=False, description="true: from the venue; files: from vendor files")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -113,6 +130,11 @@ class MarketSpec(_Model):
         if self.funding and ":" not in self.symbol:
             raise ValueError(f"{self.symbol} is a spot market and has no funding; its perpetual is BASE/QUOTE:SETTLE")
         return self
+
+    @property
+    def asks_venue(self) -> bool:
+        """Whether anything of the market is fetched from its venue, rather than read from files."""
+        return self.source == "venue" or self.funding is True or self.trades is True
 
     @property
     def length(self) -> timedelta:
@@ -132,9 +154,9 @@ class MarketSpec(_Model):
         stop = min(_EPOCH - (_EPOCH - end) // self.length * self.length, last_close)
         return first, max(first, stop)
 
-    def span_of(self, month: str, as_of: datetime) -> tuple[datetime, datetime]:
-        """Return the part of ``month`` in which funding is due: from ``since`` to ``until`` or ``as_of``."""
-        start, end = month_bounds(month)
+    def span_of(self, period: tuple[datetime, datetime], as_of: datetime) -> tuple[datetime, datetime]:
+        """Return the part of ``period`` in which the market trades: from ``since`` to ``until`` or ``as_of``."""
+        start, end = period
         first = max(start, self.since)
         return first, max(first, min(each for each in (end, self.until, as_of) if each is not None))
 
@@ -154,16 +176,19 @@ class Universe(_Model):
         seen: set[tuple[str, ...]] = set()
         for index, market in enumerate(self.markets):
             where = f"markets.{index} ({market.venue} {market.symbol} {market.timeframe})"
-            market_key, funding_key = (market.venue, market.symbol, market.timeframe), (market.venue, market.symbol)
+            market_key = (market.venue, market.symbol, market.timeframe)
             if market_key in seen:
                 problems.append(f"{where} is listed twice")
-            if market.funding and funding_key in seen:
-                problems.append(
-                    f"{where}: funding of {market.symbol} is asked for twice; name it on one timeframe only"
-                )
-            seen |= {market_key, funding_key} if market.funding else {market_key}
+            seen.add(market_key)
+            for what, asked in (("funding", market.funding), ("trades", market.trades)):
+                key = (what, market.venue, market.symbol)
+                if asked and key in seen:
+                    problems.append(
+                        f"{where}: {what} of {market.symbol} is asked for twice; name it on one timeframe only"
+                    )
+                seen |= {key} if asked else set()
             venue = venues.get(market.venue)
-            if venue is None and (market.source == "venue" or market.funding is True):
+            if venue is None and market.asks_venue:
                 problems.append(f"{where}: venue {market.venue!r} is not among the venues {sorted(venues)}")
             start = venue.history_start if venue is not None and market.source == "venue" else None
             if start is not None and market.since < start:

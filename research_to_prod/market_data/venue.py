@@ -177,10 +177,11 @@ class VenueClient:
         end = max(start, min(end, before))
         feed = self._dialect.trades(market)
         got = self._walk(feed, start, end, before)
-        certificate = self._certify(feed, f"{symbol} trades", symbol, (start, end), got, before)
+        certificate = self._certify(feed, symbol, symbol, (start, end), got, before)
         sent, columns = self._columns(feed, symbol, got, certificate)
-        for position, name in enumerate(("trade_id", "price", "amount", "side")):
+        for position, name in enumerate(("trade_id", "price", "amount")):
             columns[name] = [values[position] for values in sent]
+        columns["side"] = [1 if values[3] == "buy" else -1 for values in sent]
         return Fetched(pa.table(columns).select(TRADES.arrow.names).cast(TRADES.arrow), certificate)
 
     def book(self, symbol: str, depth: int = 100) -> pa.Table:

@@ -29,7 +29,7 @@ REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "raw_candles": (),
         "candles": ("matches_contract", "accounts_for_every_row"),
         "candle_quarantine": (),
-        "funding_rates": ("is_plausible",),
+        "funding_rates": ("is_plausible", "is_regular"),
         "market_quality": ("accounts_for_every_bar",),
         "candidate": (),
         "trials": ("stand_in_the_trial_ledger",),

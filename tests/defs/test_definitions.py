@@ -109,6 +109,16 @@ def test_loading_costs_no_more_than_dagster_and_pandas_and_half_a_second() -> No
 def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
     job = defs.resolve_job_def("nightly")
     names = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
-    assert {"decisions", "orders", "fills", "quotes", "venue_fills", "slippage", "breaks", "desk_report"} == names
+    assert {
+        "decisions",
+        "orders",
+        "fills",
+        "quotes",
+        "venue_fills",
+        "trades",
+        "slippage",
+        "breaks",
+        "desk_report",
+    } == names
     schedule = defs.resolve_schedule_def("nightly_schedule")
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING

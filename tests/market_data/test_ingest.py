@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
 from research_to_prod.market_data.certificates import certificates_from, certificates_table
@@ -13,7 +14,7 @@ from research_to_prod.market_data.contracts import FUNDING_RATES, RAW_CANDLES
 from research_to_prod.market_data.ingest import IngestError, Month, Sources, fetch_funding, fetch_month
 from research_to_prod.market_data.quarantine import split
 from research_to_prod.market_data.universe import MarketSpec
-from research_to_prod.market_data.venue import ATTEMPTS, VenueShape
+from research_to_prod.market_data.venue import ATTEMPTS
 
 HOUR = 3_600_000
 START = datetime(2023, 6, 1, tzinfo=UTC)
@@ -31,6 +32,11 @@ def hours(month: Month) -> list[int]:
 
 def at(hour: float) -> datetime:
     return START + timedelta(hours=hour)
+
+
+def write_bars(path: Path, symbol: str, count: int) -> None:
+    lines = [f"v,{symbol},1h,{T0 + i * HOUR},10,12,9,11,3" for i in range(count)]
+    path.write_text("\n".join(["venue,symbol,timeframe,ts,open,high,low,close,volume", *lines]))
 
 
 @pytest.fixture
@@ -108,10 +114,79 @@ def test_defects_pass_through_to_the_quarantine(served: Any, sources: Sources, k
     assert judged.rejected["rule"].to_pylist() == ["duplicate", "high_is_highest"]
 
 
-def test_one_incomplete_market_fails_the_month(served: Any, sources: Sources) -> None:
+def test_one_incomplete_market_is_named_and_the_others_go_on(served: Any, sources: Sources) -> None:
     served.queue("/fapi/v1/klines", times=ATTEMPTS, body=b"{}")
-    with pytest.raises(VenueShape):
-        fetch_month([market(), market(symbol="BTC/USDT:USDT")], "2023-06", sources, at(10))
+    month = fetch_month([market(), market(symbol="BTC/USDT:USDT")], "2023-06", sources, at(10))
+    assert hours(month) == list(range(10))
+    (failure,) = month.failures
+    assert (failure.venue, failure.symbol, failure.timeframe) == ("peer", "BTC/USDT:USDT", "1h")
+    assert "is dict, not a list" in failure.error
+    assert [each.scope for each in month.certificates] == ["BTC/USDT 1h"]
+
+
+def test_a_failing_market_keeps_what_an_earlier_fetch_certified_and_nothing_else(
+    served: Any, sources: Sources, kline: Any
+) -> None:
+    served.serve_klines([kline(T0 + i * HOUR) for i in range(48)], path="/fapi/v1/klines")
+    both = [market(), market(symbol="BTC/USDT:USDT")]
+    first = fetch_month(both, "2023-06", sources, at(10))
+    served.queue("/fapi/v1/klines", times=ATTEMPTS, body=b"{}")
+    second = fetch_month(both, "2023-06", sources, at(20), first)
+    perpetual = second.rows.filter(pc.equal(second.rows["symbol"], "BTC/USDT:USDT"))
+    assert perpetual.num_rows == 10
+    assert second.rows.num_rows == 30
+    assert [(each.scope, each.interval_end) for each in second.certificates] == [
+        ("BTC/USDT 1h", at(10)),
+        ("BTC/USDT 1h", at(20)),
+        ("BTC/USDT:USDT 1h", at(10)),
+    ]
+    uncertified = Month(first.rows, first.certificates[:1])
+    served.queue("/fapi/v1/klines", times=ATTEMPTS, body=b"{}")
+    third = fetch_month(both, "2023-06", sources, at(20), uncertified)
+    assert set(third.rows["symbol"].to_pylist()) == {"BTC/USDT"}
+
+
+def test_a_file_that_went_bad_keeps_the_rows_that_it_brought(tmp_path: Path) -> None:
+    good, bad = (market(venue="v", symbol=f"{name}/USDT", source={"files": f"{name}.csv"}) for name in "AB")
+    for name in "AB":
+        write_bars(tmp_path / f"{name}.csv", f"{name}/USDT", 5)
+    first = fetch_month([good, bad], "2023-06", Sources(folder=tmp_path), at(5))
+    (tmp_path / "B.csv").write_text("half a li")
+    second = fetch_month([good, bad], "2023-06", Sources(folder=tmp_path), at(5), first)
+    assert second.rows.equals(first.rows)
+    assert second.certificates == first.certificates
+    assert [each.symbol for each in second.failures] == ["B/USDT"]
+    assert "B.csv: lacks the columns" in second.failures[0].error
+
+
+def test_a_month_in_which_no_market_succeeds_is_an_error_that_names_them_all(tmp_path: Path) -> None:
+    specs = [market(venue="v", symbol=f"{name}/USDT", source={"files": f"{name}.csv"}) for name in "AB"]
+    with pytest.raises(IngestError, match=r"nothing is written: v A/USDT 1h: no file matches.*v B/USDT 1h: no file"):
+        fetch_month(specs, "2023-06", Sources(folder=tmp_path), at(5))
+
+
+def test_a_market_that_is_not_due_neither_fails_nor_saves_a_month(tmp_path: Path) -> None:
+    missing = market(venue="v", source={"files": "a.csv"})
+    later = market(venue="v", symbol="B/USDT", since="2024-01-01", source={"files": "b.csv"})
+    assert fetch_month([later], "2023-06", Sources(folder=tmp_path), at(5)).failures == ()
+    with pytest.raises(IngestError, match="no market was fetched"):
+        fetch_month([missing, later], "2023-06", Sources(folder=tmp_path), at(5))
+
+
+def test_a_venue_without_credentials_fails_its_own_markets_only(served: Any, client: Any) -> None:
+    sources = Sources(clients={"peer": client}, refused={"other": "needs the environment variables KEY"})
+    month = fetch_month([market(), market(venue="other")], "2023-06", sources, at(5))
+    assert hours(month) == list(range(5))
+    assert "needs the environment variables KEY" in month.failures[0].error
+
+
+def test_a_programming_error_is_not_a_failed_market(served: Any, sources: Sources, monkeypatch: Any) -> None:
+    def broken(*_: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(sources.clients["peer"], "candles", broken)
+    with pytest.raises(KeyError, match="a bug"):
+        fetch_month([market()], "2023-06", sources, at(5))
 
 
 def test_a_month_before_the_market_is_empty_without_a_request(served: Any, sources: Sources) -> None:
@@ -170,6 +245,31 @@ def test_funding_that_is_no_number_is_an_error(served: Any, sources: Sources) ->
     served.serve_once(FUNDING, [funding(8, "nan")])
     with pytest.raises(IngestError, match="1 funding rates are not finite"):
         fetch_funding([market(**PERPETUAL)], "2023-06", sources, at(24))
+
+
+def test_one_contradicting_market_leaves_the_funding_of_the_others(served: Any, client: Any, tmp_path: Path) -> None:
+    served.serve_once(FUNDING, [funding(8), funding(8, "0.5")])
+    (tmp_path / "f.csv").write_text(f"venue,symbol,ts,rate\nv,A/B:B,{T0},0.0001\n")
+    other = market(venue="v", symbol="A/B:B", funding={"files": "f.csv"})
+    sources = Sources(clients={"peer": client}, folder=tmp_path)
+    month = fetch_funding([market(**PERPETUAL), other], "2023-06", sources, at(24))
+    assert month.rows["symbol"].to_pylist() == ["A/B:B"]
+    assert [each.scope for each in month.certificates] == ["A/B:B"]
+    assert "two different rates" in month.failures[0].error
+
+
+def test_failing_funding_keeps_the_payments_that_were_certified(served: Any, client: Any, tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text(f"venue,symbol,ts,rate\nv,A/B:B,{T0},0.0001\n")
+    other = market(venue="v", symbol="A/B:B", funding={"files": "f.csv"})
+    sources = Sources(clients={"peer": client}, folder=tmp_path)
+    served.serve_once(FUNDING, [funding(0)])
+    first = fetch_funding([market(**PERPETUAL), other], "2023-06", sources, at(7))
+    served.queue(FUNDING, times=ATTEMPTS, body=b"<html>")
+    second = fetch_funding([market(**PERPETUAL), other], "2023-06", sources, at(24), first)
+    kept = second.rows.filter(pc.equal(second.rows["symbol"], "BTC/USDT:USDT"))
+    assert kept.num_rows == 1
+    certificate = next(each for each in second.certificates if each.scope == "BTC/USDT:USDT")
+    assert certificate.interval_end == at(7)
 
 
 def test_no_funding_asked_for_is_an_empty_table(sources: Sources) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import string
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 import research_to_prod
 from research_to_prod.market_data.universe import FileSource, Universe, UniverseError
@@ -38,8 +41,8 @@ def test_the_committed_universe_is_the_sandbox_with_seven_markets() -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "reason"),
     [
-        ({"symbol": "../etc"}, "markets.0.symbol", "pattern"),
-        ({"symbol": "BTC'--/USDT"}, "markets.0.symbol", "pattern"),
+        ({"symbol": "../etc"}, "markets.0.symbol", "is no ccxt unified symbol"),
+        ({"symbol": "BTC'--/USDT"}, "markets.0.symbol", "is no ccxt unified symbol"),
         ({"timeframe": "1x"}, "markets.0.timeframe", "not one of the forms"),
         ({"since": "soon"}, "markets.0.since", "isoformat"),
         ({"until": "2022-01-01"}, "markets.0", "not after since"),
@@ -48,6 +51,12 @@ def test_the_committed_universe_is_the_sandbox_with_seven_markets() -> None:
         ({"funding": True}, "markets.0", "spot market and has no funding"),
         ({"source": {"files": "/etc/passwd"}}, "markets.0.source", "relative"),
         ({"source": {"files": "../secret.csv"}}, "markets.0.source", "relative"),
+        ({"source": {"files": "a/**b.csv"}}, "markets.0.source", "stands for folders"),
+        ({"source": {"files": "a\nb.csv"}}, "markets.0.source", "line break"),
+        ({"symbol": 'BTC"/USDT'}, "markets.0.symbol", "is no ccxt unified symbol"),
+        ({"symbol": "BTC/USDT\n"}, "markets.0.symbol", "is no ccxt unified symbol"),
+        ({"symbol": "../../etc/passwd"}, "markets.0.symbol", "is no ccxt unified symbol"),
+        ({"trades": {"files": "/etc/passwd"}}, "markets.0.trades", "relative"),
     ],
 )
 def test_an_error_names_file_field_and_reason(tmp_path: Path, changes: dict[str, Any], field: str, reason: str) -> None:
@@ -80,6 +89,34 @@ def test_a_market_or_its_funding_is_listed_once() -> None:
         Universe(venues=venues, markets=[perpetual | {"timeframe": "1h"}] * 2)
     with pytest.raises(ValueError, match="asked for twice"):
         Universe(venues=venues, markets=[perpetual | {"timeframe": "1h"}, perpetual | {"timeframe": "1d"}])
+
+
+def test_the_public_trades_of_a_market_are_asked_for_once() -> None:
+    spot = {"venue": "x", "symbol": "BTC/USDT", "since": "2023-01-01", "trades": True}
+    with pytest.raises(ValueError, match="trades of BTC/USDT is asked for twice"):
+        Universe(
+            venues=[{"name": "x", "ccxt": "binance"}],
+            markets=[spot | {"timeframe": "1h"}, spot | {"timeframe": "1d"}],
+        )
+
+
+@given(name=st.text(max_size=30), field=st.sampled_from(["symbol", "venue", "timeframe", "files"]))
+def test_any_text_in_the_universe_is_taken_or_refused_by_name(
+    name: str, field: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever passes can be a symbol in a URL, a file name and a SQL value."""
+    given_field = {"source": {"files": name}} if field == "files" else {field: name}
+    path = write(tmp_path_factory.mktemp("universe"), **given_field)
+    try:
+        market = Universe.load(path).markets[0]
+    except UniverseError as error:
+        assert str(path) in str(error)  # noqa: PT017 - one law, both ways
+    else:
+        assert set(market.symbol) <= set(string.ascii_letters + string.digits + "/:-")
+        assert set(market.venue) <= set(string.ascii_lowercase + string.digits + "_-")
+        if isinstance(market.source, FileSource):
+            assert ".." not in Path(market.source.files).parts
+            assert market.source.files.isprintable()
 
 
 def test_a_market_does_not_begin_before_its_venue() -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from research_to_prod.reports.figures import COMPONENT_COLOURS, cost_stack, equity_and_underwater, gates_margin
+from research_to_prod.reports.figures import (
+    COMPONENT_COLOURS,
+    cost_stack,
+    equity_and_underwater,
+    gates_margin,
+    marked_series,
+    sparkline_svg,
+)
 from research_to_prod.values import Verdict
 
 HOURS = np.datetime64("2023-01-01", "us") + np.arange(26_000) * np.timedelta64(1, "h")
@@ -55,3 +66,43 @@ def test_importing_the_reports_does_not_import_matplotlib_or_pyplot() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def hourly(count: int) -> np.ndarray:
+    return np.datetime64("2024-01-01") + np.arange(count) * np.timedelta64(1, "h").astype("timedelta64[us]")
+
+
+HOUR = np.timedelta64(1, "h")
+
+
+def test_a_sparkline_is_a_small_svg_document_that_breaks_at_gaps() -> None:
+    ts = np.delete(hourly(744), slice(100, 130))
+    values = 100 + np.sin(np.arange(len(ts)) / 20)
+    whole, broken = (
+        ET.fromstring(sparkline_svg(*each, HOUR))  # noqa: S314
+        for each in ((hourly(744), np.ones(744)), (ts, values))
+    )
+    assert [path.get("d", "").count("M") for path in whole.iter("{http://www.w3.org/2000/svg}path")] == [1]
+    assert [path.get("d", "").count("M") for path in broken.iter("{http://www.w3.org/2000/svg}path")] == [2, 1]
+    assert len(sparkline_svg(ts, values, HOUR)) < 3000
+
+
+@given(st.lists(st.floats(-1e9, 1e9), max_size=300))
+def test_any_series_has_a_sparkline_within_its_frame(values: list[float]) -> None:
+    ts = np.cumsum(np.ones(len(values), "int64")).astype("datetime64[us]")
+    document = ET.fromstring(sparkline_svg(ts, np.array(values)))  # noqa: S314
+    for path in document.iter("{http://www.w3.org/2000/svg}path"):
+        numbers = [float(each) for each in re.findall(r"-?[0-9.]+", path.get("d", ""))]
+        assert all(0 <= each <= 240 for each in numbers)
+
+
+@pytest.mark.parametrize("count", [1, 2, 50_000])
+def test_marked_rows_are_drawn_in_a_small_png_even_where_they_have_no_value(count: int) -> None:
+    values = np.linspace(1, 2, count)
+    marked = np.zeros(count, bool)
+    marked[[0, -1]] = True
+    values[-1] = np.nan
+    picture = marked_series(hourly(count), values, marked, "BTC/USDT close", HOUR)
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 60_000
+    assert picture == marked_series(hourly(count), values, marked, "BTC/USDT close", HOUR)

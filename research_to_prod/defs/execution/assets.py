@@ -1,8 +1,11 @@
 """The desk's own records of a day, and the venue's."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import pyarrow as pa
 
+from research_to_prod.defs.execution.checks import QUOTES_CHECKS, judge_quotes
 from research_to_prod.defs.partitions import DAYS, UNIVERSE_FILE
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
@@ -29,6 +32,7 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
         kinds={"parquet"},
         code_version="1",
         metadata=described(kind),
+        check_specs=QUOTES_CHECKS if kind == "quotes" else (),
         description=(
             f"{_MEANING[kind]} Read from the desk's inbox, where a missing file is an error and an empty day is a file "
             "without rows; rows that do not fit are quarantined with a reason."
@@ -36,14 +40,14 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
     )
     def read(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         from research_to_prod.execution.inbox import read_inbox
         from research_to_prod.execution.quarantine_table import INBOX_QUARANTINE, quarantine_rows
 
         day = context.partition_key
         delivery = read_inbox(settings.inbox, kind, day)
         lake.write(QUARANTINE, f"{kind}-{day}", quarantine_rows(delivery, kind, day), INBOX_QUARANTINE)
-        return publish(
+        yield publish(
             lake,
             kind,
             day,
@@ -53,6 +57,8 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
             repeated_rows=delivery.repeated_rows,
             quarantined=table_preview(delivery.quarantined),
         )
+        if kind == "quotes":
+            yield judge_quotes(lake, day)
 
     return read
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from research_to_prod.defs.partitions import CANDIDATES
-from research_to_prod.defs.publishing import markdown_table, publish
+from research_to_prod.defs.publishing import image, markdown_table, publish
 from research_to_prod.defs.research.assets import backtest, candidate, trials
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
@@ -33,7 +33,6 @@ def gate_report(
     materializes, also when it refuses: refusals are results. The check ``all_gates_pass`` says whether it promotes.
     """
     from research_to_prod.defs.gates.judgement import judge
-    from research_to_prod.defs.research.pictures import image
     from research_to_prod.reports.figures import gates_margin
 
     judged = judge(lake, settings, context.partition_key)

@@ -1,4 +1,4 @@
-"""Market data: bars as sent, bars that can be believed, what was refused, funding, and the quality of each month."""
+"""Market data: bars as sent, bars that can be believed, what was refused, funding, quality, and public trades."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -6,15 +6,19 @@ from datetime import datetime
 
 import dagster as dg
 
+from research_to_prod.defs.judged import judge_fetch
 from research_to_prod.defs.market_data.checks import (
     CANDLES_CHECKS,
     FUNDING_CHECKS,
     QUALITY_CHECKS,
+    RAW_CHECKS,
+    TRADES_CHECKS,
     judge_candles,
     judge_funding,
     judge_quality,
+    judge_trades,
 )
-from research_to_prod.defs.partitions import MONTHS, UNIVERSE_FILE
+from research_to_prod.defs.partitions import DAYS, MONTHS, UNIVERSE_FILE
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
 from research_to_prod.defs.tables import described
@@ -33,6 +37,7 @@ CERTIFICATES = "fetch_certificates"
     kinds={"ccxt"},
     code_version="1",
     metadata=described("raw_candles"),
+    check_specs=RAW_CHECKS,
 )
 def raw_candles(
     context: dg.AssetExecutionContext,
@@ -40,12 +45,13 @@ def raw_candles(
     settings: dg.ResourceParam[Settings],
     venues: dg.ResourceParam[Venues],
     clock: dg.ResourceParam[Callable[[], datetime]],
-) -> dg.MaterializeResult:
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Bars exactly as the venues sent them, defects and all, with fetch id and page.
 
     One row is one bar of one answer; duplicates and broken rows are kept here. Each fetch leaves a completeness
     certificate in the table ``fetch_certificates``. The running month is topped up from its last certified bar. A
-    fetch that cannot prove that it saw everything fails, and the month stays as it was.
+    market whose fetch cannot prove that it saw everything stays as it was and is named by a check; when all fail, the
+    month does.
     """
     from research_to_prod.defs.market_data.sources import existing_month, open_sources
     from research_to_prod.market_data.ingest import fetch_month
@@ -63,7 +69,8 @@ def raw_candles(
             progress,
         )
     certificates = keep_certificates(lake, "raw_candles", month, fetched.certificates)
-    return publish(lake, "raw_candles", month, fetched.rows, certificates=certificates)
+    yield publish(lake, "raw_candles", month, fetched.rows, certificates=certificates)
+    yield judge_fetch("raw_candles", fetched.failures)
 
 
 @dg.multi_asset(
@@ -131,17 +138,52 @@ def funding_rates(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """One funding payment of one perpetual: what a long pays, as a fraction of notional.
 
-    Booked by its time against the position then held. Two different rates for one time fail the month.
+    Booked by its time against the position then held. A market with two different rates for one time stays as it was
+    and is named by a check; when all markets fail, the month does.
     """
-    from research_to_prod.defs.market_data.sources import open_sources
+    from research_to_prod.defs.market_data.sources import existing_month, open_sources
     from research_to_prod.market_data.ingest import fetch_funding
 
     universe = Universe.load(settings.desk / UNIVERSE_FILE)
     month = context.partition_key
-    fetched = fetch_funding(universe.markets, month, open_sources(universe, settings, venues), clock())
+    existing = existing_month(lake, "funding_rates", month)
+    fetched = fetch_funding(universe.markets, month, open_sources(universe, settings, venues), clock(), existing)
     certificates = keep_certificates(lake, "funding_rates", month, fetched.certificates)
     yield publish(lake, "funding_rates", month, fetched.rows, certificates=certificates)
-    yield from judge_funding(lake, month)
+    yield from judge_funding(lake, month, fetched.certificates, fetched.failures)
+
+
+@dg.asset(
+    partitions_def=DAYS,
+    group_name="market_data",
+    owners=["team:data"],
+    kinds={"ccxt"},
+    code_version="1",
+    metadata=described("trades"),
+    check_specs=TRADES_CHECKS,
+)
+def trades(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    venues: dg.ResourceParam[Venues],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Public trades of one day, for the markets that ask for them in the universe: price, amount, aggressor.
+
+    One row is one trade; a venue's repetition of an id is dropped, while trades without an id are all kept, because two
+    may well be alike. They say what the market did around our own orders, on the venue's clock.
+    """
+    from research_to_prod.defs.market_data.sources import existing_month, open_sources, trades_due
+    from research_to_prod.market_data.ingest import fetch_trades
+
+    universe = Universe.load(settings.desk / UNIVERSE_FILE)
+    day, now = context.partition_key, clock()
+    existing = existing_month(lake, "trades", day)
+    fetched = fetch_trades(universe.markets, day, open_sources(universe, settings, venues), now, existing)
+    certificates = keep_certificates(lake, "trades", day, fetched.certificates)
+    yield publish(lake, "trades", day, fetched.rows, certificates=certificates)
+    yield from judge_trades(lake, day, trades_due(universe, day, fetched), fetched.certificates, fetched.failures)
 
 
 @dg.asset(

@@ -1,19 +1,34 @@
-"""Checks of the market data that a promotion cites; each judges one month, read back from the lake.
+"""Checks of market data; each judges one month or day, read back from the lake.
 
 They run in the step of their asset: a step of its own costs 0.2 s, and three years are 36 months. So a month cannot be
 materialized without them either.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from research_to_prod.defs.partitions import MONTHS
+from research_to_prod.defs.judged import check_result, fetched_check, judge_fetch, picture
+from research_to_prod.defs.partitions import DAYS, MONTHS
 from research_to_prod.lake import Lake
+from research_to_prod.values import day_bounds
+
+if TYPE_CHECKING:
+    from research_to_prod.market_data.certificates import Certificate
+    from research_to_prod.market_data.ingest import MarketFailure
 
 
-def _blocking(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(name, asset=asset, blocking=True, partitions_def=MONTHS, description=description)
+def _blocking(
+    asset: str, name: str, description: str, partitions: dg.PartitionsDefinition = MONTHS
+) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(name, asset=asset, blocking=True, partitions_def=partitions, description=description)
 
 
+RAW_CHECKS = (fetched_check("raw_candles", MONTHS),)
 CANDLES_CHECKS = (
     _blocking("candles", "matches_contract", "Every stored bar satisfies the contract of bars."),
     _blocking(
@@ -28,6 +43,23 @@ FUNDING_CHECKS = (
         "is_plausible",
         "Every rate is a finite number within 3 % of notional an interval, the widest cap that venues publish.",
     ),
+    _blocking(
+        "funding_rates",
+        "is_regular",
+        "Payments come on the hour, and none is missing: neither between two others nor at the ends of the month.",
+    ),
+    fetched_check("funding_rates", MONTHS),
+)
+TRADES_CHECKS = (
+    _blocking(
+        "trades",
+        "is_plausible",
+        "Prices and amounts are positive and finite, the aggressor is known, ids are unique and grow with time, and "
+        "every trade lies on the day and within the certified fetch that brought it.",
+        DAYS,
+    ),
+    _blocking("trades", "is_certified", "Complete certificates cover the whole day of every market that asks.", DAYS),
+    fetched_check("trades", DAYS),
 )
 QUALITY_CHECKS = (
     _blocking(
@@ -46,50 +78,64 @@ QUALITY_CHECKS = (
 
 def judge_candles(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
     """Validate the stored bars with the contract, and add up raw, accepted and quarantined rows."""
-    from pandera.errors import SchemaErrors
+    from research_to_prod.market_data.judgement import Judgement, judge_bars, judge_bookkeeping
 
-    from research_to_prod.market_data.bar_contract import BarContract
-
-    candles = lake.read("candles", month)
-    broken = []
-    try:
-        BarContract.validate(candles.pandas, lazy=True)
-    except SchemaErrors as error:
-        broken = error.failure_cases[["check", "failure_case", "index"]].astype(str).to_dict("records")
-    cases = [dg.TableRecord({str(name): text for name, text in case.items()}) for case in broken[:20]]
+    candles = lake.read("candles", month).rows
+    contract = judge_bars(candles)
     raw, rejected = (lake.version(name, month).rows for name in ("raw_candles", "candle_quarantine"))
-    accepted = candles.rows.num_rows
+    numbers = {"raw": raw, "accepted": candles.num_rows, "quarantined": rejected}
+    books, sent = Judgement(raw == candles.num_rows + rejected, candles.slice(0, 0), numbers), candles
+    if not books.passed:
+        sent = lake.read("raw_candles", month).rows
+        books = judge_bookkeeping(sent, candles, lake.read("candle_quarantine", month).rows)
     return [
-        dg.AssetCheckResult(
-            asset_key="candles",
-            check_name="matches_contract",
-            passed=not broken,
-            metadata={
-                "rows": accepted,
-                "failure_cases": len(broken),
-                "first": dg.MetadataValue.table(cases) if cases else "none",
-            },
-        ),
-        dg.AssetCheckResult(
-            asset_key="candles",
-            check_name="accounts_for_every_row",
-            passed=raw == accepted + rejected,
-            metadata={"raw": raw, "accepted": accepted, "quarantined": rejected},
+        check_result("candles", "matches_contract", contract, picture(candles, contract, "close", regular=True)),
+        check_result(
+            "candles",
+            "accounts_for_every_row",
+            books,
+            None if books.passed else picture(sent, books, "close", regular=True),
         ),
     ]
 
 
-def judge_funding(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
-    """Refuse rates that no venue charges: percent taken for fractions, NaN, infinity."""
-    rates = lake.read("funding_rates", month).rows.column("rate").to_pylist()
-    within = [abs(rate) <= 0.03 for rate in rates]  # a comparison with NaN is false
+def judge_funding(
+    lake: Lake, month: str, certificates: Sequence[Certificate], failures: Sequence[MarketFailure]
+) -> list[dg.AssetCheckResult]:
+    """Refuse rates that no venue charges, and months in which a payment is missing."""
+    from research_to_prod.market_data.judgement import judge_funding_times, judge_rates
+
+    rates = lake.read("funding_rates", month).rows
+    plausible, regular = judge_rates(rates), judge_funding_times(rates, certificates)
     return [
-        dg.AssetCheckResult(
-            asset_key="funding_rates",
-            check_name="is_plausible",
-            passed=all(within),
-            metadata={"rates": len(rates), "refused": within.count(False)},
-        )
+        check_result("funding_rates", "is_plausible", plausible, picture(rates, plausible, "rate", regular=True)),
+        check_result(
+            "funding_rates",
+            "is_regular",
+            regular,
+            None if regular.passed else picture(rates, regular, "rate", regular=True),
+        ),
+        judge_fetch("funding_rates", failures),
+    ]
+
+
+def judge_trades(
+    lake: Lake,
+    day: str,
+    expected: Mapping[tuple[str, str], tuple[datetime, datetime]],
+    certificates: Sequence[Certificate],
+    failures: Sequence[MarketFailure],
+) -> list[dg.AssetCheckResult]:
+    """Judge each trade, and whether the day of each market that did not fail is covered."""
+    from research_to_prod.market_data import judgement
+
+    trades = lake.read("trades", day).rows
+    plausible = judgement.judge_trades(trades, day_bounds(day), certificates)
+    covered = judgement.judge_coverage(expected, certificates)
+    return [
+        check_result("trades", "is_plausible", plausible, picture(trades, plausible, "price")),
+        check_result("trades", "is_certified", covered),
+        judge_fetch("trades", failures),
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from research_to_prod.lake import Lake, Snapshot
+from research_to_prod.market_data.certificates import certificates_from, covered_until
 from research_to_prod.research.bars import Bars, align_bars
 from research_to_prod.research.candidate import Candidate
 from research_to_prod.research.candidate_table import candidate_from_table
@@ -50,10 +51,13 @@ def read_study(lake: Lake, settings: Settings, name: str) -> Study:
     ------
     LakeError
         If a month of its window was never materialized.
+    ValueError
+        If it trades a perpetual whose funding is not known for the whole window.
     """
     candidate, strategy, recorded = read_candidate(lake, settings, name)
     months = candidate.window.months
     candles, funding = lake.read("candles", months), lake.read("funding_rates", months)
+    require_funding(lake, candidate)
     bars = align_bars(
         candles.rows.filter(
             pc.and_(
@@ -68,3 +72,26 @@ def read_study(lake: Lake, settings: Settings, name: str) -> Study:
         timeframe_length(candidate.timeframe),
     )
     return Study(candidate, strategy, bars, (recorded, candles, funding))
+
+
+def require_funding(lake: Lake, candidate: Candidate) -> None:
+    """Refuse a window in which the funding of a perpetual is not certified: an absent payment would look like none.
+
+    Raises
+    ------
+    ValueError
+        Naming each perpetual and the time from which its funding is unknown.
+    """
+    perpetuals = [symbol for symbol in candidate.universe if ":" in symbol]
+    if not perpetuals:
+        return
+    keys = [f"funding_rates-{month}" for month in candidate.window.months]
+    certificates = certificates_from(lake.read("fetch_certificates", keys).rows)
+    start, end = candidate.window.start_at, candidate.window.end_at
+    known = {symbol: covered_until(certificates, candidate.venue, symbol, start) for symbol in perpetuals}
+    short = [f"{symbol} from {reach:%Y-%m-%dT%H:%MZ} on" for symbol, reach in known.items() if reach < end]
+    if short:
+        raise ValueError(
+            f"the funding of {', '.join(short)} is not known: no complete fetch covers it; materialize funding_rates "
+            "of that month again, or shorten the candidate's window"
+        )

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
-import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from research_to_prod.defs.publishing import image
 from research_to_prod.research.candidate import Candidate
-
-
-def image(png: bytes, title: str) -> dg.MarkdownMetadataValue:
-    """Return a picture that the UI shows inline; kept small, because the event log keeps it for ever."""
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def backtest_metadata(candidate: Candidate, rows: pa.Table) -> dict[str, Any]:
