@@ -17,6 +17,7 @@ from research_to_prod.market_data.contracts import (
     FUNDING_RATES,
     MARKET_QUALITY,
     RAW_CANDLES,
+    REPAIRS,
 )
 from research_to_prod.operations.contracts import BREAKS
 from research_to_prod.research.candidate_table import CANDIDATE
@@ -25,6 +26,7 @@ from research_to_prod.research.contracts import BACKTEST, TRIALS
 TABLES: Mapping[str, Schema] = MappingProxyType(
     {
         "raw_candles": RAW_CANDLES,
+        "repairs": REPAIRS,
         "candles": CANDLES,
         "candle_quarantine": CANDLE_QUARANTINE,
         "funding_rates": FUNDING_RATES,

@@ -56,16 +56,56 @@ RAW_CANDLES = Schema(
 
 CANDLES = Schema(
     description="One bar that passed the contract of bars; one per market and time.",
-    columns=(*_MARKET, _TS, *_values(nullable=False)),
+    columns=(
+        *_MARKET,
+        _TS,
+        *_values(nullable=False),
+        Column(
+            "repair",
+            pa.string(),
+            "id of the repair that put this bar here; null for a bar as the venue sent it",
+            nullable=True,
+        ),
+    ),
     key=BAR_KEY,
     partition_by=MONTH_OF_TS,
 )
 
 CANDLE_QUARANTINE = Schema(
     description="One raw row that did not pass the contract of bars, with the rules it broke.",
-    columns=(*RAW_CANDLES.columns, Column("rule", pa.string(), "names of the broken rules, joined by commas")),
+    columns=(
+        *RAW_CANDLES.columns,
+        Column(
+            "repair",
+            pa.string(),
+            "id of the repair that took this row out, or that says of a copy that someone looked; null without one",
+            nullable=True,
+        ),
+        Column("rule", pa.string(), "names of the broken rules, joined by commas; masked: taken out by a repair"),
+    ),
     key=FETCHED_KEY,
     partition_by=MONTH_OF_TS,
+)
+
+REPAIRS = Schema(
+    description="One declared repair that touches the month, as its file stood when the month was made.",
+    columns=(
+        Column("id", pa.string(), "id of the repair: the name of its file"),
+        Column("month", pa.string(), "the month it was applied to, YYYY-MM"),
+        Column("kind", pa.string(), "drop_exact_duplicates, resort, fill_from or mask"),
+        Column("author", pa.string(), "who declared it"),
+        Column("reason", pa.string(), "why, in the author's words"),
+        Column("declared_at", TIMESTAMP, "when it was declared, as the file says", "UTC"),
+        *_MARKET,
+        Column("start", TIMESTAMP, "first open that it touches", "UTC"),
+        Column("end", TIMESTAMP, "open after the last one that it touches", "UTC"),
+        Column("rules", pa.string(), "names of the quality findings that it answers, joined by commas"),
+        Column("bars", pa.int64(), "bars of the month that it masked, filled, or found repeated or late", "bars"),
+        Column("file_sha256", pa.string(), "SHA-256 of the file"),
+        Column("file_text", pa.string(), "the whole file: an audit reads again what was applied"),
+    ),
+    key=("id",),
+    partition_by=PartitionBy("month"),
 )
 
 FUNDING_RATES = Schema(
@@ -90,6 +130,7 @@ MARKET_QUALITY = Schema(
         Column("last_expected_at", TIMESTAMP, "open of the last expected bar", "UTC", nullable=True),
         Column("expected_bars", pa.int64(), "bars that the grid of the timeframe asks for", "bars"),
         Column("valid_bars", pa.int64(), "expected bars that are present and passed the contract", "bars"),
+        Column("filled_bars", pa.int64(), "valid bars that a declared repair filled from another market", "bars"),
         Column("missing_bars", pa.int64(), "expected bars that are not valid bars", "bars"),
         Column("gap_runs", pa.int64(), "runs of consecutive missing bars", "runs"),
         Column("longest_gap_bars", pa.int64(), "length of the longest run of missing bars", "bars"),
@@ -106,7 +147,11 @@ MARKET_QUALITY = Schema(
             nullable=True,
         ),
         Column(
-            "completeness", pa.float64(), "valid / expected; null when nothing is expected", "fraction", nullable=True
+            "completeness",
+            pa.float64(),
+            "valid / expected; a filled bar counts, because a named person declared its repair; null without expected",
+            "fraction",
+            nullable=True,
         ),
         Column("gaps", pa.string(), "each gap as its first missing open and its length: 2018-02-08T01:00Z +33; ..."),
     ),

@@ -19,7 +19,7 @@ CANDLES_CHECKS = (
     _blocking(
         "candles",
         "accounts_for_every_row",
-        "Raw rows = accepted bars + quarantined rows: nothing was lost between venue and lake.",
+        "Raw rows + filled bars = accepted bars + quarantined rows: nothing was lost between venue and lake.",
     ),
 )
 FUNDING_CHECKS = (
@@ -58,7 +58,7 @@ def judge_candles(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
         broken = error.failure_cases[["check", "failure_case", "index"]].astype(str).to_dict("records")
     cases = [dg.TableRecord({str(name): text for name, text in case.items()}) for case in broken[:20]]
     raw, rejected = (lake.version(name, month).rows for name in ("raw_candles", "candle_quarantine"))
-    accepted = candles.rows.num_rows
+    accepted, filled = candles.rows.num_rows, candles.rows.num_rows - candles.rows["repair"].null_count
     return [
         dg.AssetCheckResult(
             asset_key="candles",
@@ -73,8 +73,8 @@ def judge_candles(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
         dg.AssetCheckResult(
             asset_key="candles",
             check_name="accounts_for_every_row",
-            passed=raw == accepted + rejected,
-            metadata={"raw": raw, "accepted": accepted, "quarantined": rejected},
+            passed=raw + filled == accepted + rejected,
+            metadata={"raw": raw, "filled": filled, "accepted": accepted, "quarantined": rejected},
         ),
     ]
 
