@@ -159,6 +159,43 @@ MARKET_QUALITY = Schema(
     partition_by=PartitionBy("month"),
 )
 
+LIQUIDITY_METRICS = ("volume", "volatility", "spread", "depth")
+"""What a liquidity profile measures, each as a natural logarithm; defined in market_data.liquidity."""
+
+_LOG_OF = {
+    "volume": "quote currency a bar",
+    "volatility": "fraction per square root of an hour",
+    "spread": "basis points of mid",
+    "depth": "quote currency within, or for each, 10 basis points",
+}
+
+
+def _metric(name: str) -> tuple[Column, ...]:
+    unit = f"ln({_LOG_OF[name]})"
+    return (
+        Column(f"{name}_med", pa.float64(), f"median of log {name}; null when unknown", unit, nullable=True),
+        Column(f"{name}_s", pa.float64(), f"1.4826 MAD of log {name}; null when unknown", unit, nullable=True),
+        Column(f"{name}_n", pa.int64(), "observations behind them", "observations"),
+        Column(f"{name}_basis", pa.string(), "hour_of_week, hour_of_day where that has too few, none where both have"),
+    )
+
+
+LIQUIDITY_PROFILE = Schema(
+    description="What one market's liquidity usually is at one hour of the week, from the eight weeks before the week.",
+    columns=(
+        *_MARKET,
+        Column("week", pa.string(), "Monday of the week that the profile is for, YYYY-MM-DD"),
+        Column("how", pa.int64(), "hour of the week, 0 to 167; 0 is Monday 00:00 UTC", "hours"),
+        Column("regime", pa.string(), "thin, normal, deep or unknown, by the rank of the median volume in the week"),
+        *(column for name in LIQUIDITY_METRICS for column in _metric(name)),
+        Column("spread_is_proxy", pa.bool_(), "whether spread is estimated from bars instead of observed quotes"),
+        Column("depth_is_proxy", pa.bool_(), "whether depth is estimated from bars instead of observed books"),
+        Column("observed_to", TIMESTAMP, "end of the newest bar or quote of the market used", "UTC", nullable=True),
+    ),
+    key=("venue", "symbol", "how"),
+    partition_by=PartitionBy("week"),
+)
+
 FETCH_CERTIFICATES = Schema(
     description="Proof that one fetch saw everything in its interval; without one, absent rows prove nothing.",
     columns=(

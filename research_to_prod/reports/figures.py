@@ -85,6 +85,34 @@ def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np
         return _png(figure)
 
 
+def hours_of_the_week(values: Mapping[str, npt.NDArray[np.float64]], unit: str) -> bytes:
+    """Return a PNG (under 100 kB for 12 panels) of heat maps, weekdays by hours, one panel a name.
+
+    Parameters
+    ----------
+    values
+        (168,) values a name, from Monday 00:00 on; NaN is left white. Each panel has colours of its own scale.
+    unit
+        What the values are.
+    """
+    import matplotlib as mpl
+
+    rows = max(1, -(-len(values) // 2))
+    with mpl.rc_context(_STYLE):
+        figure = _figure(8, 0.4 + 1.3 * rows)
+        panels = figure.subplots(rows, 2, squeeze=False).ravel()
+        for panel, (name, each) in zip(panels, values.items(), strict=False):
+            panel.imshow(each.reshape(7, 24), aspect="auto", cmap="viridis")
+            known = each[np.isfinite(each)]
+            panel.set_title(f"{name}: " + (f"{known.min():.3g} to {known.max():.3g}" if len(known) else "unknown"))
+            panel.set_xticks(range(0, 24, 4))
+            panel.set_yticks(range(7), ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"], fontsize=6)
+        for panel in panels[len(values) :]:
+            panel.set_axis_off()
+        figure.suptitle(f"{unit}, dark is low; weekdays by hours (UTC)")
+        return _png(figure)
+
+
 def gates_margin(names: Sequence[str], margins: Sequence[float | None], verdicts: Sequence[Verdict]) -> bytes:
     """Return a PNG of each gate's margin to its threshold; the verdict is written beside the bar, not only coloured.
 
