@@ -17,11 +17,10 @@ _universe = Universe.load(Settings.from_environment(os.environ).desk / UNIVERSE_
 
 # The running month is a partition too: its bars are topped up while it runs.
 MONTHS = dg.MonthlyPartitionsDefinition(start_date=_universe.first_month, fmt="%Y-%m", end_offset=1)
-# The running week is a partition too: its profile is made before it begins. The first week has one day behind it.
-_first_day = month_bounds(_universe.first_month)[0]
-WEEKS = dg.WeeklyPartitionsDefinition(
-    start_date=_first_day + timedelta(days=7 - _first_day.weekday()), day_offset=1, fmt="%Y-%m-%d", end_offset=1
-)
+# The running week is a partition too: its profile is made as it begins. The first has the eight weeks that it looks
+# back on within the months above.
+_eight_weeks_on = month_bounds(_universe.first_month)[0] + timedelta(weeks=8)
+WEEKS = dg.WeeklyPartitionsDefinition(start_date=_eight_weeks_on, day_offset=1, fmt="%Y-%m-%d", end_offset=1)
 # A day is reconciled and attributed when it is over. The desk's records begin with 2026.
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01")
 CANDIDATES = dg.DynamicPartitionsDefinition(name="candidate")

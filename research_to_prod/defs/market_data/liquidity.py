@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from research_to_prod.defs.partitions import MONTHS, UNIVERSE_FILE, WEEKS
+from research_to_prod.defs.partitions import UNIVERSE_FILE, WEEKS
 from research_to_prod.defs.publishing import publish
 from research_to_prod.defs.research.pictures import image
 from research_to_prod.defs.tables import described
@@ -14,10 +14,8 @@ from research_to_prod.lake import Lake
 from research_to_prod.market_data.universe import Universe
 from research_to_prod.settings import Settings
 
-# The eight weeks before the week, in months: offsets count weeks here. The first weeks lie partly before all months.
-_EIGHT_WEEKS_BEFORE = dg.TimeWindowPartitionMapping(
-    start_offset=-8, end_offset=-1, allow_nonexistent_upstream_partitions=True
-)
+# The eight weeks before the week, as the months that they lie in: offsets count weeks here.
+_EIGHT_WEEKS_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-8, end_offset=-1)
 
 
 @dg.asset(
@@ -51,7 +49,7 @@ def liquidity_profile(
 
     universe = Universe.load(settings.desk / UNIVERSE_FILE)
     week = context.partition_key
-    candles = lake.read("candles", [month for month in months_of(week) if MONTHS.has_partition_key(month)])
+    candles = lake.read("candles", months_of(week))
     rows = profile_week(candles.rows, universe.markets, week)
     yield publish(
         lake,
@@ -86,4 +84,4 @@ def _picture(rows: pa.Table) -> bytes:
     frame = rows.to_pandas().sort_values("how")
     names = frame["venue"] + " " + frame["symbol"]
     values = {str(name): each["volume_med"].to_numpy(dtype=float) for name, each in frame.groupby(names)}
-    return hours_of_the_week(values, "median of log volume")
+    return hours_of_the_week(values, "usual volume (median of its logarithm)")
