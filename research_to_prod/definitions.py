@@ -16,6 +16,7 @@ from research_to_prod.defs.execution import checks as execution_checks
 from research_to_prod.defs.gates import assets as gate_assets
 from research_to_prod.defs.gates import checks as gate_checks
 from research_to_prod.defs.market_data import assets as market_data_assets
+from research_to_prod.defs.market_data import liquidity as liquidity_assets
 from research_to_prod.defs.operations import assets as operations_assets
 from research_to_prod.defs.operations import checks as operations_checks
 from research_to_prod.defs.promotion import assets as promotion_assets
@@ -28,6 +29,7 @@ from research_to_prod.defs.resources import build_resources
 defs: dg.Definitions = dg.load_definitions_from_modules(
     [
         market_data_assets,
+        liquidity_assets,
         research_assets,
         research_checks,
         research_automation,

@@ -9,6 +9,11 @@ market_data = dg.define_asset_job(
     selection=dg.AssetSelection.groups("market_data") - dg.AssetSelection.assets("trades"),
     description="One month of market data: fetch, validate, profile.",
 )
+liquidity = dg.define_asset_job(
+    "liquidity",
+    selection=dg.AssetSelection.assets("liquidity_profile"),
+    description="The liquidity profile of one week, from the eight weeks before it.",
+)
 research = dg.define_asset_job(
     "research",
     selection=dg.AssetSelection.groups("research", "gates"),
@@ -39,4 +44,12 @@ publish_warehouse = dg.define_asset_job(
 # 02:20 UTC: after the day is over and its late records are in, away from midnight and from funding at 00 and 08.
 nightly_schedule = dg.build_schedule_from_partitioned_job(
     nightly, hour_of_day=2, minute_of_hour=20, default_status=dg.DefaultScheduleStatus.RUNNING
+)
+# Monday 00:30 UTC, for the week that has just begun: its window ended half an hour ago.
+liquidity_schedule = dg.build_schedule_from_partitioned_job(
+    liquidity,
+    hour_of_day=0,
+    minute_of_hour=30,
+    day_of_week=1,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
 )

@@ -17,6 +17,7 @@ from research_to_prod.defs.promotion.decision import latest_decisions
 from research_to_prod.defs.resources import SANDBOX_SEED, utc_now
 from research_to_prod.defs.runner import Runner, open_runner
 from research_to_prod.lake import Lake
+from research_to_prod.market_data.liquidity import months_of
 from research_to_prod.promotion.evidence import unproven_months
 from research_to_prod.promotion.record import Record, RecordType
 from research_to_prod.research.candidate import Candidate, load_candidates
@@ -24,6 +25,8 @@ from research_to_prod.settings import Settings
 from research_to_prod.values import Verdict
 
 DAYS = ("2026-01-05", "2026-01-06")
+# The week of those days, and the one before it.
+WEEKS = ("2025-12-29", "2026-01-05")
 
 
 def run_demo(settings: Settings, console: Console) -> bool:
@@ -33,6 +36,7 @@ def run_demo(settings: Settings, console: Console) -> bool:
         candidates = load_candidates(settings.desk / "candidates")
         names = [candidate.name for candidate in candidates]
         fine = runner.each("market data", "market_data", _months_to_fetch(runner, candidates))
+        fine &= runner.each("liquidity", "liquidity", list(WEEKS))
         fine &= runner.each("trials, backtests, gates", "research", names, may_fail=True)
         fine &= runner.each("promotion", "promote", names, may_fail=True)
         fine &= runner.each("production manifest", "production", [None])
@@ -52,7 +56,8 @@ def run_demo(settings: Settings, console: Console) -> bool:
 
 def _months_to_fetch(runner: Runner, candidates: Sequence[Candidate]) -> list[str]:
     """Return the months of all windows whose data is not proven yet; an earlier demo may have brought some."""
-    months = sorted({month for candidate in candidates for month in candidate.window.months})
+    windows = [candidate.window.months for candidate in candidates] + [months_of(week) for week in WEEKS]
+    months = sorted({month for window in windows for month in window})
     return sorted(unproven_months(runner.instance, Lake(runner.settings.lake), months))
 
 

@@ -15,8 +15,10 @@ from research_to_prod.market_data.contracts import (
     CANDLE_QUARANTINE,
     CANDLES,
     FUNDING_RATES,
+    LIQUIDITY_PROFILE,
     MARKET_QUALITY,
     RAW_CANDLES,
+    REPAIRS,
     TRADES,
 )
 from research_to_prod.operations.contracts import BREAKS
@@ -26,10 +28,12 @@ from research_to_prod.research.contracts import BACKTEST, TRIALS
 TABLES: Mapping[str, Schema] = MappingProxyType(
     {
         "raw_candles": RAW_CANDLES,
+        "repairs": REPAIRS,
         "candles": CANDLES,
         "candle_quarantine": CANDLE_QUARANTINE,
         "funding_rates": FUNDING_RATES,
         "market_quality": MARKET_QUALITY,
+        "liquidity_profile": LIQUIDITY_PROFILE,
         "trades": TRADES,
         "candidate": CANDIDATE,
         "trials": TRIALS,

@@ -144,7 +144,7 @@ def _completeness(threshold: float, evidence: Evidence) -> Gate:
         ">=",
         threshold,
         samples=sum(pair[0] for pair in bars.values() if pair is not None),
-        what=f"share of expected bars that are valid in {worst}, the least complete market,",
+        what=f"share of expected bars valid, or filled by a declared repair, in {worst}, the least complete market,",
         problem=problem,
         remedy="materialize market_quality for every month of the window; backfill the gaps, or choose another window",
     )

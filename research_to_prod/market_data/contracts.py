@@ -56,16 +56,56 @@ RAW_CANDLES = Schema(
 
 CANDLES = Schema(
     description="One bar that passed the contract of bars; one per market and time.",
-    columns=(*_MARKET, _TS, *_values(nullable=False)),
+    columns=(
+        *_MARKET,
+        _TS,
+        *_values(nullable=False),
+        Column(
+            "repair",
+            pa.string(),
+            "id of the repair that put this bar here; null for a bar as the venue sent it",
+            nullable=True,
+        ),
+    ),
     key=BAR_KEY,
     partition_by=MONTH_OF_TS,
 )
 
 CANDLE_QUARANTINE = Schema(
     description="One raw row that did not pass the contract of bars, with the rules it broke.",
-    columns=(*RAW_CANDLES.columns, Column("rule", pa.string(), "names of the broken rules, joined by commas")),
+    columns=(
+        *RAW_CANDLES.columns,
+        Column(
+            "repair",
+            pa.string(),
+            "id of the repair that took this row out, or that says of a copy that someone looked; null without one",
+            nullable=True,
+        ),
+        Column("rule", pa.string(), "names of the broken rules, joined by commas; masked: taken out by a repair"),
+    ),
     key=FETCHED_KEY,
     partition_by=MONTH_OF_TS,
+)
+
+REPAIRS = Schema(
+    description="One declared repair that touches the month, as its file stood when the month was made.",
+    columns=(
+        Column("id", pa.string(), "id of the repair: the name of its file"),
+        Column("month", pa.string(), "the month it was applied to, YYYY-MM"),
+        Column("kind", pa.string(), "drop_exact_duplicates, resort, fill_from or mask"),
+        Column("author", pa.string(), "who declared it"),
+        Column("reason", pa.string(), "why, in the author's words"),
+        Column("declared_at", TIMESTAMP, "when it was declared, as the file says", "UTC"),
+        *_MARKET,
+        Column("start", TIMESTAMP, "first open that it touches", "UTC"),
+        Column("end", TIMESTAMP, "open after the last one that it touches", "UTC"),
+        Column("rules", pa.string(), "names of the quality findings that it answers, joined by commas"),
+        Column("bars", pa.int64(), "bars of the month that it masked, filled, or found repeated or late", "bars"),
+        Column("file_sha256", pa.string(), "SHA-256 of the file"),
+        Column("file_text", pa.string(), "the whole file: an audit reads again what was applied"),
+    ),
+    key=("id",),
+    partition_by=PartitionBy("month"),
 )
 
 FUNDING_RATES = Schema(
@@ -122,6 +162,7 @@ MARKET_QUALITY = Schema(
         Column("last_expected_at", TIMESTAMP, "open of the last expected bar", "UTC", nullable=True),
         Column("expected_bars", pa.int64(), "bars that the grid of the timeframe asks for", "bars"),
         Column("valid_bars", pa.int64(), "expected bars that are present and passed the contract", "bars"),
+        Column("filled_bars", pa.int64(), "valid bars that a declared repair filled from another market", "bars"),
         Column("missing_bars", pa.int64(), "expected bars that are not valid bars", "bars"),
         Column("gap_runs", pa.int64(), "runs of consecutive missing bars", "runs"),
         Column("longest_gap_bars", pa.int64(), "length of the longest run of missing bars", "bars"),
@@ -138,12 +179,53 @@ MARKET_QUALITY = Schema(
             nullable=True,
         ),
         Column(
-            "completeness", pa.float64(), "valid / expected; null when nothing is expected", "fraction", nullable=True
+            "completeness",
+            pa.float64(),
+            "valid / expected; a filled bar counts, because a named person declared its repair; null without expected",
+            "fraction",
+            nullable=True,
         ),
         Column("gaps", pa.string(), "each gap as its first missing open and its length: 2018-02-08T01:00Z +33; ..."),
     ),
     key=MARKET_KEY,
     partition_by=PartitionBy("month"),
+)
+
+LIQUIDITY_METRICS = ("volume", "volatility", "spread", "depth")
+"""What a liquidity profile measures, each as a natural logarithm; defined in market_data.liquidity."""
+
+_LOG_OF = {
+    "volume": "quote currency a bar",
+    "volatility": "fraction per square root of an hour",
+    "spread": "basis points of mid",
+    "depth": "quote currency within, or for each, 10 basis points",
+}
+
+
+def _metric(name: str) -> tuple[Column, ...]:
+    unit = f"ln({_LOG_OF[name]})"
+    return (
+        Column(f"{name}_med", pa.float64(), f"median of log {name}; null when unknown", unit, nullable=True),
+        Column(f"{name}_s", pa.float64(), f"1.4826 MAD of log {name}; null when unknown", unit, nullable=True),
+        Column(f"{name}_n", pa.int64(), "observations behind them", "observations"),
+        Column(f"{name}_basis", pa.string(), "hour_of_week, hour_of_day where that has too few, none where both have"),
+    )
+
+
+LIQUIDITY_PROFILE = Schema(
+    description="What one market's liquidity usually is at one hour of the week, from the eight weeks before the week.",
+    columns=(
+        *_MARKET,
+        Column("week", pa.string(), "Monday of the week that the profile is for, YYYY-MM-DD"),
+        Column("how", pa.int64(), "hour of the week, 0 to 167; 0 is Monday 00:00 UTC", "hours"),
+        Column("regime", pa.string(), "thin, normal, deep or unknown, by the rank of the median volume in the week"),
+        *(column for name in LIQUIDITY_METRICS for column in _metric(name)),
+        Column("spread_is_proxy", pa.bool_(), "whether spread is estimated from bars instead of observed quotes"),
+        Column("depth_is_proxy", pa.bool_(), "whether depth is estimated from bars instead of observed books"),
+        Column("observed_to", TIMESTAMP, "end of the newest bar or quote of the market used", "UTC", nullable=True),
+    ),
+    key=("venue", "symbol", "how"),
+    partition_by=PartitionBy("week"),
 )
 
 FETCH_CERTIFICATES = Schema(

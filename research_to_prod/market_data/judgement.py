@@ -93,16 +93,22 @@ def judge_bars(candles: pa.Table) -> Judgement:
 
 
 def judge_bookkeeping(raw: pa.Table, accepted: pa.Table, rejected: pa.Table) -> Judgement:
-    """Judge that every raw row is a candle or in quarantine, and that there are no more of these than raw rows.
+    """Judge that every raw row is a candle or in quarantine, and that there are no more of these than was sent.
 
-    The worst rows are the raw rows that are in neither.
+    Bars that a declared repair filled in are the only ones that were not sent. The worst rows are the raw rows that are in neither.
     """
     lost = raw.join(rejected.select(list(FETCHED_KEY)), list(FETCHED_KEY), join_type="left anti")
     lost = lost.join(accepted.select(list(BAR_KEY)), list(BAR_KEY), join_type="left anti")
     lost = lost.select(raw.column_names).sort_by([(name, "ascending") for name in FETCHED_KEY])
     found = judged(lost, {"neither candle nor in quarantine": np.ones(lost.num_rows, bool)})
-    numbers = {"raw": raw.num_rows, "accepted": accepted.num_rows, "quarantined": rejected.num_rows}
-    balanced = raw.num_rows == accepted.num_rows + rejected.num_rows
+    filled = accepted.num_rows - accepted["repair"].null_count
+    numbers = {
+        "raw": raw.num_rows,
+        "filled": filled,
+        "accepted": accepted.num_rows,
+        "quarantined": rejected.num_rows,
+    }
+    balanced = raw.num_rows + filled == accepted.num_rows + rejected.num_rows
     return Judgement(found.passed and balanced, found.worst, {**numbers, "lost": lost.num_rows})
 
 

@@ -61,6 +61,9 @@ def profile(
         valid, missing, completeness
             Expected bars that are in ``candles``; those that are not (absent or quarantined); valid / expected,
             null when nothing is expected.
+        filled
+            Valid bars that a declared repair filled from another market. They count as valid, and so in completeness,
+            because a named person declared the repair; the bars that the venue delivered are valid - filled.
         gap_runs, longest_gap_bars, gaps
             Maximal runs of consecutive missing bars within the month: their number, the length of the longest, and
             each as ``2018-02-08T01:00Z +33``. A gap across a month's end counts once in each month, with the bars that
@@ -111,6 +114,7 @@ def _measure(
         "last_expected_at": stop - market.length if expected else None,
         "expected_bars": expected,
         "valid_bars": valid,
+        "filled_bars": int(inside[candles["repair"].is_valid().to_numpy()].sum()),
         "missing_bars": expected - valid,
         "gap_runs": len(starts),
         "longest_gap_bars": int(lengths.max(initial=0)),

@@ -50,6 +50,7 @@ def split(raw: pa.Table) -> Split:
         If the contract itself could not be evaluated: no row is accepted without a verdict.
     """
     table = raw.select(RAW_CANDLES.arrow.names).cast(RAW_CANDLES.arrow)
+    table = table.append_column("repair", pa.nulls(len(table), pa.string()))  # ``repairs`` alone fills it
     rows = table.to_pandas()
     broken = broken_rules(rows)
     repeated = broken.pop("unique_by_key", None)

@@ -27,6 +27,7 @@ from research_to_prod.promotion.record import Check, Input
 REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "raw_candles": (),
+        "repairs": (),
         "candles": ("matches_contract", "accounts_for_every_row"),
         "candle_quarantine": (),
         "funding_rates": ("is_plausible", "is_regular"),
@@ -45,8 +46,9 @@ READS: Mapping[str, frozenset[str]] = MappingProxyType(
         "backtest": frozenset({"candidate", "candles", "funding_rates"}),
         "trials": frozenset({"candidate", "candles", "funding_rates"}),
         "market_quality": frozenset({"candles", "candle_quarantine"}),
-        "candles": frozenset({"raw_candles"}),
-        "candle_quarantine": frozenset({"raw_candles"}),
+        "candles": frozenset({"raw_candles", "repairs"}),
+        "candle_quarantine": frozenset({"raw_candles", "repairs"}),
+        "repairs": frozenset({"raw_candles"}),
         "raw_candles": frozenset(),
         "funding_rates": frozenset(),
         "candidate": frozenset(),

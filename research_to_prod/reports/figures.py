@@ -85,6 +85,35 @@ def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np
         return _png(figure)
 
 
+def hours_of_the_week(values: Mapping[str, npt.NDArray[np.float64]], title: str) -> bytes:
+    """Return a PNG (under 100 kB for 12 names) of heat maps, seven days by 24 hours, one below the other.
+
+    Parameters
+    ----------
+    values
+        (168,) values a name, from Monday 00:00 on. Each name has colours of its own scale; NaN is left white.
+    """
+    import matplotlib as mpl
+
+    panels = []
+    for each in values.values():
+        known = each[np.isfinite(each)]
+        low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)
+        panels.append(((each - low) / (high - low or 1.0)).reshape(7, 24))
+    with mpl.rc_context(_STYLE):
+        # One axes for all: with one a name the layout alone takes a second.
+        figure = _figure(7, 0.8 + 0.8 * len(panels))
+        axes = figure.subplots()
+        axes.imshow(np.concatenate(panels), aspect="auto", cmap="viridis", interpolation="nearest")
+        for number in range(1, len(panels)):
+            axes.axhline(7 * number - 0.5, color="white", linewidth=3)
+        axes.set_yticks([7 * number + 3 for number in range(len(panels))], labels=list(values))
+        axes.set_xticks(range(0, 24, 2))
+        axes.set_xlabel("hour (UTC); Monday above, Sunday below; dark is low")
+        axes.set_title(title)
+        return _png(figure)
+
+
 def gates_margin(names: Sequence[str], margins: Sequence[float | None], verdicts: Sequence[Verdict]) -> bytes:
     """Return a PNG of each gate's margin to its threshold; the verdict is written beside the bar, not only coloured.
 

@@ -155,6 +155,12 @@ def test_a_promotion_cites_its_whole_upstream_closure(decided: Desk) -> None:
         assert decided.lake.read(each.asset, each.partition, each.lake_version).rows.num_rows == each.rows
 
 
+def test_the_week_of_the_demo_has_a_profile_of_every_market(decided: Desk) -> None:
+    rows = decided.lake.read("liquidity_profile", "2026-01-05").rows
+    assert rows.num_rows == 7 * 168
+    assert set(rows["regime"].to_pylist()) == {"thin", "normal", "deep"}
+
+
 def test_every_fetch_left_a_certificate(decided: Desk) -> None:
     certificates = decided.lake.read("fetch_certificates").rows
     assert pc.all(certificates["complete"]).as_py()

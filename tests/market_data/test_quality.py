@@ -35,6 +35,7 @@ def candles(hours: list[int], close: list[float] | None = None, volume: list[flo
         "ts": [START + timedelta(hours=hour) for hour in hours],
         **dict.fromkeys(("open", "high", "low", "close"), closes),
         "volume": volume or [1.0] * n,
+        "repair": [None] * n,
     }
     return pa.table(columns, schema=CANDLES.arrow)
 

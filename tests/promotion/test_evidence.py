@@ -19,7 +19,7 @@ from research_to_prod.promotion.evidence import READS, REQUIRED_CHECKS, Proof, p
 
 POLICY = "p" * 64
 MONTH, NAME = "2024-01", "alpha"
-MONTHLY = {"raw_candles", "candles", "candle_quarantine", "funding_rates", "market_quality"}
+MONTHLY = {"raw_candles", "repairs", "candles", "candle_quarantine", "funding_rates", "market_quality"}
 ROWS = Schema(
     "anything",
     (Column("partition_key", pa.string(), "partition"), Column("n", pa.int64(), "content")),
@@ -184,7 +184,7 @@ def test_identical_bytes_under_a_new_version_are_read_again_too(world: World) ->
     assert world.refused("candles[2024-01] was materialized again after")
 
 
-@pytest.mark.parametrize("asset", ["raw_candles", "candles", "backtest", "gate_report"])
+@pytest.mark.parametrize("asset", ["raw_candles", "repairs", "candles", "backtest", "gate_report"])
 def test_wiped_history_refuses(world: World, asset: str) -> None:
     world.instance.wipe_assets([dg.AssetKey(asset)])
     assert world.refused(f"{asset}[{partition_of(asset)}] was never materialized, or its history was wiped")

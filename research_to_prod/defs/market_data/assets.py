@@ -1,4 +1,4 @@
-"""Market data: bars as sent, bars that can be believed, what was refused, funding, quality, and public trades."""
+"""Market data: bars as sent, repairs, bars that can be believed, what was refused, funding, quality, public trades."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -73,50 +73,63 @@ def raw_candles(
     yield judge_fetch("raw_candles", fetched.failures)
 
 
+def _validated(name: str, description: str, deps: Sequence[str]) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name,
+        deps=deps,
+        description=description,
+        metadata=described(name),
+        kinds={"pandera"},
+        group_name="market_data",
+        owners=["team:data"],
+        code_version="2",
+    )
+
+
 @dg.multi_asset(
     specs=[
-        dg.AssetSpec(
-            "candles",
-            deps=[raw_candles],
-            description=(
-                "Validated bars: stamped by their open in UTC, on the grid, ordered, unique by venue, symbol, "
-                "timeframe and time. Everything downstream reads these. Rows that break the contract of bars are in "
-                "candle_quarantine, never here."
-            ),
-            metadata=described("candles"),
-            kinds={"pandera"},
-            group_name="market_data",
-            owners=["team:data"],
-            code_version="1",
+        _validated(
+            "repairs",
+            "Every declared repair that touches the month, with author, reason, the whole file and its hash, and how "
+            "many bars it touched. Nothing is repaired without a file in desk/repairs; taking the file away and "
+            "materializing again gives the unrepaired month.",
+            ["raw_candles"],
         ),
-        dg.AssetSpec(
+        _validated(
+            "candles",
+            "Validated bars: stamped by their open in UTC, on the grid, ordered, unique by venue, symbol, timeframe "
+            "and time. Everything downstream reads these. Rows that break the contract of bars are in "
+            "candle_quarantine, never here; a bar that a repair filled from another market carries the repair's id.",
+            ["raw_candles", "repairs"],
+        ),
+        _validated(
             "candle_quarantine",
-            deps=[raw_candles],
-            description=(
-                "Every raw row that did not become a candle, whole, with the rules that it broke: nothing is lost. "
-                "Conflicting duplicates are all here, because nobody can say which one is true."
-            ),
-            metadata=described("candle_quarantine"),
-            kinds={"pandera"},
-            group_name="market_data",
-            owners=["team:data"],
-            code_version="1",
+            "Every raw row that did not become a candle, whole, with the rules that it broke: nothing is lost. "
+            "Conflicting duplicates are all here, because nobody can say which one is true; rows that a repair masked "
+            "carry its id.",
+            ["raw_candles", "repairs"],
         ),
     ],
     check_specs=CANDLES_CHECKS,
     partitions_def=MONTHS,
 )
 def validated_candles(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Judge each raw row by the contract of bars."""
-    from research_to_prod.market_data.quarantine import split
+    """Apply the declared repairs, and judge each raw row by the contract of bars."""
+    from research_to_prod.market_data.repairs import apply_repairs, load_repairs
 
     month = context.partition_key
+    declared = load_repairs(settings.desk / "repairs", Universe.load(settings.desk / UNIVERSE_FILE).markets)
     raw = lake.read("raw_candles", month)
-    judged = split(raw.rows)
-    yield publish(lake, "candles", month, judged.accepted, read=[raw])
-    yield publish(lake, "candle_quarantine", month, judged.rejected, read=[raw], preview=table_preview(judged.rejected))
+    done = apply_repairs(raw.rows, declared, month)
+    shown = table_preview(done.log.select(["id", "kind", "author", "reason", "symbol", "start", "end", "bars"]))
+    yield publish(lake, "repairs", month, done.log, read=[raw], preview=shown)
+    repairs = lake.read("repairs", month)
+    yield publish(lake, "candles", month, done.accepted, read=[raw, repairs])
+    yield publish(
+        lake, "candle_quarantine", month, done.rejected, read=[raw, repairs], preview=table_preview(done.rejected)
+    )
     yield from judge_candles(lake, month)
 
 

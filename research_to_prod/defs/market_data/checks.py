@@ -34,7 +34,7 @@ CANDLES_CHECKS = (
     _blocking(
         "candles",
         "accounts_for_every_row",
-        "Raw rows = accepted bars + quarantined rows: nothing was lost between venue and lake.",
+        "Raw rows + filled bars = accepted bars + quarantined rows: nothing was lost between venue and lake.",
     ),
 )
 FUNDING_CHECKS = (
@@ -83,8 +83,9 @@ def judge_candles(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
     candles = lake.read("candles", month).rows
     contract = judge_bars(candles)
     raw, rejected = (lake.version(name, month).rows for name in ("raw_candles", "candle_quarantine"))
-    numbers = {"raw": raw, "accepted": candles.num_rows, "quarantined": rejected}
-    books, sent = Judgement(raw == candles.num_rows + rejected, candles.slice(0, 0), numbers), candles
+    filled = candles.num_rows - candles["repair"].null_count
+    numbers = {"raw": raw, "filled": filled, "accepted": candles.num_rows, "quarantined": rejected}
+    books, sent = Judgement(raw + filled == candles.num_rows + rejected, candles.slice(0, 0), numbers), candles
     if not books.passed:
         sent = lake.read("raw_candles", month).rows
         books = judge_bookkeeping(sent, candles, lake.read("candle_quarantine", month).rows)
