@@ -96,3 +96,19 @@ def certificates_table(certificates: Iterable[Certificate], asset_partition: str
 def certificates_from(table: pa.Table) -> tuple[Certificate, ...]:
     """Return the certificates that ``table`` (FETCH_CERTIFICATES) holds."""
     return tuple(Certificate(**row) for row in table.drop_columns(["asset_partition"]).to_pylist())
+
+
+def covered(
+    certificates: Iterable[Certificate], venue: str, scope: str, start: datetime, end: datetime
+) -> tuple[tuple[datetime, datetime], ...]:
+    """Return the parts of ``[start, end)`` that complete fetches of ``scope`` saw, in order and apart."""
+    parts: list[tuple[datetime, datetime]] = []
+    for each in sorted(certificates, key=lambda each: each.interval_start):
+        first, stop = max(each.interval_start, start), min(each.interval_end, end)
+        if not each.complete or (each.venue, each.scope) != (venue, scope) or first >= stop:
+            continue
+        if parts and first <= parts[-1][1]:
+            parts[-1] = (parts[-1][0], max(parts[-1][1], stop))
+        else:
+            parts.append((first, stop))
+    return tuple(parts)
