@@ -121,14 +121,16 @@ def examine_history(
     """
     from research_to_prod.market_data.quarantine import split
 
-    label = pc.strftime(raw["ts"], format="%Y-%m")
+    judged = split(raw)
+    tables = (raw, judged.accepted, judged.rejected)
+    labels = [pc.strftime(table["ts"], format="%Y-%m") for table in tables]
     month = min(market.since for market in markets).strftime("%Y-%m")
-    last = max([*label.unique().to_pylist(), *(each.until.strftime("%Y-%m") for each in markets if each.until)])
+    ends = [each.until.strftime("%Y-%m") for each in markets if each.until]
+    last = max([*labels[0].unique().to_pylist(), *ends], default=month)
     found: list[Finding] = []
     while month <= last:
-        rows = raw.filter(pc.equal(label, month))
-        judged = split(rows)
-        found += examine(rows, judged.accepted, judged.rejected, markets, month, as_of, certificates, policy)
+        rows = (table.filter(pc.equal(label, month)) for table, label in zip(tables, labels, strict=True))
+        found += examine(*rows, markets, month, as_of, certificates, policy)
         month = month_bounds(month)[1].strftime("%Y-%m")
     return tuple(found)
 

@@ -60,9 +60,17 @@ class Case:
         return self.series.bars
 
     @cached_property
+    def absent(self) -> Mask:
+        """(expected,) whether no row of the bar was delivered; a bar that was refused is missing, not absent."""
+        absent = self.series.missing.copy()
+        slots = (self.raw.ts - self.series.first) // self.series.length
+        absent[slots[(slots >= 0) & (slots < len(absent))]] = False
+        return absent
+
+    @cached_property
     def siblings(self) -> tuple[Series, ...]:
-        """Other markets of the same venue and timeframe that traded in the month."""
-        return tuple(each for each in self._alike if each.market.venue == self.series.market.venue and len(each.bars))
+        """Other series of the same venue, of any timeframe, that traded in the month."""
+        return tuple(each for each in self.others if each.market.venue == self.series.market.venue and len(each.bars))
 
     @cached_property
     def peers(self) -> tuple[Series, ...]:

@@ -2,18 +2,19 @@
 
 Belongs here: rules about bars that are not there or say nothing new. Doesn't: their values otherwise.
 
-A gap is a maximal run of missing bars within the month. Its class, the first that applies:
+A gap is a maximal run of absent bars within the month: expected, and no row delivered (a refused row is the business of
+``delivery`` and ``values``). Its class, the first that applies:
 
 ``no_trade``
     The market's own habit explains it: the venue writes no bar where nothing traded (the month has no bar without
     volume), ``habitual_runs`` other gaps show the habit, and with the chance of a further missing bar after a missing
     one that those others show, at least ``no_trade_probability`` runs of its length are expected in the month.
 ``venue_outage``
-    Every other market of the venue traded in less than a tenth of its bars, too.
+    Every other series of the venue, of any timeframe that fits into the gap, traded in less than a tenth of it, too.
 ``market_gap``
-    More than half of the venue's other markets traded in at least half of its bars.
+    More than half of those traded through at least half of it.
 ``unexplained_gap``
-    Anything else; so also where no other market of the venue is known.
+    Anything else; so also where no other series of the venue is known.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _DOWN, _UP = 0.1, 0.5  # shares of a gap's bars in which another market traded: 
 
 @dataclass(frozen=True)
 class _Gap:
-    """A run of missing bars: opens of its first and last in microseconds, its length, its class and the reason."""
+    """A run of absent bars: opens of its first and last in microseconds, its length, its class and the reason."""
 
     first: int
     last: int
@@ -65,7 +66,7 @@ def no_trade(case: Case) -> Iterator[Finding]:
 
 
 def venue_outage(case: Case) -> Iterator[Finding]:
-    """Gaps in which the venue's other markets were silent too. A warning: nobody could trade there."""
+    """Gaps in which the venue's other series were silent too. A warning: nobody could trade there."""
     yield from _named(
         case,
         "venue_outage",
@@ -92,7 +93,7 @@ def market_gap(case: Case) -> Iterator[Finding]:
 
 
 def unexplained_gap(case: Case) -> Iterator[Finding]:
-    """Gaps that neither the market's habit nor another market of the venue explains. A warning."""
+    """Gaps that neither the market's habit nor another series of the venue explains. A warning."""
     yield from _named(
         case,
         "unexplained_gap",
@@ -126,7 +127,7 @@ def longest_gap(case: Case) -> Iterator[Finding]:
 
 
 def incomplete(case: Case) -> Iterator[Finding]:
-    """More than ``incomplete`` of the expected bars are missing, those without trades by habit apart. An error."""
+    """More than ``incomplete`` of the expected bars are absent, those without trades by habit apart. An error."""
     limit, gaps = case.policy.gaps.incomplete, _gaps(case)
     lost = [gap for gap in gaps if gap.kind != "no_trade"]
     missing = sum(gap.bars for gap in lost)
@@ -138,7 +139,7 @@ def incomplete(case: Case) -> Iterator[Finding]:
             missing,
             missing / case.series.expected,
             limit,
-            f"{missing} of {case.series.expected} expected bars are missing, in {len(lost)} gaps",
+            f"{missing} of {case.series.expected} expected bars are absent, in {len(lost)} gaps",
             Cost(
                 "Too little of the month is left to stand for it; what was lost is rarely an ordinary sample.",
                 "Fetch the month again, or begin the market later in universe.yaml.",
@@ -238,7 +239,7 @@ def _named(case: Case, kind: str, confidence: float, why: Cost, error_hours: flo
 def _gaps(case: Case) -> list[_Gap]:
     """Return the gaps of the month in order, classified."""
     series = case.series
-    starts, lengths = runs(series.missing)
+    starts, lengths = runs(case.absent)
     if not len(starts):
         return []
     habitual = _habitual(case, lengths)
@@ -263,15 +264,16 @@ def _habitual(case: Case, lengths: np.ndarray) -> np.ndarray:
 
 def _by_siblings(case: Case, first: int, bars: int) -> tuple[str, str]:
     stop = first + bars * case.series.length
-    shares = {each.market.symbol: each.traded(first, stop) / bars for each in case.siblings}
     elsewhere = [each for each in case.peers if each.market.venue != case.series.market.venue]
     heard = [each.name for each in elsewhere if each.traded(first, stop) / bars >= _UP]
     beside = f"; {', '.join(heard)} traded through it" if heard else ""
+    fitting = [each for each in case.siblings if each.length <= stop - first]
+    shares = {each.name: each.traded(first, stop) * each.length / (stop - first) for each in fitting}
     if not shares:
-        return "unexplained_gap", f"no other market of the venue is known{beside}"
-    trading = sorted(symbol for symbol, share in shares.items() if share >= _UP)
+        return "unexplained_gap", f"no other series of the venue is known{beside}"
+    trading = sorted(name for name, share in shares.items() if share >= _UP)
     if all(share < _DOWN for share in shares.values()):
-        return "venue_outage", f"so was all else of the venue ({len(shares)} other markets){beside}"
+        return "venue_outage", f"all else of the venue was silent, too ({len(shares)} other series){beside}"
     if len(trading) > len(shares) / 2:
         return "market_gap", f"{', '.join(trading)} traded through it{beside}"
-    return "unexplained_gap", f"{len(trading)} of {len(shares)} other markets of the venue traded through it{beside}"
+    return "unexplained_gap", f"{len(trading)} of {len(shares)} other series of the venue traded through it{beside}"

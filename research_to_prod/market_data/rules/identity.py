@@ -52,9 +52,9 @@ def copied_series(case: Case) -> Iterator[Finding]:
                     same.sum(),
                     same.sum() / common,
                     limit,
-                    f"{same.sum()} of {common} common bars equal those of {other.name} {what}, from {moment(ts[0])} on",
+                    f"{same.sum()} of {common} common bars equal those of {other.name} {what}, from {moment(ts[0])}",
                     Cost(
-                        "One of the two is not what its label says: basis and hedges of the two are zero by construction, "
+                        "One of the two is not what its label says: their basis is zero by construction, "
                         "and costs are those of another market.",
                         "Fetch both from their venues, and remove the one that differs from its venue.",
                     ),

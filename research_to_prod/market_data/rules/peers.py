@@ -100,10 +100,11 @@ def time_shift(case: Case) -> Iterator[Finding]:
 def lead_lag(case: Case) -> Iterator[Finding]:
     """Returns that also fit a peer's one bar earlier or later: a clock that is off by part of a bar.
 
-    The best lag is 0, and the correlation at a lag of one bar is at least ``lead_correlation``. A warning.
+    The best lag is 0, and the correlation at a lag of one bar exceeds that at the opposite lag by ``lead_correlation``:
+    what both lags share is the series' own autocorrelation, which in a month of days is large by chance. A warning.
     """
     limit = case.policy.peers.lead_correlation
-    found = [(peer, lead) for peer, lead in _leads(case) if lead.best == 0 and lead.beside >= limit.value]
+    found = [(peer, lead) for peer, lead in _leads(case) if lead.best == 0 and abs(lead.late) >= limit.value]
     if len(found) <= len(case.peers) / 2:
         return
     for peer, lead in found:
@@ -112,10 +113,10 @@ def lead_lag(case: Case) -> Iterator[Finding]:
             Level.WARNING,
             (case.bars.ts[0], case.bars.ts[-1]),
             len(case.bars),
-            lead.beside,
+            abs(lead.late),
             limit,
-            f"part of its moves comes a bar {'after' if lead.behind else 'before'} those of {peer.name}: returns "
-            f"correlate {lead.beside:.2f} at that lag, {lead.now:.2f} at none; from {moment(case.bars.ts[0])} on",
+            f"part of its moves comes a bar {'after' if lead.late > 0 else 'before'} those of {peer.name}: returns "
+            f"correlate {abs(lead.late):.2f} more at that lag than at the opposite; from {moment(case.bars.ts[0])} on",
             Cost(
                 "A strategy on both series earns the lag, which no one can trade.",
                 "Compare the clocks of the two sources on trades.",
@@ -129,15 +130,14 @@ def lead_lag(case: Case) -> Iterator[Finding]:
 class _Lead:
     """Correlation of a series' returns with a peer's, by lag.
 
-    The best lag in bars (positive: this series is late) and the correlation there, at 0, and the higher one at a lag
-    of one bar; whether that is the lag at which this series is behind.
+    The best lag in bars (positive: this series is late) and the correlation there and at 0; how much more it is at one
+    bar late than at one bar early.
     """
 
     best: int
     highest: float
     now: float
-    beside: float
-    behind: bool
+    late: float
 
 
 def _leads(case: Case) -> Iterator[tuple[Series, _Lead]]:
@@ -152,17 +152,8 @@ def _leads(case: Case) -> Iterator[tuple[Series, _Lead]]:
         reach = min(max(3, round(case.policy.peers.shift_reach.value * HOUR / case.series.length)), count // 2)
         lags, values = _correlations(one, other, reach)
         best = int(np.argmax(values))
-        beside = int(np.argmax(values[[reach - 1, reach + 1]]))
-        yield (
-            peer,
-            _Lead(
-                int(lags[best]),
-                float(values[best]),
-                float(values[reach]),
-                float(values[reach - 1 + 2 * beside]),
-                beside == 1,
-            ),
-        )
+        late = float(values[reach + 1] - values[reach - 1])
+        yield peer, _Lead(int(lags[best]), float(values[best]), float(values[reach]), late)
 
 
 def _regular(series: Series, start: int, count: int) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 
 from research_to_prod.market_data.findings import Finding, Level
 from research_to_prod.market_data.rules.case import Case, Cost, named
-from research_to_prod.market_data.series import Floats, Integers, Mask, robust_scale
+from research_to_prod.market_data.series import MINIMUM_RETURNS, Floats, Integers, Mask, robust_scale
 
 _AROUND = 24  # bars before and after a break that tell whether it lasted
 _REVERTED = 0.3  # of a spike may remain in the bar after it
@@ -51,18 +51,17 @@ def breaks(case: Case) -> Breaks:
 
     Allowed between adjacent bars are ``break_sigmas`` robust standard deviations of the month's returns, at least
     ``break_floor`` and at most ``break_ceiling``. Over a gap prices move on, so a third of that many deviations times
-    the square root of its bars is allowed there, if it is more.
+    the square root of its bars is allowed there, if it is more. With fewer than 20 returns there is no deviation:
+    ``break_ceiling`` is allowed between adjacent bars, and nothing is said of gaps.
     """
     bars, rules = case.bars, case.policy.returns
     step = np.log(bars.open[1:]) - np.log(bars.close[:-1])
     value = case.series.returns.value
-    sigma = robust_scale(value) if len(value) else 0.0
-    across = np.diff(case.series.slots) - 1
-    allowed = np.full(
-        len(step), np.clip(rules.break_sigmas.value * sigma, rules.break_floor.value, rules.break_ceiling.value)
-    )
-    gap = across > 0
-    allowed[gap] = np.maximum(allowed[gap], rules.break_sigmas.value / 3 * sigma * np.sqrt(across[gap] + 1))
+    far = rules.break_sigmas.value * (robust_scale(value) if len(value) >= MINIMUM_RETURNS else np.inf)
+    allowed = np.full(len(step), np.clip(far, rules.break_floor.value, rules.break_ceiling.value))
+    ahead = np.diff(case.series.slots)
+    gap = ahead > 1
+    allowed[gap] = np.maximum(allowed[gap], far / 3 * np.sqrt(ahead[gap]))
     at = np.flatnonzero(np.abs(step) > allowed)
     level = np.array(
         [
