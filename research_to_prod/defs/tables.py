@@ -15,6 +15,7 @@ from research_to_prod.market_data.contracts import (
     CANDLE_QUARANTINE,
     CANDLES,
     FUNDING_RATES,
+    MARKET_FINDINGS,
     MARKET_QUALITY,
     RAW_CANDLES,
 )
@@ -29,6 +30,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "candle_quarantine": CANDLE_QUARANTINE,
         "funding_rates": FUNDING_RATES,
         "market_quality": MARKET_QUALITY,
+        "market_findings": MARKET_FINDINGS,
         "candidate": CANDIDATE,
         "trials": TRIALS,
         "backtest": BACKTEST,

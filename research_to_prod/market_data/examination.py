@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.market_data.certificates import Certificate
-from research_to_prod.market_data.contracts import CANDLE_QUARANTINE, CANDLES, RAW_CANDLES
+from research_to_prod.market_data.contracts import CANDLE_QUARANTINE, RAW_CANDLES
 from research_to_prod.market_data.findings import Finding
 from research_to_prod.market_data.quality_policy import QualityPolicy
 from research_to_prod.market_data.rules import delivery, gaps, identity, peers, returns, values
 from research_to_prod.market_data.rules.case import Case
-from research_to_prod.market_data.series import Bars, Integers, by_market, micros, series_of, uncovered
+from research_to_prod.market_data.series import Bars, Integers, Series, by_market, micros, read_series, uncovered
 from research_to_prod.market_data.universe import MarketSpec
 from research_to_prod.values import month_bounds
 
@@ -58,10 +58,9 @@ RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
 
 
 def examine(
+    markets: Sequence[Series],
     raw: pa.Table,
-    candles: pa.Table,
     quarantine: pa.Table,
-    markets: Sequence[MarketSpec],
     month: str,
     as_of: datetime,
     certificates: Sequence[Certificate],
@@ -71,27 +70,22 @@ def examine(
 
     Parameters
     ----------
-    raw, candles, quarantine
-        RAW_CANDLES, CANDLES and CANDLE_QUARANTINE of the month, in the order of their keys, as the lake reads them;
-        rows of markets that are not listed are ignored.
     markets
-        The markets to judge; all of them are also held against each other.
+        The month of each market, as ``series.read_series`` gives it; all of them are also held against each other.
+    raw, quarantine
+        RAW_CANDLES and CANDLE_QUARANTINE of the month, in the order of their keys, as the lake reads them; rows of
+        other markets are ignored.
     month
         ``YYYY-MM``.
     as_of
-        Time of the fetch: a bar that had not ended by then is not expected.
+        Time of the fetch: no row can end later.
     certificates
         Of the fetches that brought ``raw``.
     """
-    rows, accepted, refused = by_market(raw), by_market(candles), by_market(quarantine)
-    keys = [(each.venue, each.symbol, each.timeframe) for each in markets]
-    every = [
-        series_of(market, accepted.get(key, CANDLES.empty()), month, as_of)
-        for market, key in zip(markets, keys, strict=True)
-    ]
+    rows, refused = by_market(raw), by_market(quarantine)
     found: list[Finding] = []
-    for own, key in zip(every, keys, strict=True):
-        delivered = rows.get(key, RAW_CANDLES.empty())
+    for own in markets:
+        delivered = rows.get(own.key, RAW_CANDLES.empty())
         case = Case(
             series=own,
             month=month,
@@ -99,9 +93,9 @@ def examine(
             raw=Bars.of(delivered),
             fetch=_fetches(delivered),
             known_until=_known_until(delivered, certificates, as_of),
-            refused=_by_rule(refused.get(key, CANDLE_QUARANTINE.empty())),
+            refused=_by_rule(refused.get(own.key, CANDLE_QUARANTINE.empty())),
             uncovered=uncovered(own, certificates),
-            others=tuple(each for each in every if each is not own),
+            others=tuple(each for each in markets if each is not own),
         )
         found += [finding for rule in RULES for finding in rule(case)]
     return tuple(sorted(found, key=lambda each: each.urgency))
@@ -129,8 +123,11 @@ def examine_history(
     last = max([*labels[0].unique().to_pylist(), *ends], default=month)
     found: list[Finding] = []
     while month <= last:
-        rows = (table.filter(pc.equal(label, month)) for table, label in zip(tables, labels, strict=True))
-        found += examine(*rows, markets, month, as_of, certificates, policy)
+        rows, accepted, rejected = (
+            table.filter(pc.equal(label, month)) for table, label in zip(tables, labels, strict=True)
+        )
+        own = read_series(accepted, markets, month, as_of)
+        found += examine(own, rows, rejected, month, as_of, certificates, policy)
         month = month_bounds(month)[1].strftime("%Y-%m")
     return tuple(found)
 

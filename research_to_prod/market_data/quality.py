@@ -7,26 +7,22 @@ reasons to doubt a month (``rules``), and rules about single bars (``bar_contrac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from research_to_prod.market_data.certificates import Certificate
-from research_to_prod.market_data.contracts import CANDLE_QUARANTINE, CANDLES, MARKET_QUALITY
+from research_to_prod.market_data.contracts import CANDLE_QUARANTINE, MARKET_QUALITY
 from research_to_prod.market_data.quality_policy import QualityPolicy
 from research_to_prod.market_data.quarantine import CONFLICTING_DUPLICATE, DUPLICATE
-from research_to_prod.market_data.series import Series, by_market, instant, runs, series_of, uncovered
-from research_to_prod.market_data.universe import MarketSpec
+from research_to_prod.market_data.series import Series, by_market, instant, runs, uncovered
 
 
 def profile(
-    candles: pa.Table,
+    markets: Sequence[Series],
     quarantine: pa.Table,
-    markets: Sequence[MarketSpec],
     month: str,
-    as_of: datetime,
     certificates: Sequence[Certificate],
     policy: QualityPolicy,
 ) -> pa.Table:
@@ -34,14 +30,12 @@ def profile(
 
     Parameters
     ----------
-    candles, quarantine
-        CANDLES and CANDLE_QUARANTINE of the month; rows of markets that are not listed are ignored.
     markets
-        The markets to judge, those without a single row included.
+        The month of each market, as ``series.read_series`` gives it; those without a single row included.
+    quarantine
+        CANDLE_QUARANTINE of the month; rows of other markets are ignored.
     month
         ``YYYY-MM``.
-    as_of
-        Time of the fetch: a bar that had not ended by then is not expected.
     certificates
         Of the fetches that brought the rows: without one, an absent bar is unknown, never absent.
     policy
@@ -53,10 +47,10 @@ def profile(
         MARKET_QUALITY, one row per market, with these definitions:
 
         expected
-            Bars on the timeframe's grid that open in the month, at or after the market's ``since``, and have ended by
-            its ``until`` and ``as_of``.
+            Bars on the timeframe's grid that open in the month, at or after the market's ``since``, and had ended by
+            its ``until`` and the time of the fetch.
         valid, missing
-            Expected bars that are in ``candles``; those that are not (absent, quarantined, or unknown).
+            Expected bars that passed the contract; those that are not (absent, quarantined, or unknown).
         unknown
             Expected bars that no complete certificate of the market covers.
         completeness
@@ -75,13 +69,17 @@ def profile(
             Log returns between adjacent valid bars with a robust z-score beyond ``outlier`` against the same hour of
             the week (``series.returns_of``). Null when nothing gives them a scale: no scale, no verdict.
     """
-    accepted, refused = by_market(candles), by_market(quarantine)
-    rows = []
-    for market in markets:
-        key = (market.venue, market.symbol, market.timeframe)
-        own = series_of(market, accepted.get(key, CANDLES.empty()), month, as_of)
-        unknown = int(uncovered(own, certificates).sum())
-        rows.append(_measure(own, refused.get(key, CANDLE_QUARANTINE.empty()), month, unknown, policy))
+    refused = by_market(quarantine)
+    rows = [
+        _measure(
+            own,
+            refused.get(own.key, CANDLE_QUARANTINE.empty()),
+            month,
+            int(uncovered(own, certificates).sum()),
+            policy,
+        )
+        for own in markets
+    ]
     return MARKET_QUALITY.conform(pa.Table.from_pylist(rows, schema=MARKET_QUALITY.arrow), month)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from research_to_prod.market_data.certificates import Certificate, covered
-from research_to_prod.market_data.contracts import MARKET_KEY
+from research_to_prod.market_data.contracts import CANDLES, MARKET_KEY
 from research_to_prod.market_data.universe import MarketSpec
 
 Integers = npt.NDArray[np.int64]
@@ -29,6 +29,8 @@ _FIRST_MONDAY = 4 * 24  # hours from 1970-01-01, a Thursday, to the next Monday
 
 MINIMUM_RETURNS = 20
 """Returns below which nothing has a usable scale; a month of daily bars has 27 to 30."""
+
+_CUT = 6.0
 
 HOURLY_RETURNS = 24
 """Returns that an hour of the week must have to be its own scale; four weeks of hourly bars have 4, of minutes 240."""
@@ -120,12 +122,15 @@ class Returns:
         (m,) index of the bar at which each return ends.
     value
         (m,) log returns.
+    scale
+        Robust standard deviation of all of them; 0 when there are fewer than 20, or they never differ.
     z
-        (m,) robust z-scores; None when fewer than 20 returns, or returns that never differ, give no scale.
+        (m,) robust z-scores; None without a scale.
     """
 
     to: Integers
     value: Floats
+    scale: float
     z: Floats | None
 
 
@@ -138,11 +143,9 @@ def returns_of(bars: Bars, length: int) -> Returns:
     """
     to = np.flatnonzero(np.diff(bars.ts) == length) + 1
     value = np.log(bars.close[to]) - np.log(bars.close[to - 1])
-    if len(value) < MINIMUM_RETURNS:
-        return Returns(to, value, None)
-    whole = robust_scale(value)
+    whole = robust_scale(value) if len(value) >= MINIMUM_RETURNS else 0.0
     if whole == 0:
-        return Returns(to, value, None)
+        return Returns(to, value, whole, None)
     hour = bars.ts[to] // HOUR - _FIRST_MONDAY
     centre, scale = np.full(len(value), np.median(value)), np.full(len(value), whole)
     for period in (24, 168):
@@ -150,7 +153,7 @@ def returns_of(bars: Bars, length: int) -> Returns:
             if len(members) >= HOURLY_RETURNS:
                 centre[members] = np.median(value[members])
                 scale[members] = max(robust_scale(value[members]), whole / 4)
-    return Returns(to, value, (value - centre) / scale)
+    return Returns(to, value, whole, (value - centre) / scale)
 
 
 def _groups(labels: Integers) -> Iterator[Integers]:
@@ -177,9 +180,14 @@ class Series:
     expected: int
 
     @property
+    def key(self) -> MarketKey:
+        """Venue, symbol and timeframe."""
+        return self.market.venue, self.market.symbol, self.market.timeframe
+
+    @property
     def name(self) -> str:
         """The series in words, as ``Finding.against`` has it."""
-        return f"{self.market.venue} {self.market.symbol} {self.market.timeframe}"
+        return " ".join(self.key)
 
     @property
     def base(self) -> str:
@@ -214,6 +222,20 @@ class Series:
         return returns_of(self.bars, self.length)
 
     @cached_property
+    def closes(self) -> Floats:
+        """(expected,) closes on the grid, NaN where the bar is missing."""
+        grid = np.full(self.expected, np.nan)
+        grid[self.slots] = self.bars.close
+        return grid
+
+    @cached_property
+    def steady_returns(self) -> Floats:
+        """(expected,) returns on the grid, cut at 6 robust deviations, 0 where there is none: one crash is no clock."""
+        grid, bound = np.zeros(self.expected), _CUT * self.returns.scale
+        grid[self.slots[self.returns.to]] = np.clip(self.returns.value, -bound, bound)
+        return grid
+
+    @cached_property
     def still(self) -> Mask:
         """(n - 1,) whether a bar and the next on the grid have one close and no volume."""
         bars = self.bars
@@ -232,8 +254,19 @@ class Series:
         return int(self.traded_before[right] - self.traded_before[left])
 
 
-def series_of(market: MarketSpec, candles: pa.Table, month: str, as_of: datetime) -> Series:
-    """Return the expected and valid bars of one market in ``month``."""
+def read_series(candles: pa.Table, markets: Sequence[MarketSpec], month: str, as_of: datetime) -> tuple[Series, ...]:
+    """Return one month of each market, in the order of ``markets``, from CANDLES.
+
+    Rows of markets that are not listed are ignored. ``as_of`` is the time of the fetch: a bar that had not ended by
+    then is not expected.
+    """
+    accepted = by_market(candles)
+    keys = [(each.venue, each.symbol, each.timeframe) for each in markets]
+    tables = [accepted.get(key, CANDLES.empty()) for key in keys]
+    return tuple(_series(market, table, month, as_of) for market, table in zip(markets, tables, strict=True))
+
+
+def _series(market: MarketSpec, candles: pa.Table, month: str, as_of: datetime) -> Series:
     first, stop = market.bars_of(month, as_of)
     expected = (stop - first) // market.length
     bars = Bars.of(candles)
@@ -256,13 +289,17 @@ def uncovered(own: Series, certificates: Sequence[Certificate]) -> Mask:
     return unknown
 
 
-def aligned(one: Series, other: Series) -> tuple[Integers, Integers]:
-    """Return the indices of the bars that both series have, in each; both have one timeframe."""
+def common(one: Series, other: Series) -> tuple[slice, slice]:
+    """Return the part of each series' grid that both expect; both have one timeframe."""
     start = max(one.first, other.first)
     stop = min(each.first + each.expected * each.length for each in (one, other))
     count = max(0, (stop - start) // one.length)
-    cuts = [
-        slice((start - each.first) // each.length, (start - each.first) // each.length + count) for each in (one, other)
-    ]
-    both = ~one.missing[cuts[0]] & ~other.missing[cuts[1]]
-    return one.place[cuts[0]][both], other.place[cuts[1]][both]
+    first, second = ((start - each.first) // each.length for each in (one, other))
+    return slice(first, first + count), slice(second, second + count)
+
+
+def aligned(one: Series, other: Series) -> tuple[Integers, Integers]:
+    """Return the indices of the bars that both series have, in each; both have one timeframe."""
+    mine, theirs = common(one, other)
+    both = ~one.missing[mine] & ~other.missing[theirs]
+    return one.place[mine][both], other.place[theirs][both]

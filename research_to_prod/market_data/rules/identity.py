@@ -15,7 +15,7 @@ import numpy as np
 from research_to_prod.market_data.findings import Finding, Level
 from research_to_prod.market_data.rules.case import Case, Cost, moment
 from research_to_prod.market_data.rules.returns import breaks
-from research_to_prod.market_data.series import Floats, aligned, runs
+from research_to_prod.market_data.series import Floats, aligned, common, runs
 
 _PRICES = ("open", "high", "low", "close")
 
@@ -31,28 +31,29 @@ def copied_series(case: Case) -> Iterator[Finding]:
     for other in case.others:
         if other.length != case.series.length:
             continue
-        mine, theirs = aligned(case.series, other)
-        equal = (case.bars.close[mine] == other.bars.close[theirs]) & moved[mine]
-        if equal.sum() < max(fewest, rules.copied_bars.value * len(mine)):
+        grid, other_grid = common(case.series, other)
+        if np.count_nonzero(case.series.closes[grid] == other.closes[other_grid]) < fewest:
             continue
-        for name in _PRICES[:3]:
+        mine, theirs = aligned(case.series, other)
+        equal = moved[mine].copy()
+        for name in _PRICES:
             equal &= getattr(case.bars, name)[mine] == getattr(other.bars, name)[theirs]
         whole = equal & (case.bars.volume[mine] == other.bars.volume[theirs])
-        common = max(int(moved[mine].sum()), 1)
+        both = max(int(moved[mine].sum()), 1)
         for same, limit, what in (
             (whole, rules.copied_bars, "in all five values"),
             (equal, rules.copied_prices, "in the four prices"),
         ):
-            if same.sum() >= fewest and same.sum() / common >= limit.value:
+            if same.sum() >= fewest and same.sum() / both >= limit.value:
                 ts = case.bars.ts[mine[same]]
                 yield case.finding(
                     "copied_series",
                     Level.ERROR,
                     (ts[0], ts[-1]),
                     same.sum(),
-                    same.sum() / common,
+                    same.sum() / both,
                     limit,
-                    f"{same.sum()} of {common} common bars equal those of {other.name} {what}, from {moment(ts[0])}",
+                    f"{same.sum()} of {both} common bars equal those of {other.name} {what}, from {moment(ts[0])}",
                     Cost(
                         "One of the two is not what its label says: their basis is zero by construction, "
                         "and costs are those of another market.",

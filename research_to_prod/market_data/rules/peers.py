@@ -15,9 +15,7 @@ import numpy as np
 
 from research_to_prod.market_data.findings import Finding, Level
 from research_to_prod.market_data.rules.case import Case, Cost, moment, named
-from research_to_prod.market_data.series import HOUR, MINIMUM_RETURNS, Floats, Integers, Series, aligned, robust_scale
-
-_CLIP = 6.0  # robust standard deviations at which returns are cut before they are correlated: one crash is no clock
+from research_to_prod.market_data.series import HOUR, MINIMUM_RETURNS, Floats, Series, aligned, common
 
 
 def peer_deviation(case: Case) -> Iterator[Finding]:
@@ -142,39 +140,29 @@ class _Lead:
 
 def _leads(case: Case) -> Iterator[tuple[Series, _Lead]]:
     """Yield the correlation by lag with each peer that has enough common bars."""
+    rules, own = case.policy.peers, case.series
     for peer in case.peers:
-        mine, _ = aligned(case.series, peer)
-        if len(mine) <= MINIMUM_RETURNS:
+        mine, theirs = common(own, peer)
+        if np.count_nonzero(~own.missing[mine] & ~peer.missing[theirs]) <= MINIMUM_RETURNS:
             continue
-        start = int(case.bars.ts[mine[0]])
-        count = int(case.bars.ts[mine[-1]] - start) // case.series.length + 1
-        one, other = (_regular(each, start, count) for each in (case.series, peer))
-        reach = min(max(3, round(case.policy.peers.shift_reach.value * HOUR / case.series.length)), count // 2)
-        lags, values = _correlations(one, other, reach)
+        one, other = own.steady_returns[mine], peer.steady_returns[theirs]
+        scale = float(np.sqrt(one @ one) * np.sqrt(other @ other)) or np.inf
+        now, late = float(one @ other) / scale, float(one[1:] @ other[:-1] - one[:-1] @ other[1:]) / scale
+        if now > 1 - rules.shift_gain.value:  # no lag can gain that much any more, so none need be tried
+            yield peer, _Lead(0, now, now, late)
+            continue
+        reach = min(max(3, round(rules.shift_reach.value * HOUR / own.length)), len(one) // 2)
+        values = _products(one, other, reach) / scale
         best = int(np.argmax(values))
-        late = float(values[reach + 1] - values[reach - 1])
-        yield peer, _Lead(int(lags[best]), float(values[best]), float(values[reach]), late)
+        yield peer, _Lead(best - reach, float(values[best]), now, late)
 
 
-def _regular(series: Series, start: int, count: int) -> Floats:
-    """Return (count,) returns on the grid from ``start`` on, cut at 6 robust deviations, 0 where there is none."""
-    returns, grid = series.returns, np.zeros(count)
-    slot = (series.bars.ts[returns.to] - start) // series.length
-    inside = (slot >= 0) & (slot < count)
-    value = returns.value[inside]
-    if len(value):
-        scale = _CLIP * robust_scale(value)
-        grid[slot[inside]] = np.clip(value, -scale, scale)
-    return grid
-
-
-def _correlations(one: Floats, other: Floats, reach: int) -> tuple[Integers, Floats]:
-    """Return the lags -reach..reach and the correlation about zero of ``one`` at t + lag with ``other`` at t."""
+def _products(one: Floats, other: Floats, reach: int) -> Floats:
+    """Return the sums of ``one`` at t + lag times ``other`` at t, for the lags -reach to reach."""
     size = 1 << int(len(one) + reach).bit_length()
     product = np.fft.irfft(np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size)), size)
-    lags = np.arange(-reach, reach + 1)
-    scale = float(np.sqrt(one @ one) * np.sqrt(other @ other))
-    return lags, product[lags] / scale if scale > 0 else np.zeros(len(lags))
+    found: Floats = product[np.arange(-reach, reach + 1)]
+    return found
 
 
 def _confidence(agreeing: int, peers: int) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from research_to_prod.market_data.findings import Finding, Level
 from research_to_prod.market_data.rules.case import Case, Cost, named
-from research_to_prod.market_data.series import MINIMUM_RETURNS, Floats, Integers, Mask, robust_scale
+from research_to_prod.market_data.series import MINIMUM_RETURNS, Floats, Integers, Mask
 
 _AROUND = 24  # bars before and after a break that tell whether it lasted
 _REVERTED = 0.3  # of a spike may remain in the bar after it
@@ -56,8 +56,8 @@ def breaks(case: Case) -> Breaks:
     """
     bars, rules = case.bars, case.policy.returns
     step = np.log(bars.open[1:]) - np.log(bars.close[:-1])
-    value = case.series.returns.value
-    far = rules.break_sigmas.value * (robust_scale(value) if len(value) >= MINIMUM_RETURNS else np.inf)
+    returns = case.series.returns
+    far = rules.break_sigmas.value * returns.scale if len(returns.to) >= MINIMUM_RETURNS else np.inf
     allowed = np.full(len(step), np.clip(far, rules.break_floor.value, rules.break_ceiling.value))
     ahead = np.diff(case.series.slots)
     gap = ahead > 1
