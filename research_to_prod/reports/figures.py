@@ -101,6 +101,7 @@ def month_with_findings(
         First and last time of each finding, its name, and whether it is an error.
     """
     import matplotlib as mpl
+    from matplotlib.dates import date2num
 
     seen = np.flatnonzero(np.isfinite(close))
     keep = seen[_extremes(close[seen], 800)] if len(seen) else seen
@@ -110,9 +111,10 @@ def month_with_findings(
         axes.plot(ts[keep], close[keep], color="#2f4b7c", linewidth=0.9)
         for first, last, name, error in spans:
             colour = _VERDICT_COLOURS[Verdict.FAIL if error else Verdict.INCONCLUSIVE]
-            axes.axvspan(first, last, color=colour, alpha=0.25, linewidth=1)
+            start, stop = float(date2num(first)), float(date2num(last))
+            axes.axvspan(start, stop, color=colour, alpha=0.25, linewidth=1)
             where = axes.get_xaxis_transform()
-            axes.text(first, 1.0, name, transform=where, color=colour, rotation=30, va="bottom", fontsize=7)
+            axes.text(start, 1.0, name, transform=where, color=colour, rotation=30, va="bottom", fontsize=7)
         axes.set_ylabel("close")
         axes.set_xlabel(title, loc="left")
         axes.grid(axis="y", linewidth=0.4, alpha=0.5)
