@@ -118,6 +118,7 @@ def evaluate(policy: Policy, evidence: Evidence) -> GateReport:
     rules = policy.for_type(evidence.strategy_type)
     gates = [
         _completeness(rules.data_quality.completeness.value, evidence),
+        _unresolved(rules.data_quality.unresolved_findings.value, evidence),
         *_statistics(rules.statistics, evidence),
         *_robustness(rules.robustness, evidence),
         _drawdown(rules.risk.maximum_drawdown.value, evidence),
@@ -147,6 +148,30 @@ def _completeness(threshold: float, evidence: Evidence) -> Gate:
         what=f"share of expected bars valid, or filled by a declared repair, in {worst}, the least complete market,",
         problem=problem,
         remedy="materialize market_quality for every month of the window; backfill the gaps, or choose another window",
+    )
+
+
+def _unresolved(threshold: float, evidence: Evidence) -> Gate:
+    found = evidence.unresolved
+    unknown = sorted(symbol for symbol, findings in found.items() if findings is None)
+    problem = ""
+    if not found:
+        problem = "no market was examined"
+    elif unknown:
+        problem = f"{', '.join(unknown)} was not examined for the whole window"
+    named = [f"{symbol} {each}" for symbol in sorted(found) for each in found[symbol] or ()]
+    shown = f" ({'; '.join(named[:3])}{' and others' if len(named) > 3 else ''})" if named else ""
+    return _judge(
+        "unresolved_findings",
+        "data_quality",
+        None if problem else float(len(named)),
+        "<=",
+        threshold,
+        samples=len(found),
+        what=f"number of error-level findings that no declared repair settles{shown}",
+        problem=problem,
+        remedy="repair or declare what was found, as market_findings says for each, or choose another window",
+        counted=True,
     )
 
 
@@ -328,8 +353,11 @@ def _judge(
     short: Verdict = Verdict.FAIL,
     power: float | None = None,
     minimum_track_record: float | None = None,
+    counted: bool = False,
 ) -> Gate:
     """Compare ``value`` with ``threshold``; ``short`` is the verdict when it falls short.
+
+    A ``counted`` value is exact on every machine, so that one equal to the threshold meets it.
 
     A ``problem`` makes the answer INCONCLUSIVE whatever the value, as does a value that is not a finite number.
     """
@@ -339,10 +367,10 @@ def _judge(
         reason = problem or f"{what} could not be computed"
     else:
         margin = _round(threshold - value if comparison == "<=" else value - threshold)
-        if abs(margin) < _SMALLEST_MARGIN:
+        if abs(margin) < _SMALLEST_MARGIN and not counted:
             reason = f"{what} is {value:.6g}, too close to the threshold {threshold:.6g} to tell"
         else:
-            verdict = Verdict.PASS if margin > 0 else short
+            verdict = Verdict.PASS if margin > 0 or (counted and margin == 0) else short
             reason = f"{what} is {value:.6g}; required {comparison} {threshold:.6g}"
     if problem:
         verdict, reason = Verdict.INCONCLUSIVE, problem

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from research_to_prod.market_data.findings import Level
 from research_to_prod.research.bars import Floats
 from research_to_prod.research.candidate import Candidate
 from research_to_prod.research.metrics import daily_returns, max_drawdown
@@ -30,6 +31,8 @@ class Evidence:
     ----------
     completeness
         For each market of the universe the expected and the valid bars over the window.
+    unresolved
+        For each market of the universe its error-level findings over the window that no repair settles, in words.
     daily_returns
         (D,) net returns of UTC days in order, at base costs.
     stressed_returns
@@ -45,6 +48,7 @@ class Evidence:
     candidate: str
     strategy_type: StrategyType
     completeness: Mapping[str, tuple[int, int] | None]
+    unresolved: Mapping[str, tuple[str, ...] | None]
     daily_returns: Floats
     stressed_returns: Mapping[float, Floats]
     max_drawdown: float | None
@@ -56,6 +60,7 @@ def gather_evidence(
     candidate: Candidate,
     strategy: Strategy,
     market_quality: pa.Table,
+    market_findings: pa.Table,
     backtest: pa.Table,
     trials: Mapping[str, TrialRecord],
 ) -> Evidence:
@@ -65,6 +70,9 @@ def gather_evidence(
     ----------
     market_quality
         Rows of ``market_data.contracts.MARKET_QUALITY``, any markets and months.
+    market_findings
+        Rows of ``market_data.contracts.MARKET_FINDINGS``, any markets and months. A month without findings has no rows,
+        so only a month that ``market_quality`` profiles counts as examined: both are made in one step.
     backtest
         Rows of ``research.contracts.BACKTEST``, any candidates and order.
     trials
@@ -82,6 +90,9 @@ def gather_evidence(
         candidate=candidate.name,
         strategy_type=candidate.type,
         completeness={symbol: _completeness(candidate, market_quality, symbol) for symbol in candidate.universe},
+        unresolved={
+            symbol: _unresolved(candidate, market_quality, market_findings, symbol) for symbol in candidate.universe
+        },
         daily_returns=returns.get(1.0, np.empty(0)),
         stressed_returns={multiplier: series for multiplier, series in returns.items() if multiplier != 1.0},
         max_drawdown=None if math.isnan(drawdown) else drawdown,
@@ -108,16 +119,36 @@ def _grid(candidate: Candidate) -> np.ndarray:
 
 
 def _completeness(candidate: Candidate, market_quality: pa.Table, symbol: str) -> tuple[int, int] | None:
-    """Return expected and valid bars of one market, or None unless every month of the window was profiled once.
+    """Return expected and valid bars of one market, or None unless every bar of the window is there or known absent.
 
     Expected bars follow from the window, not from the table: a market listed within the window is incomplete.
     """
-    chosen = pc.and_(
-        pc.and_(pc.equal(market_quality["venue"], candidate.venue), pc.equal(market_quality["symbol"], symbol)),
-        pc.equal(market_quality["timeframe"], candidate.timeframe),
-    )
-    rows = market_quality.filter(chosen)
-    rows = rows.filter(pc.is_in(rows["month"], pa.array(candidate.window.months, pa.string())))
-    if sorted(rows["month"].to_pylist()) != list(candidate.window.months) or rows["valid_bars"].null_count:
+    rows = _of(candidate, market_quality, symbol)
+    if not _profiled(candidate, rows) or rows["valid_bars"].null_count or pc.sum(rows["unknown_bars"]).as_py() != 0:
         return None
     return len(_grid(candidate)), int(pc.sum(rows["valid_bars"]).as_py())
+
+
+def _unresolved(
+    candidate: Candidate, market_quality: pa.Table, market_findings: pa.Table, symbol: str
+) -> tuple[str, ...] | None:
+    """Return the open errors of one market in order of time, or None unless every month was examined once."""
+    if not _profiled(candidate, _of(candidate, market_quality, symbol)):
+        return None
+    found = _of(candidate, market_findings, symbol)
+    found = found.filter(pc.and_(pc.equal(found["level"], Level.ERROR.value), pc.is_null(found["resolved_by"])))
+    rows = found.sort_by([("first_at", "ascending"), ("rule", "ascending"), ("against", "ascending")]).to_pylist()
+    return tuple(f"{row['rule']} at {row['first_at']:%Y-%m-%dT%H:%MZ}" for row in rows)
+
+
+def _of(candidate: Candidate, table: pa.Table, symbol: str) -> pa.Table:
+    """Return the rows of one market in the months of the window."""
+    chosen = pc.is_in(table["month"], pa.array(candidate.window.months, pa.string()))
+    for name, value in (("venue", candidate.venue), ("symbol", symbol), ("timeframe", candidate.timeframe)):
+        chosen = pc.and_(chosen, pc.equal(table[name], value))
+    return table.filter(chosen)
+
+
+def _profiled(candidate: Candidate, rows: pa.Table) -> bool:
+    """Whether ``rows`` hold each month of the window exactly once."""
+    return sorted(rows["month"].to_pylist()) == list(candidate.window.months)

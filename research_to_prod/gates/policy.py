@@ -47,6 +47,12 @@ class Positive(Threshold):
     value: float = Field(gt=0)
 
 
+class Count(Threshold):
+    """A threshold that is a number of things."""
+
+    value: float = Field(ge=0, multiple_of=1)
+
+
 class Stressed(Threshold):
     """A threshold under multiplied costs."""
 
@@ -64,6 +70,8 @@ class DataQuality(_Frozen):
 
     completeness: Share
     """Least share of expected bars that are valid, of every market of the universe over the window."""
+    unresolved_findings: Count
+    """Most error-level findings on the markets of the universe over the window that no declared repair settles."""
 
 
 class Statistics(_Frozen):

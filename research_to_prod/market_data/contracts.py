@@ -164,6 +164,12 @@ MARKET_QUALITY = Schema(
         Column("valid_bars", pa.int64(), "expected bars that are present and passed the contract", "bars"),
         Column("filled_bars", pa.int64(), "valid bars that a declared repair filled from another market", "bars"),
         Column("missing_bars", pa.int64(), "expected bars that are not valid bars", "bars"),
+        Column(
+            "unknown_bars",
+            pa.int64(),
+            "expected bars that no complete fetch covers: nothing proves them absent",
+            "bars",
+        ),
         Column("gap_runs", pa.int64(), "runs of consecutive missing bars", "runs"),
         Column("longest_gap_bars", pa.int64(), "length of the longest run of missing bars", "bars"),
         Column("duplicates", pa.int64(), "quarantined rows that repeat another row's market and time", "rows"),
@@ -181,13 +187,38 @@ MARKET_QUALITY = Schema(
         Column(
             "completeness",
             pa.float64(),
-            "valid / expected; a filled bar counts, because a named person declared its repair; null without expected",
+            "valid / expected; a filled bar counts, because a named person declared its repair; null when nothing is "
+            "expected or any bar is unknown",
             "fraction",
             nullable=True,
         ),
         Column("gaps", pa.string(), "each gap as its first missing open and its length: 2018-02-08T01:00Z +33; ..."),
     ),
     key=MARKET_KEY,
+    partition_by=PartitionBy("month"),
+)
+
+MARKET_FINDINGS = Schema(
+    description="One reason to doubt one month of one market; each rule is defined in market_data.rules.",
+    columns=(
+        *_MARKET,
+        Column("month", pa.string(), "the month examined, YYYY-MM"),
+        Column("rule", pa.string(), "name of the rule"),
+        Column("level", pa.string(), "error: no decision may rest on it; warning: look at it; info: know it"),
+        Column("against", pa.string(), "the series it was found against, such as kraken BTC/USDT 1h; empty for none"),
+        Column("first_at", TIMESTAMP, "open of the first bar concerned", "UTC"),
+        Column("last_at", TIMESTAMP, "open of the last bar concerned", "UTC"),
+        Column("rows", pa.int64(), "bars or rows concerned", "rows"),
+        Column("value", pa.float64(), "what was measured", "as in unit"),
+        Column("threshold", pa.float64(), "the policy's threshold", "as in unit"),
+        Column("unit", pa.string(), "unit of value and threshold"),
+        Column("confidence", pa.float64(), "how sure it is that the stated cause is the true one", "fraction"),
+        Column("what", pa.string(), "what was found, and where"),
+        Column("cost", pa.string(), "what it costs to use the data anyway"),
+        Column("remedy", pa.string(), "what would settle it"),
+        Column("resolved_by", pa.string(), "declared repair that settles it; null while none does", nullable=True),
+    ),
+    key=(*MARKET_KEY, "rule", "first_at", "against"),
     partition_by=PartitionBy("month"),
 )
 

@@ -95,7 +95,8 @@ def judge_bars(candles: pa.Table) -> Judgement:
 def judge_bookkeeping(raw: pa.Table, accepted: pa.Table, rejected: pa.Table) -> Judgement:
     """Judge that every raw row is a candle or in quarantine, and that there are no more of these than was sent.
 
-    Bars that a declared repair filled in are the only ones that were not sent. The worst rows are the raw rows that are in neither.
+    Bars that a declared repair filled in are the only ones that were not sent. The worst rows are the raw rows that
+    are in neither.
     """
     lost = raw.join(rejected.select(list(FETCHED_KEY)), list(FETCHED_KEY), join_type="left anti")
     lost = lost.join(accepted.select(list(BAR_KEY)), list(BAR_KEY), join_type="left anti")

@@ -50,9 +50,9 @@ class RepairKind(StrEnum):
 
 _ANSWERS = {
     RepairKind.DROP_EXACT_DUPLICATES: ("duplicate",),
-    RepairKind.RESORT: ("out_of_order",),
-    RepairKind.FILL_FROM: ("gap",),
-    RepairKind.MASK: ("outlier_return",),
+    RepairKind.RESORT: ("out_of_order", "newest_first"),
+    RepairKind.FILL_FROM: ("venue_outage", "market_gap", "unexplained_gap", "longest_gap", "no_trade"),
+    RepairKind.MASK: ("outlier_returns", "reverting_spike", "broken_print", "wick"),
 }
 
 
@@ -186,6 +186,12 @@ def _load(path: Path) -> Repair:
     if problems:
         raise RepairError("\n".join(f"{path.name}: {problem}" for problem in problems))
     return repair
+
+
+def repairs_from(table: pa.Table) -> tuple[Repair, ...]:
+    """Return the repairs that ``table`` (REPAIRS) says were applied, from their files as they stood then."""
+    texts = table["file_text"].to_pylist()
+    return tuple(Repair.model_validate(yaml.safe_load(text) | {"text": text}) for text in texts)
 
 
 @dataclass(frozen=True)

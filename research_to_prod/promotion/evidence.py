@@ -32,6 +32,7 @@ REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "candle_quarantine": (),
         "funding_rates": ("is_plausible", "is_regular"),
         "market_quality": ("accounts_for_every_bar",),
+        "market_findings": (),
         "candidate": (),
         "trials": ("stand_in_the_trial_ledger",),
         "backtest": ("accounts_add_up", "sees_no_future", "does_not_depend_on_warm_up"),
@@ -42,10 +43,11 @@ REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 READS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "gate_report": frozenset({"candidate", "backtest", "trials", "market_quality"}),
+        "gate_report": frozenset({"candidate", "backtest", "trials", "market_quality", "market_findings"}),
         "backtest": frozenset({"candidate", "candles", "funding_rates"}),
         "trials": frozenset({"candidate", "candles", "funding_rates"}),
         "market_quality": frozenset({"candles", "candle_quarantine"}),
+        "market_findings": frozenset({"raw_candles", "repairs", "candles", "candle_quarantine"}),
         "candles": frozenset({"raw_candles", "repairs"}),
         "candle_quarantine": frozenset({"raw_candles", "repairs"}),
         "repairs": frozenset({"raw_candles"}),
@@ -107,7 +109,7 @@ def prove(instance: dg.DagsterInstance, lake: Lake, candidate: str, policy_sha25
 def unproven_months(instance: dg.DagsterInstance, lake: Lake, months: Sequence[str]) -> set[str]:
     """Return those of ``months`` whose market data, or anything that it was made from, is not proven."""
     walk = _Walk(instance, lake, policy_sha256="")
-    for asset in ("market_quality", "funding_rates"):
+    for asset in ("market_quality", "market_findings", "funding_rates"):
         for month in months:
             walk.expect(asset, month, None)
     walk.prove()

@@ -114,6 +114,42 @@ def hours_of_the_week(values: Mapping[str, npt.NDArray[np.float64]], title: str)
         return _png(figure)
 
 
+def month_with_findings(
+    ts: npt.NDArray[np.datetime64],
+    close: npt.NDArray[np.float64],
+    spans: Sequence[tuple[np.datetime64, np.datetime64, str, bool]],
+    title: str,
+) -> bytes:
+    """Return a PNG (under 60 kB) of a month's closes with the bars that findings concern shaded and named.
+
+    Parameters
+    ----------
+    ts, close
+        (n,) times and closes, NaN where a bar is missing.
+    spans
+        First and last time of each finding, its name, and whether it is an error.
+    """
+    import matplotlib as mpl
+    from matplotlib.dates import date2num
+
+    seen = np.flatnonzero(np.isfinite(close))
+    keep = seen[_extremes(close[seen], 800)] if len(seen) else seen
+    with mpl.rc_context(_STYLE):
+        figure = _figure(8, 2.6)
+        axes = figure.subplots()
+        axes.plot(ts[keep], close[keep], color="#2f4b7c", linewidth=0.9)
+        for first, last, name, error in spans:
+            colour = _VERDICT_COLOURS[Verdict.FAIL if error else Verdict.INCONCLUSIVE]
+            start, stop = float(date2num(first)), float(date2num(last))
+            axes.axvspan(start, stop, color=colour, alpha=0.25, linewidth=1)
+            where = axes.get_xaxis_transform()
+            axes.text(start, 1.0, name, transform=where, color=colour, rotation=30, va="bottom", fontsize=7)
+        axes.set_ylabel("close")
+        axes.set_xlabel(title, loc="left")
+        axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+        return _png(figure)
+
+
 def gates_margin(names: Sequence[str], margins: Sequence[float | None], verdicts: Sequence[Verdict]) -> bytes:
     """Return a PNG of each gate's margin to its threshold; the verdict is written beside the bar, not only coloured.
 

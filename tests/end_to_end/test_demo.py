@@ -129,7 +129,7 @@ def test_one_candidate_is_promoted_and_each_other_refused_for_its_own_reason(dec
     }
     assert failed == {
         GOOD: set(),
-        BAD_DATA: {"completeness"},
+        BAD_DATA: {"completeness", "unresolved_findings"},
         "eth_momentum_3x": {"maximum_drawdown"},
         "sol_breakout": {"deflated_sharpe_ratio"},
     }

@@ -97,7 +97,7 @@ def test_real_funding_is_booked_three_times_a_day(settings: Settings) -> None:
 def test_a_momentum_candidate_gets_its_gate_report_and_its_signed_answer(settings: Settings) -> None:
     report = Lake(settings.lake).read("gate_report", NAME).rows.to_pylist()
     verdicts = {row["gate"]: row["verdict"] for row in report if row["gating"]}
-    assert len(verdicts) == 7
+    assert len(verdicts) == 8
     assert set(verdicts.values()) <= {"pass", "fail", "inconclusive"}
     (record,) = Ledger(settings.ledger, read_keys(settings.keys / "keys.json")).records()
     assert record.candidate == NAME

@@ -23,6 +23,7 @@ from research_to_prod.values import StrategyType, Verdict
 POLICY = load_policy(Path(research_to_prod.__file__).parent / "desk" / "policies" / "research_to_paper.yaml")
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 NAN = math.nan
+UNRESOLVED = "unresolved_findings"
 
 
 def returns(annual_sharpe: float, days: int = 1000, seed: int = 1) -> np.ndarray:
@@ -36,6 +37,7 @@ GOOD = Evidence(
     candidate="some_candidate",
     strategy_type=StrategyType.SWING,
     completeness={"BTC/USDT": (1000, 1000), "ETH/USDT": (1000, 1000)},
+    unresolved={"BTC/USDT": (), "ETH/USDT": ()},
     daily_returns=returns(4.0),
     stressed_returns={1.5: returns(3.8), 2.0: returns(3.6)},
     max_drawdown=0.1,
@@ -72,6 +74,14 @@ def test_good_evidence_passes_every_gate() -> None:
         ({"completeness": {"BTC/USDT": (0, 0)}}, "completeness", INCONCLUSIVE),
         ({"completeness": {"BTC/USDT": (1000, 1001)}}, "completeness", INCONCLUSIVE),
         ({"completeness": {"BTC/USDT": (1000, -1)}}, "completeness", INCONCLUSIVE),
+        ({"unresolved": {"BTC/USDT": (), "ETH/USDT": ("broken_print at 2023-01-01T00:00Z",)}}, UNRESOLVED, FAIL),
+        ({"unresolved": {"BTC/USDT": (), "ETH/USDT": None}}, UNRESOLVED, INCONCLUSIVE),
+        (
+            {"unresolved": {"BTC/USDT": ("look_ahead at 2023-01-01T00:00Z",), "ETH/USDT": None}},
+            UNRESOLVED,
+            INCONCLUSIVE,
+        ),
+        ({"unresolved": {}}, UNRESOLVED, INCONCLUSIVE),
         ({"max_drawdown": 0.3}, "maximum_drawdown", FAIL),
         ({"max_drawdown": 0.25}, "maximum_drawdown", INCONCLUSIVE),
         ({"max_drawdown": 0.25 + 1e-12}, "maximum_drawdown", INCONCLUSIVE),
@@ -170,6 +180,16 @@ def test_the_least_complete_market_decides_and_is_named() -> None:
     assert "C/Q" in gate(report(completeness=bad), "completeness").reason
 
 
+def test_a_count_that_equals_its_threshold_meets_it_and_open_findings_are_named() -> None:
+    clean = gate(report(), UNRESOLVED)
+    assert (clean.verdict, clean.value, clean.threshold, clean.margin) == (PASS, 0.0, 0.0, 0.0)
+    found = {"BTC/USDT": tuple(f"look_ahead at 2023-0{month}-01T00:00Z" for month in range(1, 6))}
+    refused = gate(report(unresolved=found), UNRESOLVED)
+    assert (refused.verdict, refused.value) == (FAIL, 5.0)
+    assert "BTC/USDT look_ahead at 2023-01-01T00:00Z" in refused.reason
+    assert "and others" in refused.reason
+
+
 def test_the_minimum_track_record_is_stated() -> None:
     # 1.645^2 / (4 / sqrt(365))^2 days, a little more for the variance of the estimate.
     stated = gate(report(), "minimum_track_record").minimum_track_record
@@ -181,6 +201,7 @@ def shuffled(evidence: Evidence, seed: int) -> Evidence:
     return replace(
         evidence,
         completeness=dict(reversed(list(evidence.completeness.items()))),
+        unresolved=dict(reversed(list(evidence.unresolved.items()))),
         stressed_returns=dict(reversed(list(evidence.stressed_returns.items()))),
         trial_sharpes=rng.permutation(evidence.trial_sharpes),
         daily_returns=np.asfortranarray(np.repeat(evidence.daily_returns[:, None], 3, axis=1))[:, 1],
@@ -212,8 +233,8 @@ def test_a_changed_policy_changes_the_bytes() -> None:
 
 def test_evidence_of_nothing_gives_a_report_that_can_be_stored() -> None:
     nothing = report(
-        completeness={}, daily_returns=np.empty(0), stressed_returns={}, max_drawdown=None, n_trials=None,
-        trial_sharpes=np.empty(0),
+        completeness={}, unresolved={}, daily_returns=np.empty(0), stressed_returns={}, max_drawdown=None,
+        n_trials=None, trial_sharpes=np.empty(0),
     )  # fmt: skip
     assert set(verdicts(nothing).values()) == {INCONCLUSIVE}
     table = GATE_REPORT.conform(nothing.to_table(), "some_candidate")
@@ -242,21 +263,24 @@ series = st.one_of(
         st.sampled_from(["A/Q", "B/Q"]),
         st.one_of(st.none(), st.tuples(st.integers(-2, 5), st.integers(-2, 5))),
     ),
+    st.dictionaries(st.sampled_from(["A/Q", "B/Q"]), st.sampled_from([None, (), ("look_ahead at some time",)])),
     series, st.dictionaries(st.sampled_from([1.5, 2.0]), series), odd,
     st.one_of(st.none(), st.integers(-3, 10**6)), series,
 )  # fmt: skip
 def test_evidence_that_lacks_anything_never_passes_and_never_crashes(
-    completeness: dict[str, Any], daily: np.ndarray, stressed: dict[float, np.ndarray],
+    completeness: dict[str, Any], unresolved: dict[str, Any], daily: np.ndarray, stressed: dict[float, np.ndarray],
     drawdown: float | None, n_trials: int | None, trial_sharpes: np.ndarray,
 ) -> None:  # fmt: skip
     with np.errstate(all="ignore"):
         result = report(
-            completeness=completeness, daily_returns=daily, stressed_returns=stressed, max_drawdown=drawdown,
-            n_trials=n_trials, trial_sharpes=trial_sharpes,
+            completeness=completeness, unresolved=unresolved, daily_returns=daily, stressed_returns=stressed,
+            max_drawdown=drawdown, n_trials=n_trials, trial_sharpes=trial_sharpes,
         )  # fmt: skip
     whole = (
         bool(completeness)
         and all(pair is not None and 0 < pair[0] == pair[1] for pair in completeness.values())
+        and bool(unresolved)
+        and all(found == () for found in unresolved.values())
         and len(daily) == 1000
         and set(stressed) == {1.5, 2.0}
         and drawdown is not None

@@ -12,7 +12,7 @@ import pytest
 
 import research_to_prod
 from research_to_prod.gates.evidence import Evidence, gather_evidence
-from research_to_prod.market_data.contracts import MARKET_QUALITY
+from research_to_prod.market_data.contracts import MARKET_FINDINGS, MARKET_QUALITY
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.candidate import Candidate, Window
 from research_to_prod.research.strategy import load_strategy
@@ -52,6 +52,17 @@ def quality(valid: dict[str, int], venue: str = "sandbox", timeframe: str = "1h"
     return pa.Table.from_pylist(rows, schema=MARKET_QUALITY.arrow)
 
 
+def findings(*rows: dict[str, object]) -> pa.Table:
+    """Return rows of MARKET_FINDINGS, each an open error of the candidate's market unless it says otherwise."""
+    blank = {field.name: _zero(field.type) for field in MARKET_FINDINGS.arrow if not field.nullable}
+    at = datetime(2024, 1, 5, tzinfo=UTC)
+    error = {
+        **blank, "venue": "sandbox", "symbol": "BTC/USDT", "timeframe": "1h", "month": "2024-01", "level": "error",
+        "rule": "look_ahead", "first_at": at, "last_at": at, "resolved_by": None,
+    }  # fmt: skip
+    return pa.Table.from_pylist([{**error, **row} for row in rows], schema=MARKET_FINDINGS.arrow)
+
+
 def _zero(type_: pa.DataType) -> object:
     return "" if pa.types.is_string(type_) else 0
 
@@ -66,16 +77,27 @@ def ledger(tmp_path: Path) -> TrialLedger:
 BACKTEST = backtest_candidate(CANDIDATE, STRATEGY, bars())
 
 
-def gather(ledger: TrialLedger, market_quality: pa.Table | None = None, backtest: pa.Table = BACKTEST) -> Evidence:
+def gather(
+    ledger: TrialLedger,
+    market_quality: pa.Table | None = None,
+    backtest: pa.Table = BACKTEST,
+    market_findings: pa.Table | None = None,
+) -> Evidence:
     trials = ledger.trials(CANDIDATE.strategy, CANDIDATE.universe)
     return gather_evidence(
-        CANDIDATE, STRATEGY, quality(HOURS) if market_quality is None else market_quality, backtest, trials
+        CANDIDATE,
+        STRATEGY,
+        quality(HOURS) if market_quality is None else market_quality,
+        findings() if market_findings is None else market_findings,
+        backtest,
+        trials,
     )
 
 
 def test_whole_tables_give_whole_evidence(ledger: TrialLedger) -> None:
     evidence = gather(ledger)
     assert evidence.completeness == {"BTC/USDT": (1440, 1440)}
+    assert evidence.unresolved == {"BTC/USDT": ()}
     assert len(evidence.daily_returns) == 60
     assert {multiplier: len(series) for multiplier, series in evidence.stressed_returns.items()} == {1.5: 60, 2.0: 60}
     assert evidence.max_drawdown is not None
@@ -104,7 +126,34 @@ def test_the_order_of_rows_does_not_matter(ledger: TrialLedger) -> None:
 def test_a_month_that_was_not_profiled_or_twice_leaves_completeness_unknown(
     ledger: TrialLedger, market_quality: pa.Table
 ) -> None:
-    assert gather(ledger, market_quality).completeness == {"BTC/USDT": None}
+    evidence = gather(ledger, market_quality)
+    assert evidence.completeness == {"BTC/USDT": None}
+    assert evidence.unresolved == {"BTC/USDT": None}, "a month that nobody examined has no findings either"
+
+
+def test_a_bar_that_no_certificate_covers_leaves_completeness_unknown(ledger: TrialLedger) -> None:
+    rows = quality(HOURS)
+    unknown = pa.array([0, 1], pa.int64())
+    rows = rows.set_column(rows.column_names.index("unknown_bars"), rows.schema.field("unknown_bars"), unknown)
+    assert gather(ledger, rows).completeness == {"BTC/USDT": None}
+
+
+def test_only_the_markets_own_open_errors_within_the_window_count(ledger: TrialLedger) -> None:
+    rows = findings(
+        {"month": "2024-02", "first_at": datetime(2024, 2, 3, 4, tzinfo=UTC), "rule": "broken_print"},
+        {},
+        {"level": "warning"},
+        {"level": "info"},
+        {"resolved_by": "r1"},
+        {"symbol": "ETH/USDT"},
+        {"venue": "elsewhere"},
+        {"timeframe": "1d"},
+        {"month": "2023-12"},
+        {"month": "2024-03"},
+    )
+    assert gather(ledger, market_findings=rows).unresolved == {
+        "BTC/USDT": ("look_ahead at 2024-01-05T00:00Z", "broken_print at 2024-02-03T04:00Z")
+    }
 
 
 def test_expected_bars_follow_from_the_window_not_from_the_table(ledger: TrialLedger) -> None:
@@ -130,14 +179,14 @@ def test_without_its_own_trial_in_the_ledger_the_count_is_unknown(ledger: TrialL
     assert gather(TrialLedger(tmp_path / "empty.jsonl")).n_trials is None
     own = CANDIDATE.trial_id(CANDIDATE.own_parameters(STRATEGY))
     others = {key: value for key, value in ledger.trials("momentum", ["BTC/USDT"]).items() if key != own}
-    assert gather_evidence(CANDIDATE, STRATEGY, quality(HOURS), BACKTEST, others).n_trials is None
+    assert gather_evidence(CANDIDATE, STRATEGY, quality(HOURS), findings(), BACKTEST, others).n_trials is None
 
 
 def test_a_trial_without_a_sharpe_ratio_counts_but_has_none(ledger: TrialLedger) -> None:
     trials = ledger.trials("momentum", ["BTC/USDT"])
     first = next(iter(trials))
     trials[first] = trials[first].model_copy(update={"sharpe_daily": None})
-    evidence = gather_evidence(CANDIDATE, STRATEGY, quality(HOURS), BACKTEST, trials)
+    evidence = gather_evidence(CANDIDATE, STRATEGY, quality(HOURS), findings(), BACKTEST, trials)
     assert (evidence.n_trials, len(evidence.trial_sharpes)) == (3, 2)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import research_to_prod
+from research_to_prod.market_data.certificates import Certificate, issue
 from research_to_prod.market_data.contracts import CANDLE_QUARANTINE, CANDLES
 from research_to_prod.market_data.quality import profile
+from research_to_prod.market_data.quality_policy import load_quality_policy
+from research_to_prod.market_data.series import read_series
 from research_to_prod.market_data.universe import MarketSpec
 
 START = datetime(2024, 2, 1, tzinfo=UTC)
 LATER = datetime(2024, 6, 1, tzinfo=UTC)
 HOURS = 29 * 24
+POLICY = load_quality_policy(Path(research_to_prod.__file__).parent / "desk" / "policies" / "market_quality.yaml")
 
 
 def market(**changes: Any) -> MarketSpec:
@@ -40,9 +47,19 @@ def candles(hours: list[int], close: list[float] | None = None, volume: list[flo
     return pa.table(columns, schema=CANDLES.arrow)
 
 
+def seen(start: datetime, end: datetime, **changes: Any) -> Certificate:
+    """Return the certificate of a fetch of the market that saw ``[start, end)``."""
+    asked = {"venue": "v", "endpoint": "e", "scope": "A/B 1h", "interval": (start, end), **changes}
+    return issue(**asked, bodies=["b"], rows=1, terminal="end_reached")
+
+
+WHOLE = seen(START - timedelta(days=400), LATER)
+
+
 def measure(bars: pa.Table, spec: MarketSpec | None = None, as_of: datetime = LATER, **kwargs: Any) -> dict[str, Any]:
     quarantine = kwargs.get("quarantine", CANDLE_QUARANTINE.empty())
-    (row,) = profile(bars, quarantine, [spec or market()], "2024-02", as_of).to_pylist()
+    series = read_series(bars, [spec or market()], "2024-02", as_of)
+    (row,) = profile(series, quarantine, "2024-02", kwargs.get("certificates", [WHOLE]), POLICY).to_pylist()
     return row  # type: ignore[no-any-return]
 
 
@@ -126,6 +143,37 @@ def test_a_return_over_a_gap_is_no_outlier() -> None:
 def test_a_month_without_scale_gives_no_verdict_on_outliers() -> None:
     assert measure(candles(list(range(100))))["outlier_returns"] is None
     assert measure(candles(list(range(5)), [10.0, 11.0, 10.0, 12.0, 50.0]))["outlier_returns"] is None
+
+
+def test_an_outlier_is_judged_against_its_own_hour_of_the_day() -> None:
+    rng = np.random.default_rng(3)
+    hour = np.arange(HOURS) % 24
+    steps = rng.normal(0, np.where(hour == 16, 0.05, 0.001), HOURS)
+    busy = measure(candles(list(range(HOURS)), list(10 * np.exp(np.cumsum(steps)))))
+    steps[hour == 16] = rng.normal(0, 0.001, int((hour == 16).sum()))
+    steps[240 + 4] = 0.05
+    quiet = measure(candles(list(range(HOURS)), list(10 * np.exp(np.cumsum(steps)))))
+    assert (busy["outlier_returns"], quiet["outlier_returns"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("certificates", "unknown"),
+    [
+        ([], HOURS),
+        ([seen(START, START + timedelta(hours=HOURS))], 0),
+        ([seen(START, START + timedelta(hours=10)), seen(START + timedelta(hours=12), LATER)], 2),
+        ([seen(START + timedelta(minutes=1), LATER)], 1),  # the first open was not asked for
+        ([seen(START, LATER, scope="A/B 1d")], HOURS),
+        ([seen(START, LATER, venue="w")], HOURS),
+        ([replace(seen(START, LATER), complete=False)], HOURS),
+    ],
+)
+def test_a_bar_that_no_complete_fetch_of_the_market_covers_is_unknown(
+    certificates: list[Certificate], unknown: int
+) -> None:
+    row = measure(candles(list(range(HOURS))), certificates=certificates)
+    assert (row["unknown_bars"], row["missing_bars"]) == (unknown, 0)
+    assert row["completeness"] == (None if unknown else 1.0)
 
 
 @given(st.sets(st.integers(0, 60)), st.integers(0, 30), st.integers(31, 60))

@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 
+import research_to_prod
 from research_to_prod.market_data.contracts import MARKET_QUALITY, RAW_CANDLES
 from research_to_prod.market_data.ingest import Sources, fetch_funding, fetch_month
 from research_to_prod.market_data.quality import profile
+from research_to_prod.market_data.quality_policy import load_quality_policy
 from research_to_prod.market_data.quarantine import split
+from research_to_prod.market_data.series import read_series
 from research_to_prod.market_data.universe import MarketSpec
 
 DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "market_data"
 FOLDER = Path(os.environ.get("R2P_REAL_DATA") or DEFAULT)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+POLICY = load_quality_policy(Path(research_to_prod.__file__).parent / "desk" / "policies" / "market_quality.yaml")
 
 pytestmark = [
     pytest.mark.real_data,
@@ -39,9 +43,10 @@ def months(first: str, last: str) -> list[str]:
 def measure(spec: MarketSpec, first: str, last: str) -> list[dict[str, Any]]:
     rows = []
     for month in months(first, last):
-        raw = RAW_CANDLES.conform(fetch_month([spec], month, Sources(folder=FOLDER), NOW).rows, month)
-        judged = split(raw)
-        rows += profile(judged.accepted, judged.rejected, [spec], month, NOW).to_pylist()
+        fetched = fetch_month([spec], month, Sources(folder=FOLDER), NOW)
+        judged = split(RAW_CANDLES.conform(fetched.rows, month))
+        series = read_series(judged.accepted, [spec], month, NOW)
+        rows += profile(series, judged.rejected, month, fetched.certificates, POLICY).to_pylist()
     return rows
 
 

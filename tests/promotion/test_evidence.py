@@ -19,7 +19,15 @@ from research_to_prod.promotion.evidence import READS, REQUIRED_CHECKS, Proof, p
 
 POLICY = "p" * 64
 MONTH, NAME = "2024-01", "alpha"
-MONTHLY = {"raw_candles", "repairs", "candles", "candle_quarantine", "funding_rates", "market_quality"}
+MONTHLY = {
+    "raw_candles",
+    "repairs",
+    "candles",
+    "candle_quarantine",
+    "funding_rates",
+    "market_quality",
+    "market_findings",
+}
 ROWS = Schema(
     "anything",
     (Column("partition_key", pa.string(), "partition"), Column("n", pa.int64(), "content")),

@@ -16,6 +16,7 @@ from research_to_prod.settings import Settings
         backtest,
         trials,
         dg.AssetDep("market_quality", partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep("market_findings", partition_mapping=dg.AllPartitionMapping()),
     ],
     partitions_def=CANDIDATES,
     group_name="gates",

@@ -38,16 +38,22 @@ def judge(lake: Lake, settings: Settings, name: str) -> Judgement:
     Raises
     ------
     LakeError
-        If backtest, trials, or a month of market quality was never materialized.
+        If backtest, trials, or a month of market quality or findings was never materialized.
     """
     from research_to_prod.defs.research.assets import TRIAL_LEDGER
 
     candidate, strategy, recorded = read_candidate(lake, settings, name)
     backtest, trials = lake.read("backtest", name), lake.read("trials", name)
-    quality = lake.read("market_quality", candidate.window.months)
+    quality, findings = (lake.read(name, candidate.window.months) for name in ("market_quality", "market_findings"))
     ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
     evidence = gather_evidence(
-        candidate, strategy, quality.rows, backtest.rows, ledger.trials(candidate.strategy, candidate.universe)
+        candidate,
+        strategy,
+        quality.rows,
+        findings.rows,
+        backtest.rows,
+        ledger.trials(candidate.strategy, candidate.universe),
     )
     policy = policy_in_force(settings)
-    return Judgement(candidate, policy, evidence, evaluate(policy, evidence), (recorded, backtest, trials, quality))
+    read = (recorded, backtest, trials, quality, findings)
+    return Judgement(candidate, policy, evidence, evaluate(policy, evidence), read)

@@ -28,6 +28,7 @@ from research_to_prod.market_data.universe import Universe
 from research_to_prod.settings import Settings
 
 CERTIFICATES = "fetch_certificates"
+QUALITY_POLICY_FILE = "market_quality.yaml"
 
 
 @dg.asset(
@@ -199,44 +200,75 @@ def trades(
     yield from judge_trades(lake, day, trades_due(universe, day, fetched), fetched.certificates, fetched.failures)
 
 
-@dg.asset(
-    deps=["candles", "candle_quarantine"],
-    partitions_def=MONTHS,
-    group_name="market_data",
-    owners=["team:data"],
-    kinds={"numpy"},
-    code_version="1",
-    metadata=described("market_quality"),
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "market_quality",
+            deps=["candles", "candle_quarantine"],
+            description=(
+                "How far one month of one market can be believed: completeness, named gaps, duplicates, stale runs, "
+                "outliers. The data-quality gate adds these rows up over a candidate's window. A gap is named by its "
+                "first missing bar and its length; a bar that no certificate covers is unknown, never absent."
+            ),
+            metadata=described("market_quality"),
+            kinds={"numpy"},
+            group_name="market_data",
+            owners=["team:data"],
+            code_version="2",
+        ),
+        dg.AssetSpec(
+            "market_findings",
+            deps=["raw_candles", "repairs", "candles", "candle_quarantine"],
+            description=(
+                "Reasons to doubt one month of one market: what, where, how sure, and what it costs to use the data "
+                "anyway. The data-quality gate refuses a candidate whose markets have an error-level finding that no "
+                "declared repair settles. A month without findings has no rows."
+            ),
+            metadata=described("market_findings"),
+            kinds={"numpy"},
+            group_name="market_data",
+            owners=["team:data"],
+            code_version="1",
+        ),
+    ],
     check_specs=QUALITY_CHECKS,
+    partitions_def=MONTHS,
 )
-def market_quality(
+def examined_markets(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """How far one month of one market can be believed: completeness, named gaps, duplicates, stale runs, outliers.
-
-    The data-quality gate adds these rows up over a candidate's window. A gap is named by its first missing bar and its
-    length.
-    """
+    """Measure each market's month, and hold it against the rules of data quality."""
+    from research_to_prod.defs.market_data.findings_shown import shown
+    from research_to_prod.defs.market_data.sources import certificates_of, fetched_until
+    from research_to_prod.market_data.examination import examine
+    from research_to_prod.market_data.findings import findings_table, resolve
     from research_to_prod.market_data.quality import profile
+    from research_to_prod.market_data.quality_policy import load_quality_policy
+    from research_to_prod.market_data.repairs import repairs_from
+    from research_to_prod.market_data.series import read_series
 
-    universe = Universe.load(settings.desk / UNIVERSE_FILE)
-    month = context.partition_key
-    candles, quarantine = lake.read("candles", month), lake.read("candle_quarantine", month)
-    rows = profile(candles.rows, quarantine.rows, universe.markets, month, clock())
-    shown = ["symbol", "timeframe", "completeness", "missing_bars", "gap_runs", "longest_gap_bars", "gaps"]
-    missing = sum(each or 0 for each in rows.column("missing_bars").to_pylist())
-    yield publish(
-        lake,
-        "market_quality",
-        month,
-        rows,
-        read=[candles, quarantine],
-        missing_bars=missing,
-        profile=table_preview(rows.select(shown)),
-    )
+    month, markets = context.partition_key, Universe.load(settings.desk / UNIVERSE_FILE).markets
+    policy = load_quality_policy(settings.desk / "policies" / QUALITY_POLICY_FILE)
+    raw, candles, quarantine = (lake.read(name, month) for name in ("raw_candles", "candles", "candle_quarantine"))
+    certificates = certificates_of(lake, "raw_candles", month)
+    as_of = fetched_until(certificates, clock())
+    series = read_series(candles.rows, markets, month, as_of)
+
+    quality = profile(series, quarantine.rows, month, certificates, policy)
+    columns = ["symbol", "timeframe", "completeness", "missing_bars", "gap_runs", "longest_gap_bars", "gaps"]
+    missing = sum(quality.column("missing_bars").to_pylist())
+    table = table_preview(quality.select(columns))
+    read = [candles, quarantine]
+    yield publish(lake, "market_quality", month, quality, read=read, missing_bars=missing, profile=table)
+
+    repairs = lake.read("repairs", month)
+    found = examine(series, raw.rows, quarantine.rows, month, as_of, certificates, policy)
+    findings = resolve(found, repairs_from(repairs.rows))
+    rows = findings_table(findings, month)
+    yield publish(lake, "market_findings", month, rows, read=[raw, repairs, *read], **shown(findings, series))
     yield from judge_quality(lake, month)
 
 

@@ -15,6 +15,7 @@ import dagster as dg
 from research_to_prod.defs.judged import check_result, fetched_check, judge_fetch, picture
 from research_to_prod.defs.partitions import DAYS, MONTHS
 from research_to_prod.lake import Lake
+from research_to_prod.market_data.findings import Level, findings_from
 from research_to_prod.values import day_bounds
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ QUALITY_CHECKS = (
         asset="market_quality",
         partitions_def=MONTHS,
         description="Every market is at least 99.9 % complete. A warning only: the gates judge a candidate's markets.",
+    ),
+    dg.AssetCheckSpec(
+        "no_unresolved_errors",
+        asset="market_findings",
+        partitions_def=MONTHS,
+        description="No error-level finding without a declared repair. A warning only: the gates judge a candidate's.",
     ),
 )
 
@@ -141,12 +148,18 @@ def judge_trades(
 
 
 def judge_quality(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
-    """Add up the profile, and name the markets with missing bars."""
+    """Add up the profile, name the markets with missing bars, and those with findings that nobody has settled."""
     rows = lake.read("market_quality", month).rows.to_pylist()
     stored = lake.version("candles", month).rows
     wrong = [row["symbol"] for row in rows if row["expected_bars"] != row["valid_bars"] + row["missing_bars"]]
     counted = sum(row["valid_bars"] for row in rows)
     expected = [row for row in rows if row["completeness"] is not None]
+    errors = [each for each in findings_from(lake.read("market_findings", month).rows) if each.level is Level.ERROR]
+    unresolved = [
+        f"{each.venue} {each.symbol} {each.timeframe}: {each.rule} at {each.first_at:%Y-%m-%dT%H:%MZ}"
+        for each in errors
+        if each.resolved_by is None
+    ]
     thin = {row["symbol"]: row["gaps"] for row in expected if row["completeness"] < 0.999}
     return [
         dg.AssetCheckResult(
@@ -161,5 +174,12 @@ def judge_quality(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
             passed=not thin,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"gaps": dg.MetadataValue.json(thin)},
+        ),
+        dg.AssetCheckResult(
+            asset_key="market_findings",
+            check_name="no_unresolved_errors",
+            passed=not unresolved,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"errors": len(errors), "unresolved": dg.MetadataValue.json(unresolved)},
         ),
     ]

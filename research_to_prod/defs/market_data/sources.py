@@ -6,7 +6,7 @@ from datetime import datetime
 
 from research_to_prod.defs.resources import Venues
 from research_to_prod.lake import Lake
-from research_to_prod.market_data.certificates import certificates_from
+from research_to_prod.market_data.certificates import Certificate, certificates_from
 from research_to_prod.market_data.ingest import Month, Sources
 from research_to_prod.market_data.universe import Universe
 from research_to_prod.market_data.venue import VenueClient
@@ -39,8 +39,18 @@ def trades_due(universe: Universe, day: str, fetched: Month) -> dict[tuple[str, 
 
 def existing_month(lake: Lake, table: str, month: str) -> Month | None:
     """Return the month as an earlier fetch left it, with its certificates; None before the first."""
-    certificates = f"{table}-{month}"
-    if not lake.has(table, month) or not lake.has("fetch_certificates", certificates):
-        return None
-    proofs = certificates_from(lake.read("fetch_certificates", certificates).rows)
-    return Month(lake.read(table, month).rows, proofs)
+    certificates = certificates_of(lake, table, month)
+    return Month(lake.read(table, month).rows, certificates) if certificates and lake.has(table, month) else None
+
+
+def certificates_of(lake: Lake, table: str, month: str) -> tuple[Certificate, ...]:
+    """Return the certificates of the fetches that fed ``month`` of ``table``; empty when there are none."""
+    partition = f"{table}-{month}"
+    if not lake.has("fetch_certificates", partition):
+        return ()
+    return certificates_from(lake.read("fetch_certificates", partition).rows)
+
+
+def fetched_until(certificates: Sequence[Certificate], now: datetime) -> datetime:
+    """Return the time to which the fetches reached: a bar that ended since is not missing, only not fetched yet."""
+    return min(now, max(each.interval_end for each in certificates)) if certificates else now

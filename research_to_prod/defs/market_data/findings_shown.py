@@ -1,0 +1,54 @@
+"""What the UI shows of a month's findings: their numbers, the table by urgency, and the month of the worst market."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from research_to_prod.defs.publishing import markdown_table
+from research_to_prod.market_data.findings import Finding, Level
+from research_to_prod.market_data.series import Series
+
+_COLUMNS = ("level", "venue", "symbol", "timeframe", "rule", "what", "confidence", "cost", "remedy")
+_ROWS = 40  # of the most urgent findings; the event log keeps the table for ever
+_NAMED = 8  # findings in the picture
+
+
+def shown(findings: Sequence[Finding], markets: Sequence[Series]) -> dict[str, Any]:
+    """Return the metadata of ``findings``, most urgent first; a picture only where somebody should look."""
+    levels = Counter(each.level for each in findings)
+    metadata: dict[str, Any] = {"errors": levels[Level.ERROR], "warnings": levels[Level.WARNING]}
+    if findings:
+        rows = [{name: getattr(each, name) for name in _COLUMNS} for each in findings[:_ROWS]]
+        metadata["findings"] = markdown_table(pa.Table.from_pylist(rows))
+    urgent = [each for each in findings if each.level is not Level.INFO]
+    if urgent:
+        metadata["worst"] = _picture(urgent, markets)
+    return metadata
+
+
+def _picture(urgent: Sequence[Finding], markets: Sequence[Series]) -> dg.MarkdownMetadataValue:
+    """Return the month of the market with the most errors, then the most warnings."""
+    from research_to_prod.defs.research.pictures import image
+    from research_to_prod.reports.figures import month_with_findings
+
+    def weight(market: Series) -> tuple[int, int]:
+        own = [each.level for each in urgent if (each.venue, each.symbol, each.timeframe) == market.key]
+        return own.count(Level.ERROR), own.count(Level.WARNING)
+
+    worst = max(markets, key=weight)
+    own = [each for each in urgent if (each.venue, each.symbol, each.timeframe) == worst.key][:_NAMED]
+    ts = (worst.first + np.arange(worst.expected) * worst.length).astype("datetime64[us]")
+    spans = [(_naive(each.first_at), _naive(each.last_at), each.rule, each.level is Level.ERROR) for each in own]
+    title = f"{worst.name}, {urgent[0].month}: what was found"
+    return image(month_with_findings(ts, worst.closes, spans, title), title)
+
+
+def _naive(at: datetime) -> np.datetime64:
+    return np.datetime64(at.replace(tzinfo=None), "us")
