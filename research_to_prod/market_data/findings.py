@@ -5,15 +5,15 @@ Belongs here: the value, its table, and resolution. Doesn't: the rules (``rules`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
 
 import pyarrow as pa
 
 from research_to_prod.market_data.contracts import MARKET_FINDINGS
+from research_to_prod.market_data.repairs import Repair
 
 
 class Level(StrEnum):
@@ -62,18 +62,6 @@ class Finding:
         """Sorts findings: errors first, then by market, time and rule."""
         market = (self.venue, self.symbol, self.timeframe)
         return (_ORDER[self.level], *market, self.first_at, self.rule, self.against)
-
-
-class Repair(Protocol):
-    """What resolution needs to know of a declared repair: the rules it answers, the market, and ``[start, end)``."""
-
-    id: str
-    rules: Sequence[str]
-    venue: str
-    symbol: str
-    timeframe: str
-    start: datetime
-    end: datetime
 
 
 def resolve(findings: Iterable[Finding], repairs: Iterable[Repair]) -> tuple[Finding, ...]:

@@ -54,10 +54,12 @@ class Bars:
     @classmethod
     def of(cls, table: pa.Table) -> Bars:
         """Return the bars of ``table`` in its order; a null value is NaN. Raw bars have no repairs."""
-        values = [table[name].to_numpy() for name in BAR_VALUES]
         repaired = "repair" in table.column_names
-        filled = table["repair"].is_valid().to_numpy() if repaired else np.zeros(table.num_rows, bool)
-        return cls(table["ts"].cast(pa.int64()).to_numpy(), *values, filled)
+        return cls(
+            ts=table["ts"].cast(pa.int64()).to_numpy(),
+            filled=table["repair"].is_valid().to_numpy() if repaired else np.zeros(table.num_rows, bool),
+            **{name: table[name].to_numpy() for name in BAR_VALUES},
+        )
 
     def __len__(self) -> int:
         return len(self.ts)
