@@ -20,7 +20,7 @@ from research_to_prod.market_data.venue_errors import VenueUnsupported
 
 
 class Capability(StrEnum):
-    """What can be asked of a venue; the value is the name of the client's method and of the dialect's."""
+    """What can be asked of a venue; the value is the name of the client's and, mostly, the dialect's method."""
 
     CLOCK = "clock"
     STATUS = "status"
@@ -84,11 +84,17 @@ def capabilities(exchange: str) -> Mapping[Capability, Support]:
             exchange,
             each,
             any(has.get(name) is True for name in names),
-            getattr(type(spoken), each) is not getattr(Dialect, each),
+            _has_contract(spoken, each),
             spoken.remedies.get(each, "read it from files or from another venue"),
         )
         for each, names in CCXT_NAMES.items()
     }
+
+
+def _has_contract(spoken: Dialect, capability: Capability) -> bool:
+    """Tell whether a dialect overrides the capability's method; markets come through ccxt, and each has contracts."""
+    default = getattr(Dialect, capability, None)
+    return default is None or getattr(type(spoken), capability) is not default
 
 
 def require(exchange: str, capability: Capability, venue: str) -> None:

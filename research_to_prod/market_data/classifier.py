@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
@@ -156,9 +155,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     if value.isdigit():
         return float(value)
+    if sent is None:
+        return None
     try:
-        until = parsedate_to_datetime(value)
-        since = parsedate_to_datetime(sent) if sent else datetime.max.replace(tzinfo=UTC)
-        return max(0.0, (until - since).total_seconds())
+        return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(sent)).total_seconds())
     except (TypeError, ValueError):
         return None

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from research_to_prod.market_data.strict_ccxt import Body
 
 
+_STEP = 1_000
+"""Finest stamp of a series whose pages don't overlap, a millisecond: two rows are at least that far apart."""
+
+
 class Terminal(StrEnum):
     """What ended a fetch, and so what its certificate rests on."""
 
@@ -229,7 +233,7 @@ class _Walk:
         elif feed.backward:
             self.hi = min(times) + (1 if feed.overlap else 0)
         else:
-            self.lo = max(times) + 1
+            self.lo = max(times) + _STEP
         return None
 
     def _skip(self, want: Want) -> Terminal | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,16 @@ def test_what_is_not_available_says_what_to_do() -> None:
 def test_each_capability_is_a_method_of_client_and_dialect() -> None:
     for each in Capability:
         assert callable(getattr(VenueClient, each))
-        assert callable(getattr(Dialect, each))
+        # Markets come through ccxt, whose endpoints each dialect has contracts for.
+        assert callable(getattr(Dialect, each, None)) is (each is not Capability.INSTRUMENTS)
+
+
+def test_the_page_on_venues_shows_the_matrix() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "venues.md").read_text()
+    for row in capability_matrix().to_pylist():
+        (line,) = [each for each in page.splitlines() if each.startswith(f"| `{row['capability']}`")]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[1 + EXCHANGES.index(row["venue"])] == ("yes" if row["available"] else "no"), row
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)

@@ -96,10 +96,6 @@ class Dialect:
         """Ask whether the venue trades."""
         raise NotImplementedError
 
-    def instruments(self) -> None:
-        """Markets come through ccxt; a dialect that overrides this has contracts for what ccxt asks."""
-        raise NotImplementedError
-
     def fees(self, market: Market) -> Ask[tuple[str, str]]:
         """Ask for the account's maker and taker fee in ``market``."""
         raise NotImplementedError

@@ -102,21 +102,18 @@ class Binance(Dialect):
         "/fapi/v1/userTrades": Contract(list_of(record(**_TRADE, side=text, maker=flag))),
     }
 
-    def error_code(self, body: Mapping[str, Any]) -> str | None:  # noqa: D102
+    def error_code(self, body: Mapping[str, Any]) -> str | None:
         code = str(body.get("code", 0))
         return None if code in {"0", "200"} else code
 
-    def clock(self, market: Market | None) -> Ask[int]:  # noqa: D102
+    def clock(self, market: Market | None) -> Ask[int]:
         method = _either(market, "publicGetTime", "fapiPublicGetTime")
         return Ask(method, {}, lambda body: body["serverTime"] * MILLISECOND)
 
-    def status(self) -> Ask[VenueStatus]:  # noqa: D102
+    def status(self) -> Ask[VenueStatus]:
         return Ask("sapiGetSystemStatus", {}, lambda body: _STATES[body["status"]])
 
-    def instruments(self) -> None:  # noqa: D102
-        return None
-
-    def fees(self, market: Market) -> Ask[tuple[str, str]]:  # noqa: D102
+    def fees(self, market: Market) -> Ask[tuple[str, str]]:
         suffix = _either(market, "", "Rate")
 
         def read(body: Any) -> tuple[str, str]:
@@ -125,7 +122,7 @@ class Binance(Dialect):
 
         return Ask(_either(market, "sapiGetAssetTradeFee", "fapiPrivateGetCommissionRate"), _of(market), read)
 
-    def candles(self, market: Market, timeframe: str) -> Feed:  # noqa: D102
+    def candles(self, market: Market, timeframe: str) -> Feed:
         return Feed(
             method=_either(market, "publicGetKlines", "fapiPublicGetKlines"),
             ask=lambda want: {**_of(market), "interval": self.timeframe(timeframe), **_between(want)},
@@ -135,7 +132,7 @@ class Binance(Dialect):
             limit=PAGE,
         )
 
-    def trades(self, market: Market) -> Feed:  # noqa: D102
+    def trades(self, market: Market) -> Feed:
         return self._by_id(
             market,
             _either(market, "publicGetAggTrades", "fapiPublicGetAggTrades"),
@@ -146,7 +143,7 @@ class Binance(Dialect):
             window=_HOUR,
         )
 
-    def book(self, market: Market, depth: int) -> Ask[Book]:  # noqa: D102
+    def book(self, market: Market, depth: int) -> Ask[Book]:
         limit = next((each for each in _DEPTHS if each >= depth), _DEPTHS[-1])
 
         def read(body: Any) -> Book:
@@ -155,7 +152,7 @@ class Binance(Dialect):
 
         return Ask(_either(market, "publicGetDepth", "fapiPublicGetDepth"), {**_of(market), "limit": limit}, read)
 
-    def funding_rates(self, market: Market) -> Feed:  # noqa: D102
+    def funding_rates(self, market: Market) -> Feed:
         return Feed(
             method="fapiPublicGetFundingRate",
             ask=lambda want: {**_of(market), **_between(want)},
@@ -169,7 +166,7 @@ class Binance(Dialect):
             limit=PAGE,
         )
 
-    def my_trades(self, market: Market) -> Feed:  # noqa: D102
+    def my_trades(self, market: Market) -> Feed:
         return self._by_id(
             market,
             _either(market, "privateGetMyTrades", "fapiPrivateGetUserTrades"),

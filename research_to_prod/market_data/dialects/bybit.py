@@ -100,31 +100,28 @@ class Bybit(Dialect):
         ),
     }
 
-    def error_code(self, body: Mapping[str, Any]) -> str | None:  # noqa: D102
+    def error_code(self, body: Mapping[str, Any]) -> str | None:
         code = body.get("retCode")
         return None if code is None or _zero(code) else str(code)
 
-    def clock(self, market: Market | None) -> Ask[int]:  # noqa: ARG002, D102
+    def clock(self, market: Market | None) -> Ask[int]:
         return Ask("publicGetV5MarketTime", {}, lambda body: int(body["result"]["timeNano"]) // 1000)
 
-    def status(self) -> Ask[VenueStatus]:  # noqa: D102
+    def status(self) -> Ask[VenueStatus]:
         def read(body: Any) -> VenueStatus:
             ongoing = any(event["state"] == "ongoing" for event in body["result"]["list"])
             return VenueStatus.MAINTENANCE if ongoing else VenueStatus.ONLINE
 
         return Ask("publicGetV5SystemStatus", {}, read)
 
-    def instruments(self) -> None:  # noqa: D102
-        return None
-
-    def fees(self, market: Market) -> Ask[tuple[str, str]]:  # noqa: D102
+    def fees(self, market: Market) -> Ask[tuple[str, str]]:
         def read(body: Any) -> tuple[str, str]:
             fee = own_rows(body["result"]["list"], "symbol", market)[0]
             return str(fee["makerFeeRate"]), str(fee["takerFeeRate"])
 
         return Ask("privateGetV5AccountFeeRate", _of(market), read)
 
-    def candles(self, market: Market, timeframe: str) -> Feed:  # noqa: D102
+    def candles(self, market: Market, timeframe: str) -> Feed:
         interval = self.timeframe(timeframe)
 
         def rows(body: Any) -> Any:
@@ -141,7 +138,7 @@ class Bybit(Dialect):
             backward=True,
         )
 
-    def trades(self, market: Market) -> Feed:  # noqa: D102
+    def trades(self, market: Market) -> Feed:
         limit = 60 if market["spot"] else 1000
         return Feed(
             method="publicGetV5MarketRecentTrade",
@@ -160,7 +157,7 @@ class Bybit(Dialect):
             single=True,
         )
 
-    def book(self, market: Market, depth: int) -> Ask[Book]:  # noqa: D102
+    def book(self, market: Market, depth: int) -> Ask[Book]:
         def read(body: Any) -> Book:
             book = body["result"]
             same_market({book["s"]}, market)
@@ -168,7 +165,7 @@ class Bybit(Dialect):
 
         return Ask("publicGetV5MarketOrderbook", {**_of(market), "limit": min(depth, 200)}, read)
 
-    def funding_rates(self, market: Market) -> Feed:  # noqa: D102
+    def funding_rates(self, market: Market) -> Feed:
         return Feed(
             method="publicGetV5MarketFundingHistory",
             ask=lambda want: {**_of(market), **_between(want, "startTime", "endTime")},

@@ -95,26 +95,23 @@ class Coinbase(Dialect):
         ),
     }
 
-    def error_code(self, body: Mapping[str, Any]) -> str | None:  # noqa: D102
+    def error_code(self, body: Mapping[str, Any]) -> str | None:
         errors = body.get("errors")
         if isinstance(errors, list) and errors and isinstance(errors[0], dict):
             return str(errors[0].get("id"))
         return str(body["error"]) if body.get("error") else None
 
-    def clock(self, market: Market | None) -> Ask[int]:  # noqa: ARG002, D102
+    def clock(self, market: Market | None) -> Ask[int]:
         return Ask("v3PublicGetBrokerageTime", {}, lambda body: int(body["epochMillis"]) * MILLISECOND)
 
-    def instruments(self) -> None:  # noqa: D102
-        return None
-
-    def fees(self, market: Market) -> Ask[tuple[str, str]]:  # noqa: ARG002, D102
+    def fees(self, market: Market) -> Ask[tuple[str, str]]:
         def read(body: Any) -> tuple[str, str]:
             tier = body["fee_tier"]
             return str(tier["maker_fee_rate"]), str(tier["taker_fee_rate"])
 
         return Ask("v3PrivateGetBrokerageTransactionSummary", {"product_type": "SPOT"}, read)
 
-    def candles(self, market: Market, timeframe: str) -> Feed:  # noqa: D102
+    def candles(self, market: Market, timeframe: str) -> Feed:
         granularity, length = self.timeframe(timeframe), length_of(timeframe)
         return Feed(
             method="v3PublicGetBrokerageMarketProductsProductIdCandles",
@@ -134,7 +131,7 @@ class Coinbase(Dialect):
             window=300 * length,
         )
 
-    def trades(self, market: Market) -> Feed:  # noqa: D102
+    def trades(self, market: Market) -> Feed:
         return Feed(
             method="v3PublicGetBrokerageMarketProductsProductIdTicker",
             ask=lambda want: {
@@ -159,7 +156,7 @@ class Coinbase(Dialect):
             slack=2 * SECOND,
         )
 
-    def book(self, market: Market, depth: int) -> Ask[Book]:  # noqa: D102
+    def book(self, market: Market, depth: int) -> Ask[Book]:
         def read(body: Any) -> Book:
             book = body["pricebook"]
             same_market({book["product_id"]}, market)

@@ -119,22 +119,19 @@ class Kraken(Dialect):
         ),
     }
 
-    def error_code(self, body: Mapping[str, Any]) -> str | None:  # noqa: D102
+    def error_code(self, body: Mapping[str, Any]) -> str | None:
         errors = body.get("error")
         # "W..." are warnings beside a valid result.
         codes = [str(each) for each in errors if not str(each).startswith("W")] if isinstance(errors, list) else []
         return codes[0] if codes else None
 
-    def clock(self, market: Market | None) -> Ask[int]:  # noqa: ARG002, D102
+    def clock(self, market: Market | None) -> Ask[int]:
         return Ask("publicGetTime", {}, lambda body: body["result"]["unixtime"] * SECOND)
 
-    def status(self) -> Ask[VenueStatus]:  # noqa: D102
+    def status(self) -> Ask[VenueStatus]:
         return Ask("publicGetSystemStatus", {}, lambda body: _STATES[body["result"]["status"]])
 
-    def instruments(self) -> None:  # noqa: D102
-        return None
-
-    def fees(self, market: Market) -> Ask[tuple[str, str]]:  # noqa: D102
+    def fees(self, market: Market) -> Ask[tuple[str, str]]:
         def read(body: Any) -> tuple[str, str]:
             sides = (body["result"]["fees_maker"], body["result"]["fees"])
             for side in sides:
@@ -144,7 +141,7 @@ class Kraken(Dialect):
 
         return Ask("privatePostTradeVolume", {"pair": market["id"]}, read)
 
-    def candles(self, market: Market, timeframe: str) -> Feed:  # noqa: D102
+    def candles(self, market: Market, timeframe: str) -> Feed:
         length = length_of(timeframe)
 
         def ask(want: Want) -> Mapping[str, Any]:
@@ -164,7 +161,7 @@ class Kraken(Dialect):
             needs_start=True,
         )
 
-    def trades(self, market: Market) -> Feed:  # noqa: D102
+    def trades(self, market: Market) -> Feed:
         def ask(want: Want) -> Mapping[str, Any]:
             since = want.anchor if want.anchor is not None else str(want.start * _NANOSECONDS - 1)
             return {"pair": market["id"], "since": since, "count": want.limit}
@@ -190,7 +187,7 @@ class Kraken(Dialect):
             slack=MILLISECOND,
         )
 
-    def book(self, market: Market, depth: int) -> Ask[Book]:  # noqa: D102
+    def book(self, market: Market, depth: int) -> Ask[Book]:
         def read(body: Any) -> Book:
             same_market(set(body["result"]), market)
             sides = body["result"][market["id"]]

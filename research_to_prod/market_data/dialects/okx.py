@@ -96,24 +96,21 @@ class Okx(Dialect):
         "/api/v5/account/trade-fee": Contract(_data(record(maker=number_or_empty, taker=number_or_empty), least=1)),
     }
 
-    def error_code(self, body: Mapping[str, Any]) -> str | None:  # noqa: D102
+    def error_code(self, body: Mapping[str, Any]) -> str | None:
         code = body.get("code")
         return None if code is None or str(code) == "0" else str(code)
 
-    def clock(self, market: Market | None) -> Ask[int]:  # noqa: ARG002, D102
+    def clock(self, market: Market | None) -> Ask[int]:
         return Ask("publicGetPublicTime", {}, lambda body: int(body["data"][0]["ts"]) * MILLISECOND)
 
-    def status(self) -> Ask[VenueStatus]:  # noqa: D102
+    def status(self) -> Ask[VenueStatus]:
         def read(body: Any) -> VenueStatus:
             ongoing = any(event["state"] == "ongoing" for event in body["data"])
             return VenueStatus.MAINTENANCE if ongoing else VenueStatus.ONLINE
 
         return Ask("publicGetSystemStatus", {}, read)
 
-    def instruments(self) -> None:  # noqa: D102
-        return None
-
-    def fees(self, market: Market) -> Ask[tuple[str, str]]:  # noqa: D102
+    def fees(self, market: Market) -> Ask[tuple[str, str]]:
         asked = (
             {"instType": "SPOT", "instId": market["id"]}
             if market["spot"]
@@ -131,7 +128,7 @@ class Okx(Dialect):
 
         return Ask("privateGetAccountTradeFee", asked, read)
 
-    def candles(self, market: Market, timeframe: str) -> Feed:  # noqa: D102
+    def candles(self, market: Market, timeframe: str) -> Feed:
         bar = self.timeframe(timeframe)
         # Element 5 counts contracts, element 6 base currency; for spot both do the latter.
         volume = 6 if market["linear"] else 5
@@ -146,7 +143,7 @@ class Okx(Dialect):
             open_ended=True,
         )
 
-    def trades(self, market: Market) -> Feed:  # noqa: D102
+    def trades(self, market: Market) -> Feed:
         size = contract_size(market)
 
         def ask(want: Want) -> Mapping[str, Any]:
@@ -169,7 +166,7 @@ class Okx(Dialect):
             retention=_KEPT,
         )
 
-    def book(self, market: Market, depth: int) -> Ask[Book]:  # noqa: D102
+    def book(self, market: Market, depth: int) -> Ask[Book]:
         size = contract_size(market)
 
         def read(body: Any) -> Book:
@@ -178,7 +175,7 @@ class Okx(Dialect):
 
         return Ask("publicGetMarketBooks", {**_of(market), "sz": min(depth, 400)}, read)
 
-    def funding_rates(self, market: Market) -> Feed:  # noqa: D102
+    def funding_rates(self, market: Market) -> Feed:
         return Feed(
             method="publicGetPublicFundingRateHistory",
             ask=lambda want: {**_of(market), **_before(want)},

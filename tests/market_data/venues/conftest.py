@@ -88,6 +88,7 @@ def binance(world: World) -> dict[str, Callable[[Query], Any]]:
         return world.page(rows, query, "limit", 1000)
 
     def funding(query: Query) -> Any:
+        assert int(query["startTime"]) <= int(query["endTime"]), "the venue refuses a start after the end"
         inside = [f for f in world.funding if int(query["startTime"]) <= f[0] <= int(query["endTime"])]
         rows = [{"symbol": "BTCUSDT", "fundingTime": at, "fundingRate": r, "markPrice": "27000.5"} for at, r in inside]
         return world.page(rows, query, "limit", 1000)

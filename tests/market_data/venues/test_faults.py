@@ -269,7 +269,9 @@ SECRET_FAULTS = {
 OWN_FAULTS = {"busy": BUSY, "refused": REFUSED, "bad_key": BAD_KEY, "skewed": SKEWED, "maintenance": MAINTENANCE}
 
 
-@pytest.mark.parametrize("fault", [*SECRET_FAULTS, *OWN_FAULTS, "echo_502", "echo_200", "echo_coded", "echo_bare", "echo_cut"])
+@pytest.mark.parametrize(
+    "fault", [*SECRET_FAULTS, *OWN_FAULTS, "echo_502", "echo_200", "echo_coded", "echo_bare", "echo_cut"]
+)
 def test_no_failure_shows_a_secret(venue: Any, reply: Any, caplog: pytest.LogCaptureFixture, fault: str) -> None:
     caplog.set_level(logging.DEBUG)
     for name in ("urllib3", "ccxt", "ccxt.base.exchange", "requests"):

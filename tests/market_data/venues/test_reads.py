@@ -255,6 +255,15 @@ def test_funding_is_the_venues_own(venue: Any) -> None:
     assert (fetched.certificate.complete, fetched.certificate.scope) == (True, venue.linear)
 
 
+@among(*SERVES_FUNDING)
+def test_a_payment_in_the_last_millisecond_is_inside_and_one_on_the_end_is_not(venue: Any) -> None:
+    end = T0 + 24 * HOUR
+    venue.world.funding = [(T0 - 8 * HOUR, "0.1"), (T0, "0.2"), (end - 1, "0.3"), (end, "0.4")]
+    fetched = venue.client().funding_rates(venue.linear, START, at(24))
+    assert sorted(fetched.rows["rate"].to_pylist()) == [0.2, 0.3]
+    assert fetched.certificate.complete
+
+
 @among("kraken", "coinbase")
 def test_a_venue_without_funding_says_what_to_do_before_any_request(venue: Any) -> None:
     with pytest.raises(
