@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from research_to_prod.execution.contracts import DECISIONS, FILLS, ORDERS, QUOTES
 from research_to_prod.lake.schema import Schema
 from research_to_prod.research.bars import Bars, Floats, align_bars
-from research_to_prod.research.strategy import load_strategy
+from research_to_prod.research.strategy import Strategy, load_strategy
 from research_to_prod.sandbox._execution import (
     CAREFUL,
     CARELESS,
@@ -34,12 +34,12 @@ from research_to_prod.sandbox._execution import (
     work,
 )
 from research_to_prod.sandbox._tree import Ints
-from research_to_prod.sandbox._underlying import MINUTE, instant, micros
+from research_to_prod.sandbox._underlying import HOUR, MINUTE, instant, micros
 from research_to_prod.sandbox.book import BOOK, OPENING, BookEntry, Truth
 from research_to_prod.sandbox.faults import DEFAULT_DESK_FAULTS, FaultPlan, Journal
 from research_to_prod.sandbox.instruments import Instrument
 from research_to_prod.sandbox.ledger import Books, Fill, FundingPayment, Holder, Leg
-from research_to_prod.sandbox.market import SandboxMarket
+from research_to_prod.sandbox.market import Quotes, SandboxMarket
 from research_to_prod.values import day_bounds
 
 FIRST_DAY = date(2026, 1, 1)
@@ -86,6 +86,16 @@ class DeskDay:
         return books
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """One strategy's day by the hour: (24, M) weights, random numbers, decision times, and quotes by symbol."""
+
+    weights: Floats
+    random: Sequence[np.random.Generator]
+    decided: Ints
+    seen: tuple[Quotes, ...]
+
+
 class SandboxDesk:
     """The desk over its whole life; a day is simulated once, after all days before it.
 
@@ -118,6 +128,7 @@ class SandboxDesk:
         self.journal = Journal()
         self._faults = faults
         self._strategies = strategies
+        self._loaded: dict[str, Strategy] = {}
         self._books = Books()
         start = day_bounds(FIRST_DAY.isoformat())[0]
         self.opening_legs = self._books.deposit(start, OPENING)
@@ -154,7 +165,7 @@ class SandboxDesk:
         start, end = day_bounds(day)
         opening, ids = self._books.copy(), Ids(index + 1)
         due = [payment for symbol in self.symbols for payment in self._funding(symbol, start, end)]
-        targets = [(entry, self._targets(entry, start, end)) for entry in self.book]
+        plans = [self._plan(index, number, entry, start, end) for number, entry in enumerate(self.book)]
         decisions: list[Decision] = []
         worked: list[Worked] = []
         events: list[Fill | FundingPayment] = []
@@ -166,16 +177,15 @@ class SandboxDesk:
                 if now <= payment.at < now + timedelta(minutes=1):
                     events.append(payment)
                     legs += self._books.funding(payment)
-            for number, (entry, weights) in enumerate(targets):
-                random = np.random.default_rng([self.market.seed % 2**32, index, hour, number])
-                for column, symbol in enumerate(entry.symbols):
-                    decision = self._decide(entry, symbol, float(weights[hour, column]), now, random)
+            for entry, plan in zip(self.book, plans, strict=True):
+                for column in range(len(entry.symbols)):
+                    decision = self._decide(entry, plan, hour, column, now)
                     if decision is None:
                         continue
                     decisions.append(decision)
                     if decision.sent:
                         quality = CARELESS if entry.truth is Truth.WORSE_EXECUTION else CAREFUL
-                        worked.append(work(self.market, decision, quality, ids, random))
+                        worked.append(work(self.market, decision, quality, ids, plan.random[hour]))
                         events += worked[-1].fills
                         legs += [leg for fill in worked[-1].fills for leg in self._books.fill(fill)]
         return DeskDay(
@@ -195,13 +205,25 @@ class SandboxDesk:
             for at, rate, mark in zip(paid.ts.tolist(), paid.rate.tolist(), paid.mark_price.tolist(), strict=True)
         ]
 
+    def _plan(self, index: int, number: int, entry: BookEntry, start: datetime, end: datetime) -> _Plan:
+        """Return what of a day's decisions does not rest on positions; quotes of a day cost little more than one."""
+        random = [np.random.default_rng([self.market.seed % 2**32, index, hour, number]) for hour in range(24)]
+        decided = micros(start) + np.array(
+            [hour * HOUR + int(r.integers(600, 1500)) * _MS for hour, r in enumerate(random)]
+        )
+        # 150 ms old at the venue, some 110 ms on our clock: known before the decision.
+        seen = tuple(self.market.quote(symbol, decided - 150 * _MS) for symbol in entry.symbols)
+        return _Plan(self._targets(entry, start, end), random, decided, seen)
+
     def _targets(self, entry: BookEntry, start: datetime, end: datetime) -> Floats:
         """Return (24, M) weights for the day's hours, each from the bars closed by then.
 
         Strategies are causal (the target of a bar rests on it and earlier ones), so one run over the day serves all
         of its hours.
         """
-        strategy = load_strategy(self._strategies, entry.strategy)
+        if entry.strategy not in self._loaded:
+            self._loaded[entry.strategy] = load_strategy(self._strategies, entry.strategy)
+        strategy = self._loaded[entry.strategy]
         parameters = strategy.parameters.model_validate(dict(entry.parameters))
         hour = timedelta(hours=1)
         history = max(_HISTORY, 3 * strategy.warm_up(parameters) * hour)
@@ -222,15 +244,13 @@ class SandboxDesk:
             funding.append(pa.table({"symbol": names, "ts": times, "rate": paid.rate}))
         return align_bars(pa.concat_tables(candles), pa.concat_tables(funding), symbols, start, end, hour)
 
-    def _decide(
-        self, entry: BookEntry, symbol: str, weight: float, now: datetime, random: np.random.Generator
-    ) -> Decision | None:
+    def _decide(self, entry: BookEntry, plan: _Plan, hour: int, column: int, now: datetime) -> Decision | None:
         """Compare target with position; None where there is nothing to trade."""
+        symbol, weight, seen = entry.symbols[column], float(plan.weights[hour, column]), plan.seen[column]
         instrument = self.market.instrument(symbol)
-        decided = micros(now) + int(random.integers(600, 1500)) * _MS
-        # 150 ms old at the venue, some 110 ms on our clock: known before the decision.
-        seen = self.market.quote(symbol, np.array([decided - 150 * _MS]))
-        bid, ask = (round(float(each[0]) / float(instrument.tick)) * instrument.tick for each in (seen.bid, seen.ask))
+        bid, ask = (
+            round(float(each[hour]) / float(instrument.tick)) * instrument.tick for each in (seen.bid, seen.ask)
+        )
         mid = (bid + ask) / 2
         target = int(Decimal(repr(weight)) * entry.capital / mid / instrument.lot) * instrument.lot
         gap = target - self.position(symbol)
@@ -244,7 +264,7 @@ class SandboxDesk:
             strategy=entry.strategy_id,
             venue=VENUE,
             symbol=symbol,
-            decided_at=instant(decided),
+            decided_at=instant(plan.decided[hour]),
             side=1 if gap > 0 else -1,
             target_quantity=quantity,
             reference_bid=bid,

@@ -21,6 +21,7 @@ from research_to_prod.sandbox.instruments import INSTRUMENTS, OUTAGES, STALE_RUN
 
 FUNDING_INTERVAL = 8 * HOUR
 DAY = 24 * HOUR
+_SPAN = 30 * DAY  # bars longer than a minute are gathered and cached by this much
 Mask = npt.NDArray[np.bool_]
 
 
@@ -43,6 +44,11 @@ class Candles:
     def where(self, chosen: Mask | slice) -> Candles:
         """Return the chosen bars (a mask, slice or indices)."""
         return Candles(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})
+
+    def within(self, begin: int, stop: int) -> Candles:
+        """Return the bars that open in [begin, stop)."""
+        first, last = np.searchsorted(self.ts, [begin, stop])
+        return self if last - first == len(self) else self.where(slice(first, last))
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class SandboxMarket:
         self.instruments = dict(INSTRUMENTS)
         self._paths = Paths(seed)
         self._bars = Cache(48)  # some months of each market, 1 MB each
+        self._gathered = Cache(128)  # 46 kB each for bars of an hour, 550 kB for bars of five minutes
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the market ``symbol``.
@@ -212,10 +219,28 @@ class SandboxMarket:
             stop = min(stop, micros(known_at) // MINUTE * MINUTE)
         if stop <= begin:
             return join([self._minutes(symbol, 0).where(slice(0, 0))])
+        whole = stop // width * width
+        if width == MINUTE or whole <= begin:
+            return _resample(self._between(symbol, begin, stop), width)
+        parts = [
+            self._gather(symbol, width, part).within(begin, whole)
+            for part in range((begin - ORIGIN) // _SPAN, (whole - ORIGIN - 1) // _SPAN + 1)
+        ]
+        return join([*parts, _resample(self._between(symbol, whole, stop), width)] if whole < stop else parts)
+
+    def _gather(self, symbol: str, width: int, part: int) -> Candles:
+        """Return all bars of ``width`` in one span, gathered once: pages ask for the same minutes again."""
+        begin = ORIGIN + part * _SPAN
+        stop = min(begin + _SPAN, ORIGIN + (MINUTE << _tree.DEPTH) // width * width)
+        return self._gathered.get(
+            (f"{symbol} {width}", part), lambda: _resample(self._between(symbol, begin, stop), width)
+        )
+
+    def _between(self, symbol: str, begin: int, stop: int) -> Candles:
+        """Return the minutes in [begin, stop)."""
         first, last = (begin - ORIGIN) // MINUTE, (stop - ORIGIN) // MINUTE
-        parts = [self._minutes(symbol, block) for block in range(first // SIZE, (last - 1) // SIZE + 1)]
-        minutes = join(parts)
-        return _resample(minutes.where(slice(*np.searchsorted(minutes.ts, [begin, stop]))), width)
+        blocks = range(first // SIZE, max(first, last - 1) // SIZE + 1)
+        return join([self._minutes(symbol, block).within(begin, stop) for block in blocks])
 
     # Tape and funding -------------------------------------------------------------------------------------------
 
