@@ -78,8 +78,8 @@ def christoffersen_test(exceptions: npt.ArrayLike, probability: float) -> Christ
     n, n_after_hit = len(after), int(before.sum())
     x, x_after_hit = int(after.sum()), int((before & after).sum())
     independence = LikelihoodRatio(math.nan, math.nan)
-    # Without both states to come from there is no dependence to see.
-    if 0 < n_after_hit < n:
+    # Without both states to come from there is no dependence to see; nor in a sample too short for the frequency.
+    if 0 < n_after_hit < n and not math.isnan(coverage.statistic):
         x_after_calm, n_after_calm = x - x_after_hit, n - n_after_hit
         dependent = _log_likelihood(x_after_hit, n_after_hit, x_after_hit / n_after_hit)
         dependent += _log_likelihood(x_after_calm, n_after_calm, x_after_calm / n_after_calm)

@@ -304,7 +304,8 @@ def e_shiryaev_roberts(observations: Floats, shift: float) -> Floats:
     increments = shift * series("observations", observations, least=0) - between("shift", shift, 0, math.inf) ** 2 / 2
     log_process = np.empty(len(increments))
     previous = -math.inf
-    for t, increment in enumerate(increments):
-        previous = float(np.logaddexp(0.0, previous) + increment)
+    for t, increment in enumerate(increments.tolist()):
+        # ln(1 + R) without leaving logs: R outgrows a float within days of a large shift.
+        previous = max(previous, 0.0) + math.log1p(math.exp(-abs(previous))) + increment
         log_process[t] = previous
     return log_process
