@@ -23,7 +23,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
 	$(BIN)/python -m uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	$(BIN)/python -m uv pip install --quiet --no-deps --no-build-isolation -e .
-	$(BIN)/python -c 'from research_to_prod.research.backtest import compile_ahead; compile_ahead()'
+	$(BIN)/python -m research_to_prod.kernels
 	touch $(INSTALLED)
 
 demo: install ## run the whole graph once on the sandbox venue (about two minutes)

@@ -1,6 +1,8 @@
 """Splits raw bars into those that the contract of bars accepts and those it rejects, losing none.
 
-Belongs here: running the contract, and the policy on repeated bars. Doesn't: the rules (``bar_contract``).
+Rows that ``bar_proof`` proves valid are accepted as they are; only a table with a violation goes through pandera, which
+names the rows. Belongs here: running the contract, and the policy on repeated bars. Doesn't: the rules
+(``bar_contract``).
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from research_to_prod.lake.schema import in_order
+from research_to_prod.market_data.bar_proof import count_violations
 from research_to_prod.market_data.contracts import (
     BAR_KEY,
     BAR_VALUES,
@@ -47,11 +51,17 @@ def split(raw: pa.Table) -> Split:
     Raises
     ------
     RuntimeError
-        If the contract itself could not be evaluated: no row is accepted without a verdict.
+        If the contract itself could not be evaluated, or contradicts the fast count: no row is accepted without a
+        verdict.
     """
     table = raw.select(RAW_CANDLES.arrow.names).cast(RAW_CANDLES.arrow)
+    if count_violations(table).none:
+        accepted = table.select(CANDLES.arrow.names).cast(CANDLES.arrow)
+        return Split(accepted=in_order(accepted, BAR_KEY), rejected=CANDLE_QUARANTINE.empty())
     rows = table.to_pandas()
     broken = _broken_rules(rows)
+    if not broken:
+        raise RuntimeError("the contract of bars finds nothing in rows that bar_proof counts as broken; report it")
     rule = np.full(len(rows), "", dtype=object)
     for name, indices in broken.items():
         rule[indices] = np.where(rule[indices] == "", name, rule[indices] + "," + name)
@@ -62,8 +72,8 @@ def split(raw: pa.Table) -> Split:
     )
     accepted = table.select(CANDLES.arrow.names).filter(pc.invert(rejected)).cast(CANDLES.arrow)
     return Split(
-        accepted=accepted.sort_by([(name, "ascending") for name in BAR_KEY]),
-        rejected=quarantined.sort_by([(name, "ascending") for name in FETCHED_KEY]),
+        accepted=in_order(accepted, BAR_KEY),
+        rejected=in_order(quarantined, FETCHED_KEY),
     )
 
 

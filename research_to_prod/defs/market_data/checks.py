@@ -5,9 +5,11 @@ materialized without them either.
 """
 
 import dagster as dg
+import pandas as pd
 
 from research_to_prod.defs.partitions import MONTHS
 from research_to_prod.lake import Lake
+from research_to_prod.market_data.bar_proof import count_violations
 
 
 def _blocking(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
@@ -45,17 +47,10 @@ QUALITY_CHECKS = (
 
 
 def judge_candles(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
-    """Validate the stored bars with the contract, and add up raw, accepted and quarantined rows."""
-    from pandera.errors import SchemaErrors
-
-    from research_to_prod.market_data.bar_contract import BarContract
-
+    """Prove that the stored bars satisfy the contract, or name those that don't; add up raw and quarantined rows."""
     candles = lake.read("candles", month)
-    broken = []
-    try:
-        BarContract.validate(candles.pandas, lazy=True)
-    except SchemaErrors as error:
-        broken = error.failure_cases[["check", "failure_case", "index"]].astype(str).to_dict("records")
+    proven = count_violations(candles.rows).none
+    broken = [] if proven else _broken_rows(candles.pandas)
     cases = [dg.TableRecord({str(name): text for name, text in case.items()}) for case in broken[:20]]
     raw, rejected = (lake.version(name, month).rows for name in ("raw_candles", "candle_quarantine"))
     accepted = candles.rows.num_rows
@@ -63,7 +58,7 @@ def judge_candles(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
         dg.AssetCheckResult(
             asset_key="candles",
             check_name="matches_contract",
-            passed=not broken,
+            passed=proven,
             metadata={
                 "rows": accepted,
                 "failure_cases": len(broken),
@@ -77,6 +72,18 @@ def judge_candles(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
             metadata={"raw": raw, "accepted": accepted, "quarantined": rejected},
         ),
     ]
+
+
+def _broken_rows(bars: pd.DataFrame) -> list[dict[str, str]]:
+    from pandera.errors import SchemaErrors
+
+    from research_to_prod.market_data.bar_contract import BarContract
+
+    try:
+        BarContract.validate(bars, lazy=True)
+    except SchemaErrors as error:
+        return error.failure_cases[["check", "failure_case", "index"]].astype(str).to_dict("records")
+    return []
 
 
 def judge_funding(lake: Lake, month: str) -> list[dg.AssetCheckResult]:
