@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
 _STRIDE = 50
@@ -117,7 +118,7 @@ def commit_bytes(delta: DeltaTable) -> bytes:
     """Return the commit that made the version of ``delta`` as it is stored now, nothing if it is gone."""
     try:
         return _read(delta.table_uri, delta.version())
-    except FileNotFoundError:
+    except (FileNotFoundError, TableNotFoundError):
         return b""
 
 
