@@ -6,8 +6,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PEERS := .venv-peers/.installed
 
-.PHONY: help install demo dev test check fmt lock
+.PHONY: help install demo dev test check peers bench fmt lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -22,7 +23,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
 	$(BIN)/python -m uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	$(BIN)/python -m uv pip install --quiet --no-deps --no-build-isolation -e .
-	$(BIN)/python -c 'from research_to_prod.research.sweep import compile_ahead; compile_ahead()'
+	$(BIN)/python -m research_to_prod.kernels
 	touch $(INSTALLED)
 
 demo: install ## run the whole graph once on the sandbox venue (about two minutes)
@@ -40,6 +41,17 @@ check: install ## lint, format check, types, definitions
 	$(BIN)/python -m mypy
 	$(BIN)/python -W ignore -m dagster definitions validate -w workspace.yaml
 
+peers: $(PEERS) ## set up .venv-peers: the project beside the libraries that its benchmarks are timed against
+
+$(PEERS): $(INSTALLED) benchmarks/requirements.lock
+	test -x .venv-peers/bin/python || $(BIN)/python -m venv --without-pip .venv-peers
+	$(BIN)/python -m uv pip sync --quiet --compile-bytecode --require-hashes --python .venv-peers/bin/python \
+	  benchmarks/requirements.lock
+	touch $(PEERS)
+
+bench: peers ## run all benchmarks; fails when a target is missed
+	.venv-peers/bin/python -m benchmarks
+
 fmt: install ## format and fix what can be fixed
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
@@ -47,3 +59,5 @@ fmt: install ## format and fix what can be fixed
 lock: install ## resolve the dependencies of pyproject.toml again
 	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --upgrade pyproject.toml --group dev -o requirements.lock
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --upgrade pyproject.toml --group peers --constraint requirements.lock -o benchmarks/requirements.lock

@@ -6,8 +6,10 @@ values (those are the contracts of the rooms).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -42,8 +44,8 @@ class PartitionBy:
     Parameters
     ----------
     column
-        A timestamp column with ``time_format`` (``%Y-%m`` for months, ``%Y-%m-%d`` for days), or a string column
-        that itself holds the partition's key.
+        A timestamp column with ``time_format`` (``%Y-%m`` for months, ``%Y-%m-%d`` for days: texts that ascend with
+        time), or a string column that itself holds the partition's key.
     """
 
     column: str
@@ -117,12 +119,13 @@ class Schema:
             columns.append(values)
         if problems:
             raise SchemaError("rows refused: " + "; ".join(problems))
-        conformed = pa.table(columns, schema=self.arrow)
+        conformed = in_order(pa.table(columns, schema=self.arrow), self.key)
         problems += self._outside(conformed, partition)
-        problems += self._repeated(conformed)
+        # Hashing keys costs more than all the rest, and rows that ascend strictly have proven theirs unique already.
+        problems += [] if ascends(conformed, self.key) else self._repeated(conformed)
         if problems:
             raise SchemaError("rows refused: " + "; ".join(problems))
-        return conformed.sort_by([(name, "ascending") for name in self.key])
+        return conformed
 
     def _outside(self, rows: pa.Table, partition: str | None) -> list[str]:
         if self.partition_by is None:
@@ -131,6 +134,10 @@ class Schema:
             return [f"table is partitioned by {self.partition_by.column!r}, no partition given"]
         keys = rows.column(self.partition_by.column)
         if self.partition_by.time_format is not None:
+            # A text for each row costs 2 us; all lie in one period when the first and the last do.
+            ends = pa.array(pc.min_max(keys).as_py().values(), keys.type).drop_null()
+            if set(pc.strftime(ends, format=self.partition_by.time_format).to_pylist()) <= {partition}:
+                return []
             keys = pc.strftime(keys, format=self.partition_by.time_format)
         outside = pc.sum(pc.not_equal(keys, partition)).as_py() or 0
         return [f"{outside} rows lie outside partition {partition!r}"] if outside else []
@@ -139,6 +146,31 @@ class Schema:
         distinct = rows.select(list(self.key)).group_by(list(self.key)).aggregate([]).num_rows
         repeated = rows.num_rows - distinct
         return [f"{repeated} rows repeat the key {', '.join(self.key)}"] if repeated else []
+
+
+def in_order(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Return ``rows`` sorted by ``key``; rows that ascend already are returned as they are, ten times faster."""
+    return rows if ascends(rows, key) else rows.sort_by([(name, "ascending") for name in key])
+
+
+def ascends(rows: pa.Table, key: Sequence[str]) -> bool:
+    """Tell whether each row's key is greater than the one before: sorted by ``key``, and no key twice.
+
+    A null or a float has no order to rely on (NaN), so such a key is never said to ascend.
+    """
+    if rows.num_rows < 2:
+        return True
+    tied = np.ones(rows.num_rows - 1, bool)
+    for column in rows.select(list(key)).columns:
+        if column.null_count or pa.types.is_floating(column.type):
+            return False
+        before, after = column.slice(0, rows.num_rows - 1), column.slice(1)
+        if (tied & pc.less(after, before).to_numpy()).any():
+            return False
+        tied &= pc.equal(after, before).to_numpy()
+        if not tied.any():
+            return True
+    return False
 
 
 def _widen(values: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:

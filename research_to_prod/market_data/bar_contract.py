@@ -6,15 +6,13 @@ rows that break a rule (``quarantine``). Imported lazily: pandera takes seconds.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from pandera.typing import Series
 
+from research_to_prod.market_data.bar_proof import length_us
 from research_to_prod.market_data.contracts import BAR_KEY
-from research_to_prod.values import timeframe_length
 
 _PRICES = ["open", "high", "low", "close"]
 
@@ -46,7 +44,7 @@ class BarContract(pa.DataFrameModel):
     @classmethod
     def ts_is_on_grid(cls, bars: pd.DataFrame) -> pd.Series:
         """Time of open is a whole multiple of the timeframe since 1970; an unknown timeframe has no grid."""
-        known = {each: _length_us(each) for each in bars["timeframe"].dropna().unique()}
+        known = {each: length_us(each) for each in bars["timeframe"].dropna().unique()}
         lengths = bars["timeframe"].map(known).astype("float64")
         times = bars["ts"].astype("int64").where(bars["ts"].notna())
         return (times % lengths).eq(0)
@@ -81,11 +79,3 @@ class BarContract(pa.DataFrameModel):
     def unique_by_key(cls, bars: pd.DataFrame) -> pd.Series:
         """No other row has the same market and time."""
         return ~bars.duplicated(list(BAR_KEY), keep=False)
-
-
-def _length_us(timeframe: str) -> float:
-    """Return the bar's length in microseconds, NaN for a text that is no timeframe."""
-    try:
-        return timeframe_length(timeframe) / timedelta(microseconds=1)
-    except (ValueError, OverflowError):
-        return np.nan

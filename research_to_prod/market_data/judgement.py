@@ -86,7 +86,7 @@ def judge_bars(candles: pa.Table) -> Judgement:
         If the contract itself could not be evaluated.
     """
     rules = {}
-    for name, rows in broken_rules(candles.to_pandas()).items():
+    for name, rows in broken_rules(candles).items():
         rules[name] = np.zeros(candles.num_rows, bool)
         rules[name][rows] = True
     return judged(candles, rules)

@@ -1,6 +1,8 @@
 """Splits raw bars into those that the contract of bars accepts and those it rejects, losing none.
 
-Belongs here: running the contract, and the policy on repeated bars. Doesn't: the rules (``bar_contract``).
+Rows that ``bar_proof`` proves valid are accepted as they are; only a table with a violation goes through pandera, which
+names the rows. Belongs here: running the contract, and the policy on repeated bars. Doesn't: the rules
+(``bar_contract``).
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from research_to_prod.lake.schema import in_order
+from research_to_prod.market_data.bar_proof import count_violations
 from research_to_prod.market_data.contracts import (
     BAR_KEY,
     BAR_VALUES,
@@ -47,16 +51,19 @@ def split(raw: pa.Table) -> Split:
     Raises
     ------
     RuntimeError
-        If the contract itself could not be evaluated: no row is accepted without a verdict.
+        If the contract itself could not be evaluated, or contradicts the fast count: no row is accepted without a
+        verdict.
     """
     table = raw.select(RAW_CANDLES.arrow.names).cast(RAW_CANDLES.arrow)
     table = table.append_column("repair", pa.nulls(len(table), pa.string()))  # ``repairs`` alone fills it
-    rows = table.to_pandas()
-    broken = broken_rules(rows)
+    broken = broken_rules(table)
+    if not broken:
+        accepted = table.select(CANDLES.arrow.names).cast(CANDLES.arrow)
+        return Split(accepted=in_order(accepted, BAR_KEY), rejected=CANDLE_QUARANTINE.empty())
     repeated = broken.pop("unique_by_key", None)
     if repeated is not None:
-        broken |= _kinds_of_repetition(rows.iloc[repeated])
-    rule = np.full(len(rows), "", dtype=object)
+        broken |= _kinds_of_repetition(table.to_pandas().iloc[repeated])
+    rule = np.full(len(table), "", dtype=object)
     for name, indices in broken.items():
         rule[indices] = np.where(rule[indices] == "", name, rule[indices] + "," + name)
     rejected = pa.array(rule != "", pa.bool_())
@@ -66,25 +73,27 @@ def split(raw: pa.Table) -> Split:
     )
     accepted = table.select(CANDLES.arrow.names).filter(pc.invert(rejected)).cast(CANDLES.arrow)
     return Split(
-        accepted=accepted.sort_by([(name, "ascending") for name in BAR_KEY]),
-        rejected=quarantined.sort_by([(name, "ascending") for name in FETCHED_KEY]),
+        accepted=in_order(accepted, BAR_KEY),
+        rejected=in_order(quarantined, FETCHED_KEY),
     )
 
 
-def broken_rules(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+def broken_rules(bars: pa.Table) -> dict[str, np.ndarray]:
     """Return, for each rule of the contract of bars that is broken, the positions of the rows that break it.
 
     Raises
     ------
     RuntimeError
-        If the contract itself could not be evaluated.
+        If the contract itself could not be evaluated, or contradicts the fast count.
     """
+    if count_violations(bars).none:
+        return {}
     from pandera.errors import SchemaErrors
 
     from research_to_prod.market_data.bar_contract import BarContract
 
     try:
-        BarContract.validate(rows, lazy=True)
+        BarContract.validate(bars.to_pandas(), lazy=True)
     except SchemaErrors as error:
         failures = error.failure_cases
         rules = {check.name for check in BarContract.to_schema().checks}
@@ -92,7 +101,7 @@ def broken_rules(rows: pd.DataFrame) -> dict[str, np.ndarray]:
             # A crashed check or a wrong column type has no row to blame; taking it for a pass would let bars through.
             raise RuntimeError(f"the contract of bars could not be evaluated: {failures['check'].unique()}") from error
         return {name: np.unique(group.to_numpy(dtype=np.int64)) for name, group in failures.groupby("check")["index"]}
-    return {}
+    raise RuntimeError("the contract of bars finds nothing in rows that bar_proof counts as broken; report it")
 
 
 def _kinds_of_repetition(repeated: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -1,18 +1,26 @@
 """The lake replaces partitions whole, keeps every version, and loses nothing to concurrent writers."""
 
+import itertools
+import json
+import shutil
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from research_to_prod.lake import Lake, LakeError, Schema, SchemaError
-from research_to_prod.lake.schema import MONTH_OF_TS, TIMESTAMP, Column
+from research_to_prod.lake import Lake, LakeError, Schema, SchemaError, Version, log
+from research_to_prod.lake.schema import MONTH_OF_TS, TIMESTAMP, Column, PartitionBy
 
 BARS = Schema(
     "one bar",
@@ -73,6 +81,119 @@ def test_an_empty_partition_was_written_and_has_no_rows(lake: Lake) -> None:
     assert empty.rows == 0
     assert lake.read("bars", "2024-01").rows.num_rows == 0
     assert lake.relation("bars", ["2024-01"]).fetchall() == []
+
+
+MARKETS = Schema(
+    "one bar of a market",
+    (Column("symbol", pa.string(), "market"), *BARS.columns),
+    key=("symbol", "ts"),
+    partition_by=MONTH_OF_TS,
+)
+
+
+def test_one_market_of_a_partition_can_be_read_alone(lake: Lake) -> None:
+    # More rows than a row group holds, so that some groups are skipped and one is cut.
+    rows = pa.concat_tables(
+        [bars(1, 700, close).append_column("symbol", pa.repeat(f"S{close}", 700)) for close in range(200)]
+    )
+    version = lake.write("markets", "2024-01", rows, MARKETS)
+    whole = lake.read("markets", "2024-01").rows
+    for symbol in ("S0", "S99", "S101"):
+        found = lake.read("markets", "2024-01", where={"symbol": symbol})
+        assert found.rows == whole.filter(pc.equal(whole["symbol"], symbol))
+        assert found.rows.num_rows == 700
+        assert found.versions == (version,)
+    assert lake.read("markets", where={"symbol": "none"}).rows.num_rows == 0
+    with pytest.raises(LakeError, match="can be chosen by symbol, ts; not by close"):
+        lake.read("markets", where={"close": "1"})
+
+
+def test_rows_that_another_tool_stored_out_of_order_are_read_in_key_order(lake: Lake) -> None:
+    lake.write("bars", "2024-01", bars(1, 3), BARS)
+    (path,) = Path(lake.root).glob("bars/partition=2024-01/*.parquet")
+    pq.write_table(bars(1, 3).take(pa.array([2, 0, 1])), path)
+    assert lake.read("bars", "2024-01").rows.to_pylist() == bars(1, 3).to_pylist()
+
+
+def test_a_lake_sees_what_others_write(lake: Lake) -> None:
+    other = Lake(lake.root)
+    lake.write("bars", "2024-01", bars(1, 5), BARS)
+    for rows in (4, 3, 2):
+        version = other.write("bars", "2024-01", bars(1, rows), BARS)
+        assert lake.version("bars", "2024-01") == version
+        assert lake.read("bars", "2024-01").rows.num_rows == rows
+
+
+def test_a_table_that_was_deleted_or_made_anew_is_not_read_from_memory(lake: Lake) -> None:
+    for _ in range(3):
+        lake.write("bars", "2024-01", bars(1, 5), BARS)
+    shutil.rmtree(f"{lake.root}/bars")
+    assert not lake.has("bars", "2024-01")
+    with pytest.raises(LakeError, match="has no table 'bars'"):
+        lake.read("bars")
+    other = Lake(lake.root)
+    for month in (2, 3, 4, 5, 6):
+        anew = other.write("bars", f"2024-{month:02}", bars(month, 2), BARS)
+    assert lake.version("bars", "2024-06") == anew
+    assert not lake.has("bars", "2024-01")
+
+
+def test_threads_do_not_see_each_others_handles_move(lake: Lake) -> None:
+    lake.write("bars", "2024-01", bars(1, 1, close=0), BARS)
+
+    def work(number: int) -> list[bool]:
+        if number == 0:
+            return [
+                lake.write("bars", "2024-01", bars(1, 1 + turn, close=turn), BARS).rows > 0 for turn in range(1, 25)
+            ]
+        reads = (lake.read("bars", "2024-01") for _ in range(60))
+        return [read.rows.num_rows == read.versions[0].rows for read in reads]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(itertools.chain.from_iterable(pool.map(work, range(4))))
+
+
+def walked(table: str, delta: DeltaTable) -> dict[str | None, Version]:
+    """The versions of a table read from each of its commits, summaries ignored."""
+    found: dict[str | None, Version] = {}
+    for path in sorted(Path(delta.table_uri.removeprefix("file://").replace("%20", " ")).glob("_delta_log/*.json")):
+        commit = next(
+            json.loads(line).get("commitInfo", {}) for line in path.read_text().splitlines() if "commitInfo" in line
+        )
+        if int(path.stem) <= delta.version() and "r2p.commit_id" in commit:
+            partition = commit["r2p.partition"] or None
+            found[partition] = Version(
+                table, partition, int(path.stem), commit["r2p.content_sha256"], int(commit["r2p.rows"])
+            )
+    return found
+
+
+def test_summaries_tell_of_every_version_what_its_commits_tell(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_STRIDE", 4)
+    uri = f"{lake.root}/bars"
+    for turn in range(18):
+        lake.write("bars", f"2024-{1 + turn * turn % 5:02}", bars(1 + turn * turn % 5, 1 + turn), BARS)
+        if turn in (3, 9, 10):  # other tools commit too, and may take the number at which a summary was due
+            DeltaTable(uri).optimize.compact()
+            DeltaTable(uri).alter.set_table_properties({"delta.logRetentionDuration": f"interval {turn} days"})
+    newest = DeltaTable(uri).version()
+    summaries = [path for path in Path(uri).glob("_delta_log/*.json") if "r2p.summary" in path.read_text()]
+    assert len(summaries) >= 3
+    for version in range(newest + 1):
+        delta = DeltaTable(uri, version=version)
+        assert log.versions("bars", delta) == walked("bars", delta), version
+
+
+def test_a_new_process_opens_few_commits_of_a_long_log(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_STRIDE", 5)
+    for turn in range(23):
+        lake.write("bars", f"2024-{1 + turn % 12:02}", bars(1 + turn % 12, 1), BARS)
+    opened: list[int] = []
+    read = log._read
+    monkeypatch.setattr(log, "_read", lambda uri, version: opened.append(version) or read(uri, version))
+    log._commit.cache_clear()
+    assert len(log.versions("bars", DeltaTable(f"{lake.root}/bars"))) == 12
+    assert len(opened) <= 6
 
 
 def test_a_partition_never_written_is_an_error_not_an_empty_answer(lake: Lake) -> None:
@@ -171,11 +292,18 @@ WRITER = """
     )
     root, month, marker, times = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     start = datetime(2024, month, 1, tzinfo=UTC)
+    lake = Lake(root)
     stamps = pa.array([start + timedelta(hours=hour) for hour in range(100)], TIMESTAMP)
     for turn in range(times):
         closes = pa.array([marker + turn] * 100, pa.float64())
-        version = Lake(root).write("bars", f"2024-{month:02d}", pa.table({"ts": stamps, "close": closes}), schema)
+        version = lake.write("bars", f"2024-{month:02d}", pa.table({"ts": stamps, "close": closes}), schema)
         print(version.version, version.content_sha256)
+        # What this process follows must be what the storage says, whoever won the races before.
+        mine = {each.partition: each for each in lake.read("bars", version=version.version).versions}
+        assert mine[f"2024-{month:02d}"] == version
+        followed, opened = lake._open("bars"), Lake(root)._open("bars", None)
+        opened.load_as_version(followed.version())
+        assert sorted(followed.file_uris()) == sorted(opened.file_uris())
 """
 
 
@@ -222,6 +350,34 @@ def test_a_commit_made_between_opening_and_writing_is_survived(lake: Lake, monke
     mine = lake.write("bars", "2024-01", bars(1, 3, close=3.0), BARS)
     assert lake.read("bars", "2024-01").rows.column("close").to_pylist() == [3.0] * 3
     assert mine.version > raced[0].version
+
+
+@pytest.mark.slow
+def test_the_cost_of_a_partition_does_not_grow_with_their_number(lake: Lake) -> None:
+    """A table of 250 partitions against one of 10, taken in turns; costs that grow with the number would be 25 to 1."""
+    day = Schema("one bar", BARS.columns, key=("ts",), partition_by=PartitionBy("ts", "%Y-%m-%d"))
+    start = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
+    rows = {
+        f"{datetime.fromtimestamp(first, UTC):%Y-%m-%d}": pa.table(
+            {"ts": pa.array(np.arange(first, first + 86_400, 4) * 10**6).cast(TIMESTAMP), "close": np.arange(21_600.0)}
+        )
+        for first in range(start, start + 250 * 86_400, 86_400)
+    }
+    for number, (key, each) in enumerate(rows.items()):
+        for table in ["many"] if number >= 10 else ["few", "many"]:
+            lake.write(table, key, each.slice(0, 1), day)
+    ratios: dict[str, list[float]] = {"write": [], "read": []}
+    for key in list(rows)[:10] * 3:
+        took: dict[tuple[str, str], float] = {}
+        for table in ("few", "many"):
+            for what in ratios:
+                began = time.perf_counter()
+                lake.write(table, key, rows[key], day) if what == "write" else lake.read(table, key)
+                took[what, table] = time.perf_counter() - began
+        for what, each in ratios.items():
+            each.append(took[what, "many"] / took[what, "few"])
+    medians = {what: float(np.median(each)) for what, each in ratios.items()}
+    assert max(medians.values()) <= 2, medians
 
 
 def test_a_commit_by_other_tools_is_not_taken_for_a_version(lake: Lake) -> None:

@@ -1,13 +1,26 @@
 """A schema accepts exactly the declared columns, and names everything that is wrong otherwise."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from research_to_prod.lake.schema import DECIMAL, MONTH_OF_TS, TIMESTAMP, Column, PartitionBy, Schema, SchemaError
+from research_to_prod.lake.schema import (
+    DECIMAL,
+    MONTH_OF_TS,
+    TIMESTAMP,
+    Column,
+    PartitionBy,
+    Schema,
+    SchemaError,
+    ascends,
+    in_order,
+)
 
 BARS = Schema(
     "one bar",
@@ -45,6 +58,33 @@ def test_columns_are_matched_by_name_not_by_position() -> None:
 
 def test_rows_come_out_in_key_order() -> None:
     assert BARS.conform(bars(), "2024-01").column("symbol").to_pylist() == ["A", "B"]
+
+
+keys = st.tuples(st.sampled_from(["", "A", "AA", "B"]) | st.none(), st.integers(-2, 2))
+
+
+@given(st.lists(keys, max_size=6), st.booleans(), st.integers(0, 6))
+def test_only_rows_whose_keys_ascend_strictly_are_taken_for_sorted_and_unique(
+    rows: list[tuple[str | None, int]], presorted: bool, cut: int
+) -> None:
+    if presorted:
+        rows = sorted(set(rows), key=lambda row: (row[0] is not None, row[0] or "", row[1]))
+    table = pa.table(
+        {"name": pa.array([name for name, _ in rows], pa.string()), "n": pa.array([n for _, n in rows], pa.int64())}
+    )
+    pieces = pa.concat_tables([table.slice(0, cut), table.slice(cut)])
+    strict = (
+        all(one < other for one, other in itertools.pairwise(rows))
+        if all(name is not None for name, _ in rows)
+        else None
+    )
+    assert ascends(pieces, ("name", "n")) == (strict if strict is not None else len(rows) < 2)
+    ordered = in_order(pieces, ("name", "n"))
+    assert ordered == table.sort_by([("name", "ascending"), ("n", "ascending")])
+
+
+def test_a_key_of_floats_is_never_taken_for_sorted() -> None:
+    assert not ascends(pa.table({"n": [1.0, 2.0]}), ("n",))
 
 
 @pytest.mark.parametrize(

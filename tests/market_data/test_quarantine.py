@@ -7,14 +7,18 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from research_to_prod.lake.content import content_hash
+from research_to_prod.market_data import quarantine
 from research_to_prod.market_data.bar_contract import BarContract
+from research_to_prod.market_data.bar_proof import Violations
 from research_to_prod.market_data.contracts import CANDLE_QUARANTINE, CANDLES, RAW_CANDLES
-from research_to_prod.market_data.quarantine import split
+from research_to_prod.market_data.quarantine import Split, split
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 VALUES = ("open", "high", "low", "close", "volume")
@@ -104,9 +108,46 @@ def test_a_contract_that_cannot_be_evaluated_accepts_nothing(monkeypatch: pytest
     def crash(_: str) -> float:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("research_to_prod.market_data.bar_contract._length_us", crash)
+    monkeypatch.setattr("research_to_prod.market_data.bar_contract.length_us", crash)
     with pytest.raises(RuntimeError, match="could not be evaluated"):
+        split(raw([bar(0), bar(1, 1, volume=-1.0)]))
+
+
+def test_a_count_that_the_contract_contradicts_accepts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Violations(0, 0, 0, 0, 0, 0, 1)
+    monkeypatch.setattr("research_to_prod.market_data.quarantine.count_violations", lambda _: other)
+    with pytest.raises(RuntimeError, match="finds nothing in rows"):
         split(raw([bar(0)]))
+
+
+def test_bars_that_are_proven_valid_never_wait_for_pandera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BarContract, "validate", None)
+    assert split(raw([bar(0), bar(1, 1)])).accepted.num_rows == 2
+    with pytest.raises(TypeError, match="not callable"):
+        split(raw([bar(0), bar(1)]))
+
+
+def unsplit(table: pa.Table, monkeypatch: pytest.MonkeyPatch) -> Split:
+    """The split with the fast path closed, as it was before there was one."""
+    # One rule that nothing breaks is added, so that pandera's silence is not taken for a contradiction.
+    with monkeypatch.context() as patch:
+        patch.setattr("research_to_prod.market_data.quarantine.count_violations", lambda _: Violations(*[1] * 7))
+        explain = quarantine._broken_rules
+        patch.setattr(quarantine, "_broken_rules", lambda rows: explain(rows) or {"": np.empty(0, np.int64)})
+        return split(table)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[], [bar(0), bar(1, 1), bar(2, 2)], [bar(2, 0), bar(1, 1), bar(0, 2)], [bar(0, 1, symbol="C/D"), bar(1, 0)]],
+)
+def test_the_fast_path_accepts_byte_for_byte_what_pandera_accepts(
+    rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast, slow = split(raw(rows)), unsplit(raw(rows), monkeypatch)
+    for one, other in ((fast.accepted, slow.accepted), (fast.rejected, slow.rejected)):
+        assert one.schema == other.schema
+        assert content_hash(one) == content_hash(other)
 
 
 numbers = st.sampled_from([8.0, 9.0, 10.0, 11.0, 12.0, 0.0, -1.0, math.nan, math.inf, None])

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import pandas as pd
 
 from research_to_prod.defs.judged import check_result, fetched_check, judge_fetch, picture
 from research_to_prod.defs.partitions import DAYS, MONTHS
