@@ -50,9 +50,9 @@ class RepairKind(StrEnum):
 
 _ANSWERS = {
     RepairKind.DROP_EXACT_DUPLICATES: ("duplicate",),
-    RepairKind.RESORT: ("out_of_order", "newest_first"),
-    RepairKind.FILL_FROM: ("venue_outage", "market_gap", "unexplained_gap", "longest_gap", "no_trade"),
-    RepairKind.MASK: ("outlier_returns", "reverting_spike", "broken_print", "wick"),
+    RepairKind.RESORT: ("newest_first", "out_of_order"),
+    RepairKind.FILL_FROM: ("longest_gap", "market_gap", "unexplained_gap", "venue_outage"),
+    RepairKind.MASK: ("broken_print", "outlier_returns", "reverting_spike", "wick"),
 }
 
 

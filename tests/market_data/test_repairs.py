@@ -156,7 +156,7 @@ def test_the_log_tells_what_was_applied_to_its_last_letter() -> None:
     assert (row["file_text"], row["file_sha256"]) == (text, sha256_hex(text.encode()))
     assert (row["id"], row["kind"], row["author"], row["bars"]) == ("first", "mask", "user:mara", 2)
     assert (row["start"], row["end"]) == (START + timedelta(hours=2), START + timedelta(hours=4))
-    assert row["rules"] == "outlier_return"
+    assert row["rules"] == "broken_print,outlier_returns,reverting_spike,wick"
 
 
 def test_a_repair_over_the_turn_of_a_month_is_applied_in_both() -> None:
@@ -231,14 +231,20 @@ def write(folder: Path, name: str = "first", **changes: Any) -> None:
 
 def test_a_file_is_read_whole_and_its_findings_follow_from_its_kind(tmp_path: Path) -> None:
     write(tmp_path)
-    write(tmp_path, "second", kind="fill_from", source={"venue": "two", "symbol": "A/B"}, rules=["gap", "stale"])
+    write(
+        tmp_path,
+        "second",
+        kind="fill_from",
+        source={"venue": "two", "symbol": "A/B"},
+        rules=["venue_outage", "stale_run"],
+    )
     first, second = load_repairs(tmp_path, MARKETS)
     assert (first.kind, first.rules, first.text) == (
         RepairKind.MASK,
-        ("outlier_return",),
+        ("broken_print", "outlier_returns", "reverting_spike", "wick"),
         (tmp_path / "first.yaml").read_text(),
     )
-    assert (second.source_market, second.rules) == (("two", "A/B", "1h"), ("gap", "stale"))
+    assert (second.source_market, second.rules) == (("two", "A/B", "1h"), ("venue_outage", "stale_run"))
 
 
 def test_no_folder_and_no_file_declare_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from research_to_prod.reports.figures import (
     cost_stack,
     equity_and_underwater,
     gates_margin,
+    hours_of_the_week,
     marked_series,
     sparkline_svg,
 )
@@ -46,6 +47,16 @@ def test_gates_without_a_value_are_drawn_too() -> None:
     picture = gates_margin(["a", "b", "c"], [0.1, None, float("nan")], [Verdict.PASS, *[Verdict.INCONCLUSIVE] * 2])
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < 60_000
+
+
+def test_twelve_heat_maps_are_under_100_kilobytes_and_what_is_unknown_or_constant_is_drawn_too() -> None:
+    hours = np.random.default_rng(5).normal(size=(10, 168))
+    values = {f"v A{number}/B": each for number, each in enumerate(hours)}
+    values |= {"v C/D": np.full(168, np.nan), "v E/F": np.ones(168)}
+    picture = hours_of_the_week(values, "volume")
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 100_000
+    assert picture == hours_of_the_week(values, "volume")
 
 
 def test_the_cost_stack_follows_the_pages_colours_and_names_only_what_is_there() -> None:

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
-import pandas as pd
 
 from research_to_prod.defs.judged import check_result, fetched_check, judge_fetch, picture
 from research_to_prod.defs.partitions import DAYS, MONTHS

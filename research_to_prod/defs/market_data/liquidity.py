@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from research_to_prod.defs.partitions import UNIVERSE_FILE, WEEKS
 from research_to_prod.defs.publishing import publish
@@ -58,6 +59,7 @@ def liquidity_profile(
         rows,
         read=[candles],
         **{f"hours_{regime}": count for regime, count in sorted(Counter(rows["regime"].to_pylist()).items())},
+        observed_to=str(pc.min(rows["observed_to"]).as_py()),
         volume=image(_picture(rows), "usual volume by hour of the week"),
     )
     yield _judge(lake, week, candles.rows, universe)
