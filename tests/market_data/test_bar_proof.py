@@ -24,7 +24,7 @@ DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "market_data"
 FOLDER = Path(os.environ.get("R2P_REAL_DATA") or DEFAULT) / "candles"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NULLABLE = pa.schema([field.with_nullable(True) for field in CANDLES.arrow])
+NULLABLE = pa.schema([field.with_nullable(True) for field in CANDLES.arrow if field.name != "repair"])
 GOOD: dict[str, Any] = {
     "venue": "v", "symbol": "A/B", "timeframe": "1h", "ts": EPOCH + timedelta(days=19_723),
     "open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 3.0,
