@@ -14,7 +14,7 @@ GATE_REPORT = Schema(
     columns=(
         Column("candidate", pa.string(), "the candidate"),
         Column("gate", pa.string(), "name of the gate"),
-        Column("family", pa.string(), "data_quality, statistics, robustness or risk"),
+        Column("family", pa.string(), "what it is about: one of gates.families.Family"),
         Column("gating", pa.bool_(), "whether promotion needs it to pass; false: reported beside the gates"),
         Column("verdict", pa.string(), "pass, fail or inconclusive"),
         Column("value", pa.float64(), "what was measured; null where it could not be", nullable=True),

@@ -6,21 +6,130 @@ Belongs here: the value, and gathering it so that what is missing stays missing.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from research_to_prod.gates.holdings import Holdings, holdings_of
 from research_to_prod.market_data.findings import Level
-from research_to_prod.research.bars import Floats
+from research_to_prod.research.bars import Bars, Floats
 from research_to_prod.research.candidate import Candidate
 from research_to_prod.research.metrics import daily_returns, max_drawdown
 from research_to_prod.research.strategy import Strategy
 from research_to_prod.research.trial_ledger import TrialRecord
 from research_to_prod.research.trials import SCENARIOS
 from research_to_prod.values import StrategyType, timeframe_length
+
+
+@dataclass(frozen=True)
+class Studies:
+    """The figures of the validation studies, by study, item and metric; what is not there is not known."""
+
+    figures: Mapping[tuple[str, str, str], float | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, candidate: str, validation: pa.Table) -> Studies:
+        """Take the candidate's rows of ``research.contracts.VALIDATION``; a figure that stands twice is not known."""
+        rows = validation.filter(pc.equal(validation["candidate"], candidate))
+        keys = list(zip(*(rows[name].to_pylist() for name in ("study", "item", "metric")), strict=True))
+        values = dict(zip(keys, rows["value"].to_pylist(), strict=True))
+        return cls({key: values[key] if times == 1 else None for key, times in sorted(Counter(keys).items())})
+
+    def value(self, study: str, metric: str, item: str = "all") -> float | None:
+        """Return one figure; None where it is missing, null or not a finite number."""
+        found = self.figures.get((study, item, metric))
+        return found if found is not None and math.isfinite(found) else None
+
+    def items(self, study: str, metric: str) -> dict[str, float | None]:
+        """Return the figures of all items but ``all``, in order of the items."""
+        named = sorted(item for s, item, m in self.figures if (s, m) == (study, metric) and item != "all")
+        return {item: self.value(study, metric, item) for item in named}
+
+
+@dataclass(frozen=True)
+class BookStrategy:
+    """A strategy that trades the desk's money now.
+
+    Parameters
+    ----------
+    capital
+        Allocated to it, in the book's currency.
+    days, daily_returns
+        (D,) UTC days and the net returns of its backtest.
+    exposure
+        Largest gross exposure by base asset, in the book's currency.
+    """
+
+    candidate: str
+    strategy_type: StrategyType
+    venue: str
+    capital: float
+    days: npt.NDArray[np.datetime64]
+    daily_returns: Floats
+    exposure: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class LatencySamples:
+    """One measure of latency; a timeout or a rejection is a sample of +inf, never left out.
+
+    Parameters
+    ----------
+    at
+        (n,) UTC times of the samples, any order.
+    milliseconds
+        (n,) float64.
+    """
+
+    at: npt.NDArray[np.datetime64]
+    milliseconds: Floats
+
+
+@dataclass(frozen=True)
+class LatencyEvidence:
+    """What was measured between us and the venue.
+
+    Parameters
+    ----------
+    measures
+        By name: signal_to_ack, cancel_to_ack, feed_age, leg_skew.
+    busiest_hour
+        Hour of the UTC day in which the market trades most; None when it is not known.
+    """
+
+    measures: Mapping[str, LatencySamples] = field(default_factory=dict)
+    busiest_hour: int | None = None
+
+
+@dataclass(frozen=True)
+class PairedEvidence:
+    """What the desk's trading did beside the model, on the same decisions."""
+
+    days: int | None = None
+    decisions: int | None = None
+    equal_decisions: int | None = None
+    bars: int | None = None
+    agreeing_bars: int | None = None
+    slippage_ratio: float | None = None
+    """Upper confidence bound of realised over modelled slippage."""
+
+
+@dataclass(frozen=True)
+class ReadinessEvidence:
+    """What people and systems have ready."""
+
+    missing_limits: tuple[str, ...] | None = None
+    runbooks: tuple[str, ...] | None = None
+    drilled_at: datetime | None = None
+    """When the kill switch was last drilled and worked."""
+    as_of: datetime | None = None
+    """The time of the decision: an input."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +152,12 @@ class Evidence:
         Distinct trials of this strategy on this universe in the trial ledger; None if the candidate's own is not there.
     trial_sharpes
         Daily Sharpe ratios of those trials, in any order; trials without one (never traded) are left out.
+    days
+        (D,) the UTC days of ``daily_returns``.
+    venue, capital
+        Where it trades and with how much.
+    studies, holdings, book, latency, paired, readiness
+        What the further families of gates rest on; an empty book is known to hold nothing.
     """
 
     candidate: str
@@ -54,6 +169,15 @@ class Evidence:
     max_drawdown: float | None
     n_trials: int | None
     trial_sharpes: Floats
+    days: npt.NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, "datetime64[D]"))
+    venue: str = ""
+    capital: float | None = None
+    studies: Studies = field(default_factory=Studies)
+    holdings: Holdings | None = None
+    book: tuple[BookStrategy, ...] | None = None
+    latency: LatencyEvidence = field(default_factory=LatencyEvidence)
+    paired: PairedEvidence = field(default_factory=PairedEvidence)
+    readiness: ReadinessEvidence = field(default_factory=ReadinessEvidence)
 
 
 def gather_evidence(
@@ -63,6 +187,9 @@ def gather_evidence(
     market_findings: pa.Table,
     backtest: pa.Table,
     trials: Mapping[str, TrialRecord],
+    validation: pa.Table | None = None,
+    bars: Bars | None = None,
+    book: tuple[BookStrategy, ...] | None = None,
 ) -> Evidence:
     """Put a candidate's evidence together.
 
@@ -77,12 +204,17 @@ def gather_evidence(
         Rows of ``research.contracts.BACKTEST``, any candidates and order.
     trials
         ``TrialLedger.trials(candidate.strategy, candidate.universe)``.
+    validation
+        Rows of ``research.contracts.VALIDATION``, any candidates and order; without them no study is known.
+    bars
+        The candidate's universe over its window; without them no position is known.
+    book
+        The strategies that trade the desk's money, without this one; None when that is not known.
     """
     scenarios = {name: _equity(candidate, backtest, name) for name in SCENARIOS}
     capital = float(candidate.capital)
-    returns = {
-        SCENARIOS[name]: daily_returns(ts, equity, capital)[1] for name, (ts, equity) in scenarios.items() if len(ts)
-    }
+    series = {SCENARIOS[name]: daily_returns(*curve, capital) for name, curve in scenarios.items() if len(curve[0])}
+    days, base = series.get(1.0, (np.empty(0, "datetime64[D]"), np.empty(0)))
     own = candidate.trial_id(candidate.own_parameters(strategy))
     sharpes = [record.sharpe_daily for record in trials.values() if record.sharpe_daily is not None]
     drawdown = max_drawdown(scenarios["base"][1], capital)
@@ -93,12 +225,46 @@ def gather_evidence(
         unresolved={
             symbol: _unresolved(candidate, market_quality, market_findings, symbol) for symbol in candidate.universe
         },
-        daily_returns=returns.get(1.0, np.empty(0)),
-        stressed_returns={multiplier: series for multiplier, series in returns.items() if multiplier != 1.0},
+        daily_returns=base,
+        stressed_returns={multiplier: each for multiplier, (_, each) in series.items() if multiplier != 1.0},
         max_drawdown=None if math.isnan(drawdown) else drawdown,
         n_trials=len(trials) if own in trials else None,
         trial_sharpes=np.sort(np.array(sharpes, dtype=np.float64)),
+        days=days,
+        venue=candidate.venue,
+        capital=capital,
+        studies=Studies() if validation is None else Studies.of(candidate.name, validation),
+        holdings=None if bars is None else _holdings(candidate, strategy, bars, backtest),
+        book=book,
+        # The candidate's contract demands capital and universe, which become the record's limits.
+        readiness=ReadinessEvidence(missing_limits=()),
     )
+
+
+def book_strategy(candidate: Candidate, backtest: pa.Table, capital: float) -> BookStrategy | None:
+    """Return a strategy of the book from its own tables; None unless its backtest is whole.
+
+    Its largest gross exposure is spread evenly over the base assets of its universe.
+    """
+    ts, equity = _equity(candidate, backtest, "base")
+    if not len(ts):
+        return None
+    days, returns = daily_returns(ts, equity, float(candidate.capital))
+    base = pc.and_(pc.equal(backtest["candidate"], candidate.name), pc.equal(backtest["scenario"], "base"))
+    gross = pc.max(backtest.filter(base)["gross_exposure"]).as_py()
+    assets = sorted({symbol.split("/", 1)[0] for symbol in candidate.universe})
+    exposure = {asset: capital * gross / len(assets) for asset in assets}
+    return BookStrategy(candidate.name, candidate.type, candidate.venue, capital, days, returns, exposure)
+
+
+def _holdings(candidate: Candidate, strategy: Strategy, bars: Bars, backtest: pa.Table) -> Holdings | None:
+    """Return the positions, or None where they are not those of the backtest that is judged."""
+    chosen = pc.and_(pc.equal(backtest["candidate"], candidate.name), pc.equal(backtest["scenario"], "base"))
+    judged = backtest.filter(chosen).sort_by("ts")["gross_exposure"].to_numpy()
+    found = holdings_of(candidate, strategy, bars)
+    if len(judged) != len(found.gross) or not np.allclose(judged, found.gross, rtol=1e-9, atol=1e-12):
+        return None
+    return found
 
 
 def _equity(candidate: Candidate, backtest: pa.Table, scenario: str) -> tuple[np.ndarray, Floats]:

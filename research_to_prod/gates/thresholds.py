@@ -1,0 +1,105 @@
+"""Thresholds: a number of a policy or of the capital allocation, with the sentence that says why it is that number.
+
+Belongs here: the kinds of numbers, and reading a YAML file of them. Doesn't: which numbers there are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class PolicyError(ValueError):
+    """A policy file, or the capital allocation beside it, is wrong; the message lists every field."""
+
+
+class Frozen(BaseModel):
+    """A value that is not changed after loading and has no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Threshold(Frozen):
+    """A number, and the sentence that says why it is that number."""
+
+    value: float
+    why: str = Field(min_length=30)
+
+
+class Share(Threshold):
+    """A threshold that is a fraction."""
+
+    value: float = Field(gt=0, le=1)
+
+
+class Probability(Threshold):
+    """A threshold that is a probability of at least one half."""
+
+    value: float = Field(ge=0.5, lt=1)
+
+
+class Significance(Threshold):
+    """A threshold that is a probability of being wrong, of at most one half."""
+
+    value: float = Field(gt=0, le=0.5)
+
+
+class Positive(Threshold):
+    """A threshold that is a positive quantity."""
+
+    value: float = Field(gt=0)
+
+
+class Count(Threshold):
+    """A threshold that is a number of things."""
+
+    value: float = Field(ge=0, multiple_of=1)
+
+
+class Sampled(Threshold):
+    """A threshold for a figure that means nothing on too few samples."""
+
+    minimum_samples: int = Field(ge=1)
+
+
+class SampledShare(Sampled):
+    """The same for a fraction."""
+
+    value: float = Field(gt=0, le=1)
+
+
+class Stressed(Threshold):
+    """A threshold under multiplied costs."""
+
+    cost_multiplier: float = Field(ge=1)
+
+
+class StressedBound(Stressed):
+    """A threshold for a lower confidence bound under multiplied costs."""
+
+    confidence: float = Field(ge=0.5, lt=1)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_yaml(path: Path, model: type[Model]) -> Model:
+    """Read a YAML file as ``model``.
+
+    Raises
+    ------
+    PolicyError
+        If it can't be read, or listing every wrong field.
+    """
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise PolicyError(f"{path.name}: not readable as YAML: {error}") from error
+    except ValidationError as error:
+        lines = (
+            f"{path.name}: {'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()
+        )
+        raise PolicyError("\n".join(lines)) from error
