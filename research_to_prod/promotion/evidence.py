@@ -43,7 +43,9 @@ REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 READS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "gate_report": frozenset({"candidate", "backtest", "trials", "market_quality", "market_findings"}),
+        "gate_report": frozenset(
+            {"candidate", "backtest", "trials", "candles", "funding_rates", "market_quality", "market_findings"}
+        ),
         "backtest": frozenset({"candidate", "candles", "funding_rates"}),
         "trials": frozenset({"candidate", "candles", "funding_rates"}),
         "market_quality": frozenset({"candles", "candle_quarantine"}),

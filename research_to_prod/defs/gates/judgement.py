@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from research_to_prod.defs.research.inputs import read_candidate
+from research_to_prod.defs.research.inputs import read_study
 from research_to_prod.gates.evaluation import GateReport, evaluate
 from research_to_prod.gates.evidence import Evidence, gather_evidence
 from research_to_prod.gates.policy import Policy, load_policy
@@ -42,18 +42,20 @@ def judge(lake: Lake, settings: Settings, name: str) -> Judgement:
     """
     from research_to_prod.defs.research.assets import TRIAL_LEDGER
 
-    candidate, strategy, recorded = read_candidate(lake, settings, name)
+    study = read_study(lake, settings, name)
+    candidate = study.candidate
     backtest, trials = lake.read("backtest", name), lake.read("trials", name)
     quality, findings = (lake.read(name, candidate.window.months) for name in ("market_quality", "market_findings"))
     ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
     evidence = gather_evidence(
         candidate,
-        strategy,
+        study.strategy,
         quality.rows,
         findings.rows,
         backtest.rows,
         ledger.trials(candidate.strategy, candidate.universe),
+        bars=study.bars,
     )
     policy = policy_in_force(settings)
-    read = (recorded, backtest, trials, quality, findings)
+    read = (*study.read, backtest, trials, quality, findings)
     return Judgement(candidate, policy, evidence, evaluate(policy, evidence), read)
