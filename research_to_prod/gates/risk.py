@@ -91,7 +91,7 @@ def _shortfalls(rules: Risk, allocation: CapitalAllocation, evidence: Evidence) 
     own = _own_shortfall(evidence, level)
     share = None if own is None or capital is None else own * capital / allocation.book_capital.value
     component, problem = None, "the live book is not known"
-    if evidence.book is not None and capital is not None:
+    if evidence.book is not None and capital is not None and _dated(evidence):
         table, types = _book_returns(evidence, evidence.book, capital)
         if table.shape[1] <= len(table):
             parts = statistics.component_expected_shortfall(table, level)
@@ -272,7 +272,7 @@ def _event(event: Event, limit: float, evidence: Evidence) -> Gate:
     """Report the fall of equity over a dated event where the window covers it; it never gates, so the rest must."""
     first, last = (np.datetime64(each.isoformat(), "D") for each in (event.first, event.last))
     chosen = (evidence.days >= first) & (evidence.days <= last)
-    whole = int(chosen.sum()) == (event.last - event.first).days + 1
+    whole = _dated(evidence) and int(chosen.sum()) == (event.last - event.first).days + 1
     returns = evidence.daily_returns[chosen] if whole else np.empty(0)
     loss = max_drawdown(np.cumprod(1 + returns), 1.0) if whole else None
     return _gate(
@@ -285,7 +285,7 @@ def _book_correlation(rules: Risk, evidence: Evidence) -> Gate:
     """Judge whether it adds to the book: its Sharpe ratio exceeds the book's times the correlation's upper bound."""
     value, problem, what = None, "the live book is not known", "annual Sharpe ratio beyond what the live book has"
     moments, broken = moments_of(evidence.daily_returns)
-    if moments and evidence.book is not None and evidence.capital is not None:
+    if moments and evidence.book is not None and evidence.capital is not None and _dated(evidence):
         value, problem = annualised_sharpe_ratio(moments.sharpe), ""
         if evidence.book:
             table, _ = _book_returns(evidence, evidence.book, evidence.capital)
@@ -299,6 +299,10 @@ def _book_correlation(rules: Risk, evidence: Evidence) -> Gate:
             else:
                 value, problem = None, "it has too few days in common with the live book, or that doesn't vary"
     return _gate("book_correlation", value, ">", 0.0, evidence, what, problem=problem or broken)
+
+
+def _dated(evidence: Evidence) -> bool:
+    return len(evidence.days) == len(evidence.daily_returns) > 0
 
 
 def _unheld(held: Holdings | None) -> str:
