@@ -76,7 +76,7 @@ def _resampled_drawdown(evidence: Evidence, confidence: float) -> tuple[float | 
         return None, problem
     interval = statistics.stationary_bootstrap_interval(
         returns,
-        lambda sample: max_drawdown(np.cumprod(1 + sample[:DAYS_A_YEAR]), 1.0),
+        lambda sample: max_drawdown(np.asarray(np.cumprod(1 + sample[:DAYS_A_YEAR]), dtype=np.float64), 1.0),
         confidence=2 * confidence - 1,
         reps=_RESAMPLES,
         seed=int(digest([evidence.candidate, "resampled_drawdown"])[:16], 16),
@@ -274,7 +274,7 @@ def _event(event: Event, limit: float, evidence: Evidence) -> Gate:
     chosen = (evidence.days >= first) & (evidence.days <= last)
     whole = _dated(evidence) and int(chosen.sum()) == (event.last - event.first).days + 1
     returns = evidence.daily_returns[chosen] if whole else np.empty(0)
-    loss = max_drawdown(np.cumprod(1 + returns), 1.0) if whole else None
+    loss = max_drawdown(np.asarray(np.cumprod(1 + returns), dtype=np.float64), 1.0) if whole else None
     return _gate(
         f"event_{event.name}", loss, "<=", limit, evidence, f"fall of equity from {event.first} to {event.last}",
         problem="" if whole else f"the window does not cover {event.first} to {event.last}", gating=False,

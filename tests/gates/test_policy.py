@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ def content() -> dict[str, Any]:
 
 
 def write(folder: Path, policy: dict[str, Any]) -> Path:
-    path = folder / FILE.name
+    path = folder / "policies" / FILE.name
+    path.parent.mkdir(exist_ok=True)
+    shutil.copytree(FILE.parent.parent / "capital", folder / "capital", dirs_exist_ok=True)
     path.write_text(yaml.safe_dump(policy))
     return path
 
