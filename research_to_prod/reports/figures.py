@@ -107,7 +107,9 @@ def month_with_findings(
     keep = seen[_extremes(close[seen], 800)] if len(seen) else seen
     with mpl.rc_context(_STYLE):
         figure = _figure(8, 2.6)
-        axes = figure.subplots()
+        # Fixed margins: months with findings are many, and a computed layout draws each of them twice.
+        figure.set_layout_engine("none")
+        axes = figure.add_axes((0.09, 0.2, 0.89, 0.55))
         axes.plot(ts[keep], close[keep], color="#2f4b7c", linewidth=0.9)
         for first, last, name, error in spans:
             colour = _VERDICT_COLOURS[Verdict.FAIL if error else Verdict.INCONCLUSIVE]
