@@ -101,7 +101,7 @@ def month_with_findings(
         First and last time of each finding, its name, and whether it is an error.
     """
     import matplotlib as mpl
-    from matplotlib.dates import date2num
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
     seen = np.flatnonzero(np.isfinite(close))
     keep = seen[_extremes(close[seen], 800)] if len(seen) else seen
@@ -119,6 +119,7 @@ def month_with_findings(
             axes.text(start, 1.0, name, transform=where, color=colour, rotation=30, va="bottom", fontsize=7)
         axes.set_ylabel("close")
         axes.set_xlabel(title, loc="left")
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(AutoDateLocator()))
         axes.grid(axis="y", linewidth=0.4, alpha=0.5)
         return _png(figure)
 

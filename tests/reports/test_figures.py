@@ -8,7 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from research_to_prod.reports.figures import COMPONENT_COLOURS, cost_stack, equity_and_underwater, gates_margin
+from research_to_prod.reports.figures import (
+    COMPONENT_COLOURS,
+    cost_stack,
+    equity_and_underwater,
+    gates_margin,
+    month_with_findings,
+)
 from research_to_prod.values import Verdict
 
 HOURS = np.datetime64("2023-01-01", "us") + np.arange(26_000) * np.timedelta64(1, "h")
@@ -35,6 +41,17 @@ def test_gates_without_a_value_are_drawn_too() -> None:
     picture = gates_margin(["a", "b", "c"], [0.1, None, float("nan")], [Verdict.PASS, *[Verdict.INCONCLUSIVE] * 2])
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < 60_000
+
+
+def test_a_month_of_minutes_with_findings_is_small_even_where_bars_are_missing() -> None:
+    ts = HOURS[0] + np.arange(43_200) * np.timedelta64(1, "m")
+    close = np.resize(equity(), len(ts))
+    close[1000:1300] = np.nan
+    spans = [(ts[1000], ts[1299], "venue_outage", False), (ts[9000], ts[9000], "broken_print", True)]
+    for values in (close, np.full(len(ts), np.nan)):
+        picture = month_with_findings(ts, values, spans, "v A/Q 1m")
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 60_000
 
 
 def test_the_cost_stack_follows_the_pages_colours_and_names_only_what_is_there() -> None:
