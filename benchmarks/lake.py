@@ -70,12 +70,13 @@ def bulk_and_reads(bars: pa.Table, folder: Path) -> tuple[Seconds, list[Claim]]:
     connection = duckdb.connect(folder / "bars.duckdb")
     connection.execute("CREATE TABLE bars AS FROM bars")
     day = between(bars, DAY, DAY + timedelta(days=1))
+    connection.register("incoming", day)
     key = f"{DAY:%Y-%m-%d}"
 
     def duckdb_day() -> None:
         connection.execute("BEGIN")
         connection.execute("DELETE FROM bars WHERE ts >= ? AND ts < ?", [DAY, DAY + timedelta(days=1)])
-        connection.execute("INSERT INTO bars FROM day")
+        connection.execute("INSERT INTO bars FROM incoming")
         connection.execute("COMMIT")
 
     def lake_month() -> None:

@@ -169,7 +169,7 @@ class Lake:
         key = delta.metadata().configuration[_KEY_PROPERTY].split(",")
         if not set(where or ()) <= set(key):
             raise LakeError(f"rows of {table} can be chosen by {', '.join(key)}; not by {', '.join(where or ())}")
-        chosen = tuple(versions[key] for key in sorted(versions, key=str) if wanted is None or key in wanted)
+        chosen = tuple(versions[name] for name in sorted(versions, key=str) if wanted is None or name in wanted)
         # Partitions one after the other: the order is (partition, key), and no sort sees more than one.
         parts = [in_order(rows, key) for rows in _rows(delta, [each.partition for each in chosen], where or {})]
         return Snapshot(pa.concat_tables(parts), chosen)
