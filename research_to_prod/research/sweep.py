@@ -135,10 +135,13 @@ def _course(bars: Bars) -> Course:
     if np.isnan(marks).any():
         marks = np.nan_to_num(carry_forward(marks.reshape(markets, 2 * steps).T), nan=1.0)
         marks = float64(marks.T).reshape(markets, steps, 2)
-    whole = marks[:, : steps // BLOCK * BLOCK].reshape(markets, steps // BLOCK, 2 * BLOCK)
+    whole = marks[:, : steps // BLOCK * BLOCK].reshape(markets, steps // BLOCK, BLOCK, 2)
+    opens, closes = whole[..., 0], whole[..., 1]
+    low, high = closes.min(axis=2), closes.max(axis=2)
+    lowest, highest = np.minimum(low, opens.min(axis=2)), np.maximum(high, opens.max(axis=2))
     return Course(
         marks=marks,
-        blocks=np.stack([whole.min(axis=2), whole.max(axis=2)], axis=2),
+        blocks=np.stack([low, high, lowest, highest], axis=2),
         there=np.ascontiguousarray(np.isfinite(bars.open)),
         day_ends=last_of_each_day(bars.ts),
         funding_due=np.flatnonzero(bars.funding.any(axis=1)),
