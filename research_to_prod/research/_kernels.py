@@ -5,16 +5,13 @@ between two events (a target that changes, an order that waits, funding that is 
 follows from the price alone. A stretch of bars whose extreme prices allow neither a new peak nor a new drawdown nor
 ruin is passed over at once; any other is walked bar by bar.
 
-All stand in one file because numba's cache goes by the file of each function: a loop in another file would keep the old
-`order` compiled into it.
+All stand in one file because numba's cache goes by file: a loop in another one would keep the old `order` compiled in.
 
-Belongs here: one order, and the loops over bars. Doesn't: validation, and anything that chooses a position.
+Belongs here: one order, and the loops over bars. Doesn't: validation, choosing positions.
 """
 
-# A branch a rule is what these loops are; taken apart they would hand arrays around, which costs more than the work.
-# ruff: noqa: PLR0912, PLR0915
-# `min` and `max` look after NaN with branches, which a random walk mispredicts: comparisons are written out.
-# ruff: noqa: FURB136
+# A branch a rule is what these loops are; and `min` looks after NaN with branches that a random walk mispredicts.
+# ruff: noqa: PLR0912, PLR0915, FURB136
 
 from __future__ import annotations
 
@@ -36,7 +33,6 @@ EQUITY, NET_RETURN, PRICE_PNL, FEES, SPREAD, IMPACT, FUNDING, BORROW, LIQUIDATIO
 
 BLOCK = 16
 """Bars of which the extremes are known in advance: a stretch reads them instead of its bars."""
-
 Rows = npt.NDArray[np.int64]
 
 
@@ -97,9 +93,8 @@ class Course(NamedTuple):
 
     ``marks`` is (M, T, 2): open and close, where there is no bar the last known price, 1 before the first. They lie
     beside each other because an event touches one bar of many: a cache line each for opens, closes and extremes made
-    the loop twice as slow. ``blocks`` is (M, T // BLOCK, 2): lowest and highest mark. ``there`` is (T, M): whether
-    there is a bar. ``day_ends`` and ``funding_due`` are rows in order: the last bar of each UTC day, and the bars at
-    whose open funding is due.
+    the loop twice as slow. ``blocks`` is (M, T // BLOCK, 4): what `_range` returns of a block. ``there`` is (T, M): whether
+    there is a bar. ``day_ends`` and ``funding_due`` are rows: the last bar of each UTC day, the opens with funding due.
     """
 
     marks: Floats
@@ -109,13 +104,12 @@ class Course(NamedTuple):
     funding_due: Rows
 
 
-# `error_model="numpy"` drops a check for a zero divisor at each division; prices, volumes and equity are positive where
-# they divide. Loops name their arrays first and hand numbers to `order`: passing a tuple of arrays counts references to
-# each of them, which made a sweep ten times slower.
+# `error_model="numpy"` drops the check for a zero divisor; prices, volumes and equity are positive where they divide.
+# Loops hand numbers to `order`: a tuple of arrays counts references to each, which made a sweep ten times slower.
 
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
-# For inner loops: a call counts references to each array it is given.
+# A call counts references to each array it is given.
 _inlined = njit(cache=True, nogil=True, error_model="numpy", inline="always")
 
 
@@ -286,22 +280,23 @@ def simulate(
 
 
 @_inlined
-def _range(marks: Floats, blocks: Floats, m: int, start: int, stop: int) -> tuple[float, float]:
-    """Return the lowest and highest mark of the bars ``start`` to ``stop`` (exclusive)."""
-    low, high = marks[m, start, 0], marks[m, start, 0]
+def _range(marks: Floats, blocks: Floats, m: int, start: int, stop: int) -> tuple[float, float, float, float]:
+    """Return the lowest and highest close of the bars ``start`` to ``stop`` (exclusive), then of open and close."""
+    low, high = marks[m, start, 1], marks[m, start, 1]
+    lowest, highest = low, high
     first = min(stop, (start + BLOCK - 1) // BLOCK * BLOCK)
     final = max(first, stop // BLOCK * BLOCK)
     for begin, end in ((start, first), (final, stop)):
         for t in range(begin, end):
-            for i in range(2):
-                price = marks[m, t, i]
-                low = price if price < low else low
-                high = price if price > high else high
-    for block in range(first // BLOCK, final // BLOCK):
-        lowest, highest = blocks[m, block, 0], blocks[m, block, 1]
-        low = lowest if lowest < low else low
-        high = highest if highest > high else high
-    return low, high
+            open_, close = marks[m, t, 0], marks[m, t, 1]
+            low, high = close if close < low else low, close if close > high else high
+            lowest, highest = open_ if open_ < lowest else lowest, open_ if open_ > highest else highest
+    for b in range(first // BLOCK, final // BLOCK):
+        low = blocks[m, b, 0] if blocks[m, b, 0] < low else low
+        high = blocks[m, b, 1] if blocks[m, b, 1] > high else high
+        lowest = blocks[m, b, 2] if blocks[m, b, 2] < lowest else lowest
+        highest = blocks[m, b, 3] if blocks[m, b, 3] > highest else highest
+    return low, high, low if low < lowest else lowest, high if high > highest else highest
 
 
 @_inlined
@@ -327,14 +322,18 @@ def _hold(
     held: Floats, last: Floats,
 ) -> tuple[float, float, float, int]:  # fmt: skip
     """Hold through ``start`` to ``stop``; return equity, peak, drawdown, and the bar of ruin or ``stop``."""
-    worst, best = equity, equity
+    worst, best, least, positions = equity, equity, equity, 0
     for m in range(len(held)):
         if held[m] != 0.0:
-            low, high = _range(marks, blocks, m, start, stop)
-            one, other = held[m] * (low - last[m]), held[m] * (high - last[m])
-            worst += one if one < other else other
-            best += other if one < other else one
-    if best > peak or peak - worst > drawdown * peak or worst <= 0.0:
+            low, high, lowest, highest = _range(marks, blocks, m, start, stop)
+            low, high = (low, high) if held[m] > 0.0 else (high, low)
+            worst, best = worst + held[m] * (low - last[m]), best + held[m] * (high - last[m])
+            least += held[m] * ((lowest if held[m] > 0.0 else highest) - last[m])
+            positions += 1
+    # Of a single position the extremes are those of equity itself; of several they bound it.
+    if best <= peak and least > 0.0 and (positions <= 1 or peak - worst <= drawdown * peak):
+        peak, drawdown = _score(worst, peak, drawdown)
+    else:
         for t in range(start, stop):
             now = _value(equity, marks, t, 0, held, last)
             if now > 0.0:

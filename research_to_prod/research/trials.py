@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from research_to_prod.research.backtest import run_backtest
+from research_to_prod.research.backtest import Backtest, run_backtest
 from research_to_prod.research.bars import Bars, Floats
 from research_to_prod.research.candidate import Candidate, canonical_parameters
 from research_to_prod.research.contracts import BACKTEST, TRIALS
+from research_to_prod.research.market_making import run_market_making, tape_of_bars
 from research_to_prod.research.metrics import annualised_sharpe_ratio, sharpe_ratio
-from research_to_prod.research.strategy import Strategy
-from research_to_prod.research.sweep import Sweep
+from research_to_prod.research.strategy import Strategy, StrategyParameters
+from research_to_prod.research.sweep import Outcome, Sweep, outcome_of
 from research_to_prod.research.trial_ledger import TrialLedger, TrialRecord
 from research_to_prod.values import sha256_hex, timeframe_length
 
@@ -58,11 +60,10 @@ def run_trials(
     """
     _refuse_mismatch(candidate, strategy, bars)
     data_sha256 = bars_sha256(bars)
-    capital = float(candidate.capital)
-    sweep = Sweep(bars, candidate.costs, capital, candidate.execution, candidate.instruments)
+    score = _trier(candidate, strategy, bars)
     rows, records = [], []
     for parameters in candidate.grid(strategy):
-        result = sweep.outcome(strategy.target_positions(bars, parameters))
+        result = score(parameters)
         returns = result.daily_returns
         sharpe = sharpe_ratio(returns)
         defined = None if math.isnan(sharpe) else sharpe
@@ -117,10 +118,9 @@ def backtest_candidate(candidate: Candidate, strategy: Strategy, bars: Bars) -> 
         If bars or strategy are not those of the candidate.
     """
     _refuse_mismatch(candidate, strategy, bars)
-    weights = strategy.target_positions(bars, candidate.own_parameters(strategy))
-    terms = (float(candidate.capital), candidate.execution, candidate.instruments)
+    parameters = candidate.own_parameters(strategy)
     tables = [
-        run_backtest(bars, weights, candidate.costs.stressed(multiplier), *terms).to_table(candidate.name, scenario)
+        _backtest(candidate, strategy, bars, parameters, multiplier).to_table(candidate.name, scenario)
         for scenario, multiplier in SCENARIOS.items()
     ]
     return BACKTEST.conform(pa.concat_tables(tables), candidate.name)
@@ -157,6 +157,25 @@ def bars_sha256(bars: Bars) -> str:
     for array in (bars.ts, bars.open, bars.high, bars.low, bars.close, bars.volume, bars.funding):
         whole.update(_bytes(array))
     return whole.hexdigest()
+
+
+def _trier(candidate: Candidate, strategy: Strategy, bars: Bars) -> Callable[[StrategyParameters], Outcome]:
+    """Return what scores a parameter set at base costs: the sweep, or the fills of quotes."""
+    if strategy.makes_markets:
+        return lambda parameters: outcome_of(_backtest(candidate, strategy, bars, parameters, 1.0))
+    sweep = Sweep(bars, candidate.costs, float(candidate.capital), candidate.execution, candidate.instruments)
+    return lambda parameters: sweep.outcome(strategy.target_positions(bars, parameters))
+
+
+def _backtest(
+    candidate: Candidate, strategy: Strategy, bars: Bars, parameters: StrategyParameters, cost_multiplier: float
+) -> Backtest:
+    costs, capital = candidate.costs.stressed(cost_multiplier), float(candidate.capital)
+    if candidate.quoting is not None:
+        quotes, tape = strategy.quotes(bars, parameters), tape_of_bars(bars)
+        return run_market_making(bars, quotes, tape, costs, capital, candidate.quoting).backtest
+    weights = strategy.target_positions(bars, parameters)
+    return run_backtest(bars, weights, costs, capital, candidate.execution, candidate.instruments)
 
 
 def _bytes(array: Floats | np.ndarray) -> bytes:
