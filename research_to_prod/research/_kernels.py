@@ -93,8 +93,9 @@ class Course(NamedTuple):
 
     ``marks`` is (M, T, 2): open and close, where there is no bar the last known price, 1 before the first. They lie
     beside each other because an event touches one bar of many: a cache line each for opens, closes and extremes made
-    the loop twice as slow. ``blocks`` is (M, T // BLOCK, 4): what `_range` returns of a block. ``there`` is (T, M): whether
-    there is a bar. ``day_ends`` and ``funding_due`` are rows: the last bar of each UTC day, the opens with funding due.
+    the loop twice as slow. ``blocks`` is (M, T // BLOCK, 4): what `_range` returns of a block. ``there`` is (T, M):
+    whether there is a bar. ``day_ends`` and ``funding_due`` are rows: the last bar of each UTC day, the opens with
+    funding due.
     """
 
     marks: Floats
