@@ -33,7 +33,7 @@ dev: install ## open the Dagster UI on http://127.0.0.1:3000 with the demo's his
 	$(BIN)/python -m research_to_prod.cli ui
 
 test: install ## run all tests, a file a process, two at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install ## lint, format check, types, definitions
 	$(BIN)/python -m ruff check .
