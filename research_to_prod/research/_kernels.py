@@ -94,8 +94,7 @@ class Course(NamedTuple):
     ``marks`` is (M, T, 2): open and close, where there is no bar the last known price, 1 before the first. They lie
     beside each other because an event touches one bar of many: a cache line each for opens, closes and extremes made
     the loop twice as slow. ``blocks`` is (M, T // BLOCK, 4): what `_range` returns of a block. ``there`` is (T, M):
-    whether there is a bar. ``day_ends`` and ``funding_due`` are rows: the last bar of each UTC day, the opens with
-    funding due.
+    whether there is a bar. ``day_ends`` and ``funding_due`` are rows: each UTC day's last bar, opens with funding due.
     """
 
     marks: Floats
@@ -348,17 +347,17 @@ def _hold(
 
 @_compiled
 def summarise(
-    prices: Prices, funding_rate: Floats, course: Course, weights: Floats, changed: Rows, delay: int, capital: float,
+    prices: Prices, funding_rate: Floats, course: Course, changed: Rows, targets: Floats, delay: int, capital: float,
     market: Market, rates: Rates, closings: Floats,
 ) -> tuple[float, float, int]:  # fmt: skip
     """Fill the equity at the close of each day (D,); return final equity, largest drawdown and number of fills.
 
-    ``changed`` are the rows of ``weights`` that differ from the row above.
+    ``changed`` are the rows (C,) whose target weights differ from the row above, ``targets`` (C, M) those weights.
     """
     _, highs, lows, _, volumes = prices
     marks, blocks, there, day_ends, funding_due = course
     lot, tick, min_notional, max_leverage, _, _, _, perpetual = market
-    steps, markets = weights.shape
+    markets, steps, _ = marks.shape
     held, done, last = np.zeros(markets), np.zeros(markets), np.ones(markets)
     looks_at_bar = rates.passive or rates.impact > 0.0 or rates.cap < np.inf
     equity, peak, drawdown, fills, waiting = capital, capital, 0.0, 0, False
@@ -390,7 +389,7 @@ def summarise(
             paid, waiting = 0.0, False
             change += change < len(changed) and changed[change] + delay == t
             for m in range(markets):
-                target = weights[t - delay, m] if t >= delay else 0.0
+                target = targets[change - 1, m] if change > 0 else 0.0
                 if target == done[m]:
                     continue
                 high, low, volume = 0.0, 0.0, 0.0

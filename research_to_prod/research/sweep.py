@@ -106,12 +106,13 @@ class Sweep:
 
         weights = float64(weights)
         changed = _changes(weights)
+        targets = weights[changed]
         # What is not finite differs from the row above, NaN even from NaN: the rows that changed hold any.
-        if weights.shape != self._bars.close.shape or not np.isfinite(weights[changed]).all():
+        if weights.shape != self._bars.close.shape or not np.isfinite(targets).all():
             refuse(wrong_weights(self._bars, weights))
         closings = np.empty(len(self._course.day_ends))
         final, drawdown, trades = summarise(
-            self._prices, self._funding, self._course, weights, changed,
+            self._prices, self._funding, self._course, changed, targets,
             self._execution.delay_bars, self._capital, self._market, self._rates, closings,
         )  # fmt: skip
         return Outcome(final, int(trades), drawdown, returns_between(closings, self._capital))
