@@ -229,10 +229,11 @@ def candidate(**changes: object) -> Candidate:
 def test_a_market_making_candidate_goes_through_trials_and_backtest(tmp_path: Path) -> None:
     strategy, bars = load_strategy(STRATEGIES, "market_making"), hourly(31 * 24)
     ledger = TrialLedger(tmp_path / "trials.jsonl")
-    rows = run_trials(candidate(), strategy, bars, ledger, run_id="run", recorded_at=datetime(2026, 1, 1, tzinfo=UTC))
+    asked = {"run_id": "run", "recorded_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    rows = run_trials(candidate(), strategy, bars, ledger, **asked)
     assert rows.num_rows == ledger.count("market_making", ["BTC/USDT"]) == 2
     assert rows["sharpe_daily"].null_count == 0
-    table = backtest_candidate(candidate(), strategy, bars)
+    table = backtest_candidate(candidate(), strategy, bars, ledger, **asked)
     residuals = accounting_residuals(table, 1_000.0)
     assert set(residuals) == {"base", "costs_1.5x", "costs_2x"}
     assert max(residuals.values()) < 1e-9

@@ -38,12 +38,12 @@ def judge(lake: Lake, settings: Settings, name: str) -> Judgement:
     Raises
     ------
     LakeError
-        If backtest, trials, or a month of market quality or findings was never materialized.
+        If backtest, trials, validation, or a month of market quality or findings was never materialized.
     """
     from research_to_prod.defs.research.assets import TRIAL_LEDGER
 
     candidate, strategy, recorded = read_candidate(lake, settings, name)
-    backtest, trials = lake.read("backtest", name), lake.read("trials", name)
+    backtest, trials, validation = (lake.read(table, name) for table in ("backtest", "trials", "validation"))
     quality, findings = (lake.read(name, candidate.window.months) for name in ("market_quality", "market_findings"))
     ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
     evidence = gather_evidence(
@@ -55,5 +55,5 @@ def judge(lake: Lake, settings: Settings, name: str) -> Judgement:
         ledger.trials(candidate.strategy, candidate.universe),
     )
     policy = policy_in_force(settings)
-    read = (recorded, backtest, trials, quality, findings)
+    read = (recorded, backtest, trials, validation, quality, findings)
     return Judgement(candidate, policy, evidence, evaluate(policy, evidence), read)

@@ -1,4 +1,4 @@
-"""Blocking checks of trials and backtests."""
+"""Blocking checks of trials, backtests and validation studies."""
 
 import dagster as dg
 
@@ -11,7 +11,7 @@ from research_to_prod.settings import Settings
     asset="trials",
     partitions_def=CANDIDATES,
     blocking=True,
-    description="Every trial of the table stands in the append-only trial ledger, whose chain is intact.",
+    description="Every trial of the table stands with its returns in the append-only trial ledger, which is intact.",
 )
 def stand_in_the_trial_ledger(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
@@ -19,12 +19,12 @@ def stand_in_the_trial_ledger(
     """Look each trial up."""
     from research_to_prod.defs.research.assets import TRIAL_LEDGER
     from research_to_prod.research.trial_ledger import TrialLedger
+    from research_to_prod.research.trials import unrecorded_trials
 
-    recorded = {record.trial_id for record in TrialLedger(settings.ledger / TRIAL_LEDGER).records()}
-    tried = lake.read("trials", context.partition_key).rows.column("trial_id").to_pylist()
-    missing = [each for each in tried if each not in recorded]
+    tried = lake.read("trials", context.partition_key).rows
+    missing = unrecorded_trials(tried, TrialLedger(settings.ledger / TRIAL_LEDGER))
     return dg.AssetCheckResult(
-        passed=bool(tried) and not missing, metadata={"trials": len(tried), "not_in_ledger": len(missing)}
+        passed=tried.num_rows > 0 and not missing, metadata={"trials": tried.num_rows, "not_in_ledger": len(missing)}
     )
 
 
@@ -89,4 +89,22 @@ def does_not_depend_on_warm_up(
             "late_bars_that_depend_on_the_start": len(seen.late_bars),
             "bars_until_the_start_is_forgotten": seen.forgets_after,
         },
+    )
+
+
+@dg.asset_check(
+    asset="validation",
+    partitions_def=CANDIDATES,
+    blocking=True,
+    description="Every study has each number of its summary, or the reason why it could not be computed.",
+)
+def is_complete(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Look each number up."""
+    from research_to_prod.research.validation.measures import missing_measures
+
+    rows = lake.read("validation", context.partition_key).rows
+    missing = missing_measures(rows)
+    return dg.AssetCheckResult(
+        passed=not missing,
+        metadata={"missing": ", ".join(missing) or "none", "without_a_number": rows["value"].null_count},
     )
