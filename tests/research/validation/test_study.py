@@ -124,7 +124,7 @@ def test_more_money_keeps_less_of_the_edge(studied: Studied) -> None:
     curve = studied[2].capacity
     assert curve is not None
     kept = [curve.retained(multiple) for multiple in sorted(curve.means)]
-    assert kept == sorted(kept, reverse=True)
+    assert kept == sorted(set(kept), reverse=True)
     assert kept[0] == 1 > kept[-1]
 
 
