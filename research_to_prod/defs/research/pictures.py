@@ -78,7 +78,7 @@ def validation_metadata(
     candidate = experiment.candidate
     n_trials = experiment.ledger.count(candidate.strategy, candidate.universe)
     deflated = deflated_sharpe(made.own, n_trials)
-    sized = {} if made.capacity is None else {each: made.capacity.retained(each) for each in made.capacity.means}
+    sized = {} if made.capacity is None else {each: made.capacity.retained(each) for each in capacity.MULTIPLES}
     curves = stress_curves(
         made.latency.delays, made.latency.retained, [*sized], [*sized.values()], (stress.KEPT, capacity.KEPT)
     )

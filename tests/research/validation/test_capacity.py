@@ -1,96 +1,88 @@
-"""Capacity: size costs by the square root, and half of the zero-size edge is the limit."""
+"""Capacity in closed form, the label of a day, and a ruined trial."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from research_to_prod.research.backtest import Backtest
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.costs import Costs
-from research_to_prod.research.validation.capacity import MULTIPLES, Capacity, assumed_impact, capacity_curve
-
-DAYS = 200
-
-
-def square_root_curve(edge: float, impact: float, capital: float = 1000.0) -> Capacity:
-    """Return the curve of an edge of which size takes ``impact`` times the root of the multiple a day."""
-    noise = np.random.default_rng(4).normal(0, 0.01, DAYS)
-    noise -= noise.mean()
-    sized = {multiple: noise + edge - impact * math.sqrt(multiple) for multiple in MULTIPLES}
-    return capacity_curve(capital, noise + edge, sized)
+from research_to_prod.research.trial_ledger import TrialLedger
+from research_to_prod.research.trials import Terms, run_trials
+from research_to_prod.research.validation.capacity import Capacity, assumed_impact, capacity_curve
+from research_to_prod.research.validation.regimes import label_days
+from research_to_prod.research.validation.study import trial_matrix
+from tests.research.test_trial_discipline import ASKED, STRATEGY, bars, candidate, experiment
 
 
-def test_the_capacity_of_a_square_root_impact_is_the_one_computed_by_hand() -> None:
-    # 1 - 0.2 sqrt(m): 80 % at 1x, 60 % at 4x, 43 % at 8x.
-    curve = square_root_curve(0.001, 0.0002)
-    assert curve.retained(1.0) == pytest.approx(0.8)
-    assert curve.retained(4.0) == pytest.approx(0.6)
-    assert curve.retained(8.0) == pytest.approx(1 - 0.2 * math.sqrt(8))
-    assert curve.capacity == 4 * 1000
+def traded(units: list[float], price: float = 100.0, volume: float = 1000.0) -> tuple[Backtest, Bars]:
+    """Return a run of one bar a day that holds ``units``, and its bars."""
+    ones = np.ones((len(units), 1))
+    ts = np.datetime64("2024-01-01", "us") + np.arange(len(units)) * np.timedelta64(1, "D")
+    flat = ones * price
+    history = Bars(ts, ("A/B",), flat, flat, flat, flat, ones * volume, 0 * ones)
+    nothing = np.zeros(len(units))
+    equity = 1000 * 1.01 ** np.arange(1, len(units) + 1)
+    held = np.array(units)[:, None]
+    return Backtest(ts, 1000.0, equity, *[nothing] * 10, held, 1), history
 
 
-@given(st.floats(1e-5, 1e-2), st.floats(1e-6, 1e-2))
-def test_what_is_left_falls_with_size_and_capacity_with_impact(edge: float, impact: float) -> None:
-    curve = square_root_curve(edge, impact)
-    kept = [curve.retained(multiple) for multiple in (0.0, *MULTIPLES)]
-    assert kept[0] == 1
-    assert all(later < earlier for earlier, later in pairwise(kept))
-    assert square_root_curve(edge, 2 * impact).capacity <= curve.capacity
+def test_capacity_by_hand() -> None:
+    # One buy of 10 units at 100 of an equity of 1000: the whole capital. At 4000 it is 40 of the bar's 1000 units.
+    curve = capacity_curve(*traded([10.0] * 5), capital=4000.0, impact=0.05)
+    cost = 0.05 * math.sqrt(40 / 1000) / 5
+    assert (curve.edge, curve.impact) == (pytest.approx(0.01), pytest.approx(cost))
+    assert curve.mean(4.0) == pytest.approx(0.01 - 2 * cost)
+    assert curve.retained(1.0) == pytest.approx((0.01 - cost) / 0.01)
+    assert curve.retained(curve.capacity / 4000) == pytest.approx(0.5)
 
 
-def test_a_later_recovery_does_not_count_as_capacity() -> None:
-    assert Capacity(100.0, {0.0: 1.0, 0.25: 0.9, 0.5: 0.4, 1.0: 0.8}).capacity == 25
+def test_capacity_is_of_a_constant_capital_not_of_what_it_grew_to() -> None:
+    early, late = (capacity_curve(*traded(units), capital=1000.0, impact=0.05)
+                   for units in ([5.0] * 400, [0.0] * 399 + [5.0 * 1.01**399]))  # fmt: skip
+    assert late.impact == pytest.approx(early.impact)
 
 
-def test_the_order_in_which_sizes_were_run_does_not_matter() -> None:
-    assert Capacity(100.0, {1.0: 0.4, 0.5: 0.6, 0.25: 0.9, 0.0: 1.0}).capacity == 50
+def test_the_engine_charges_the_same_impact_while_little_has_grown(tmp_path: Path) -> None:
+    asked = experiment(STRATEGY, TrialLedger(tmp_path / "trials.jsonl"))
+    free, charged = asked.backtests([Terms(impact=0.0), Terms(impact=1e-5)])
+    ours = capacity_curve(free, asked.bars, 1000.0, 1e-5).impact * 182
+    growth = np.concatenate(([1000.0], charged.equity[:-1])) / 1000
+    assert ours == pytest.approx(float((charged.impact_cost / 1000 / growth**1.5).sum()), rel=1e-3)
 
 
-def test_capacity_is_nothing_when_the_smallest_size_loses_half_and_at_the_end_a_lower_bound() -> None:
-    assert Capacity(100.0, {0.0: 1.0, 0.25: 0.49, 1.0: 0.1}).capacity == 0
-    assert Capacity(100.0, {0.0: 1.0, 0.25: 0.9, 1.0: 0.5}).capacity == 100
+def test_without_an_edge_or_in_bars_without_volume_there_is_no_capacity() -> None:
+    dry = capacity_curve(*traded([10.0] * 5, volume=0.0), capital=1000.0, impact=0.05)
+    assert {each.value for each in dry.measures() if each.item == "all"} == {None}
+    assert math.isnan(Capacity(1000.0, -0.01, 0.001).capacity)
+    assert math.isnan(Capacity(1000.0, -0.01, 0.001).retained(1.0))
 
 
-@pytest.mark.parametrize("edge", [0.0, -0.001])
-def test_without_an_edge_at_zero_size_there_is_no_capacity_and_the_rows_say_why(edge: float) -> None:
-    curve = Capacity(100.0, {0.0: edge, 1.0: edge - 0.001})
-    assert math.isnan(curve.capacity)
-    rows = {(row.item, row.metric): row for row in curve.measures()}
-    for metric in ("capacity", "retained_at_capital"):
-        assert rows["all", metric].value is None
-        assert "no edge at zero size" in rows["all", metric].reason
-    assert rows["1x", "mean"].value == pytest.approx(edge - 0.001)
+def test_a_candidate_without_impact_is_assumed_to_move_the_price_by_a_bars_deviation() -> None:
+    history = bars()
+    assert assumed_impact(Costs(), history) == pytest.approx(0.01, rel=0.05)
+    assert assumed_impact(Costs(impact=0.5), history) == 0.5
 
 
-def test_each_size_has_its_rows() -> None:
-    items = {row.item for row in square_root_curve(0.001, 0.0002).measures()}
-    assert items == {"0x", "0.25x", "0.5x", "1x", "2x", "4x", "8x", "all"}
+def test_the_label_of_a_day_does_not_change_with_anything_from_that_day_on() -> None:
+    history, day = bars(), 100
+    other = Bars(
+        **{**history.__dict__, "close": np.where(np.arange(len(history))[:, None] < day * 24, history.close, 7.0)}
+    )
+    one, two = label_days(history), label_days(other)
+    assert np.array_equal(one["trend_up"][: day + 1], two["trend_up"][: day + 1])
+    assert one["trend_up"][:31].sum() == one["trend_down"][:31].sum() == 0
 
 
-def bars(close: np.ndarray) -> Bars:
-    ts = np.datetime64("2024-01-01", "us") + np.arange(len(close)) * np.timedelta64(1, "h")
-    names = tuple(f"M{number}/USDT" for number in range(close.shape[1]))
-    return Bars(ts, names, close, close, close, close, np.ones_like(close), np.zeros_like(close))
-
-
-def test_the_assumed_impact_is_the_most_volatile_markets_deviation_of_a_bar() -> None:
-    signs = np.where(np.arange(101) % 2, 1.0, -1.0)[:, np.newaxis]
-    prices = bars(np.exp(signs * [[0.005, 0.01]]))
-    # A log price that jumps between +0.01 and -0.01 has changes of +-0.02.
-    assert assumed_impact(Costs(), prices) == pytest.approx(0.02)
-
-
-def test_a_stated_impact_that_is_larger_is_kept() -> None:
-    assert assumed_impact(Costs(impact=0.5), bars(np.full((50, 1), 100.0))) == 0.5
-
-
-def test_bars_that_are_missing_leave_the_assumed_impact_finite() -> None:
-    close = np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.01, (500, 2)), axis=0))
-    close[100:110, 0] = np.nan
-    close[:, 1] = np.nan
-    assert 0.008 < assumed_impact(Costs(), bars(close)) < 0.012
+def test_a_ruined_trial_stays_in_the_matrix(tmp_path: Path) -> None:
+    rows = run_trials(candidate(STRATEGY), STRATEGY, bars(), TrialLedger(tmp_path / "t.jsonl"), **ASKED)
+    series = rows["returns"].to_pylist()
+    series[1] = [-1.0, *[math.nan] * 181]
+    column = rows.schema.get_field_index("returns")
+    found = trial_matrix(rows.set_column(column, rows.schema.field(column), [series]))
+    assert found.shape == (182, 3)
+    assert found[:, 1].tolist() == [-1.0, *[0.0] * 181]

@@ -19,7 +19,7 @@ from research_to_prod.research.bars import Bars
 from research_to_prod.research.candidate import Candidate, Window
 from research_to_prod.research.strategy import load_strategy
 from research_to_prod.research.trial_ledger import TrialLedger
-from research_to_prod.research.trials import Experiment, Terms, run_trials
+from research_to_prod.research.trials import Experiment, run_trials
 from research_to_prod.research.validation.measures import missing_measures, validation_table
 from research_to_prod.research.validation.study import Validation, purge_days, trial_matrix, validate_candidate
 
@@ -118,25 +118,6 @@ def test_the_first_delay_and_the_single_cost_are_the_candidates_own(studied: Stu
     values = {(row.study, row.item, row.metric): row.value for row in made.measures}
     assert values["cost_stress", "1.0x", "mean"] == pytest.approx(made.own.mean(), rel=1e-9)
     assert values["cost_stress", "1.0x", "mean"] > values["cost_stress", "3.0x", "mean"]
-
-
-def test_more_money_keeps_less_of_the_edge(studied: Studied) -> None:
-    curve = studied[2].capacity
-    assert curve is not None
-    kept = [curve.retained(multiple) for multiple in sorted(curve.means)]
-    assert kept == sorted(set(kept), reverse=True)
-    assert kept[0] == 1 > kept[-1]
-
-
-def test_four_times_the_money_pays_twice_the_share_for_impact(studied: Studied) -> None:
-    asked = studied[0]
-    free, once, fourfold = asked.returns_under(
-        [Terms(impact=0.0), Terms(impact=0.01), Terms(impact=0.01, capital_multiple=4.0)]
-    )
-    first = int(np.flatnonzero(free)[0])
-    # Nothing is held before the first day; the cost of a few basis points compounds, hence not exactly.
-    assert (free - fourfold)[first] == pytest.approx(2 * (free - once)[first], rel=0.01)
-    assert (free - once)[first] > 0
 
 
 @pytest.mark.parametrize(
