@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
+from benchmarks._tables import table
 from research_to_prod.gates.policy import Policy
 from research_to_prod.values import Verdict
 
@@ -130,7 +131,7 @@ def _rates(of: dict[str, list[Outcome]], noise: Sequence[str], sought: Sequence[
             ]
         )
     head = ["truth", "repetitions", "best carries the edge", "promoted, % ± error", "95 % interval", "target", ""]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _verdict(of: dict[str, list[Outcome]], noise: Sequence[str], missed: Sequence[str]) -> str:
@@ -153,7 +154,7 @@ def _by_gate(of: dict[str, list[Outcome]]) -> str:
         [f"`{gate}`", *(f"{100 * rate(outcomes, _passes(gate)).share:.0f}" for outcomes in of.values())]
         for gate in gates
     ]
-    return _table(["gate", *of], [*rows, ["all", *(f"{100 * rate(each, promoted).share:.0f}" for each in of.values())]])
+    return table(["gate", *of], [*rows, ["all", *(f"{100 * rate(each, promoted).share:.0f}" for each in of.values())]])
 
 
 def _alone(noise: Sequence[Outcome], sought: Sequence[Outcome]) -> str:
@@ -162,7 +163,7 @@ def _alone(noise: Sequence[Outcome], sought: Sequence[Outcome]) -> str:
         return f"{100 * alone.share:.1f} ± {100 * alone.error:.1f}"
 
     rows = [[f"`{gate}`", only(sought, gate), only(noise, gate)] for gate in _gates(sought)]
-    return _table(["gate", "Sharpe 3 that it alone refuses", "noise that it alone refuses"], rows)
+    return table(["gate", "Sharpe 3 that it alone refuses", "noise that it alone refuses"], rows)
 
 
 def _gates(outcomes: Sequence[Outcome]) -> list[str]:
@@ -177,7 +178,3 @@ def _versions(policy: Policy) -> str:
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "numba", "arch"))
     return f"Policy `{policy.id}`, SHA-256 `{policy.sha256}`; Python {platform.python_version()}, {packages}."
 
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

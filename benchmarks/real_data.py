@@ -6,6 +6,10 @@ candidates do. Belongs here: which markets and searches, and the page. Doesn't: 
 
 from __future__ import annotations
 
+import argparse
+import json
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,11 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from rich.progress import track
 
 import research_to_prod
-from research_to_prod.market_data.certificates import Certificate
+from benchmarks._tables import table
+from research_to_prod.gates.evaluation import GateReport, evaluate
+from research_to_prod.gates.evidence import gather_evidence
+from research_to_prod.gates.policy import load_policy
 from research_to_prod.market_data.examination import examine
 from research_to_prod.market_data.findings import findings_table
 from research_to_prod.market_data.ingest import Sources, fetch_funding, fetch_month
@@ -32,8 +39,10 @@ from research_to_prod.market_data.universe import MarketSpec
 from research_to_prod.research.bars import Bars, align_bars
 from research_to_prod.research.candidate import Candidate, Window
 from research_to_prod.research.costs import Costs
-from research_to_prod.research.strategy import load_strategy
-from research_to_prod.values import timeframe_length
+from research_to_prod.research.strategy import Strategy, load_strategy
+from research_to_prod.research.trial_ledger import TrialLedger
+from research_to_prod.research.trials import backtest_candidate, run_trials
+from research_to_prod.values import Verdict, timeframe_length
 
 DESK = Path(research_to_prod.__file__).parent / "desk"
 AS_OF = datetime(2026, 6, 1, tzinfo=UTC)
@@ -85,8 +94,8 @@ class Market:
 
     @property
     def what(self) -> str:
-        last = date(self.end.year, self.end.month, 1)
-        return f"{self.venue} {' and '.join(self.files)}, {self.start:%Y-%m} to {last:%Y-%m}"
+        months = self.window.months
+        return f"{self.venue} {' and '.join(self.files)}, {months[0]} to {months[-1]}"
 
     @property
     def window(self) -> Window:
@@ -197,3 +206,85 @@ def read_history(market: Market, folder: Path) -> History:
         timeframe_length("1h"),
     )  # fmt: skip
     return History(bars, pa.concat_tables(quality), pa.concat_tables(findings))
+
+
+def gather_hours(folder: Path, into: Path) -> None:
+    """Copy the files of `MARKETS` from one folder into another, with the hourly bars of `FIVE_MINUTES` among them."""
+    named = {file for market in MARKETS for pair in market.files.values() for file in pair if file}
+    for file in sorted(named - {HOURLY}):
+        (into / file).parent.mkdir(exist_ok=True)
+        shutil.copyfile(folder / file, into / file)
+    bars = pq.read_table(folder / FIVE_MINUTES).to_pandas().sort_values("ts")
+    fields = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+    hours = bars.groupby(bars["ts"].dt.floor("h")).agg(fields).reset_index()
+    hours.insert(0, "venue", "binance")
+    hours.insert(1, "symbol", "BTC/USDT:USDT")
+    hours.insert(2, "timeframe", "1h")
+    pq.write_table(pa.Table.from_pandas(hours, preserve_index=False), into / HOURLY)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one strategy on one market."""
+
+    market: Market
+    strategy: str
+    parameters: dict[str, Any]
+    trials: int
+    best_sharpe: float
+    report: GateReport
+
+    def value(self, gate: str) -> float | None:
+        return next((each.value for each in self.report.gates if each.gate == gate), None)
+
+    @property
+    def refusals(self) -> list[str]:
+        """Names of the gates that refuse, those that fail before those that can't tell."""
+        gates = [each for each in self.report.gates if each.gating and each.verdict is not Verdict.PASS]
+        return [each.gate for each in sorted(gates, key=lambda each: each.verdict is not Verdict.FAIL)]
+
+
+def candidate_of(market: Market, strategy: Strategy, parameters: dict[str, Any]) -> Candidate:
+    return Candidate(
+        name=f"real_{strategy.name}",
+        owner="team:research",
+        hypothesis="A sample strategy of the desk on real bars; nobody proposes it, the question is what the gates say.",
+        strategy=strategy.name,
+        type=strategy.type,
+        venue=market.venue,
+        universe=tuple(market.files),
+        timeframe="1h",
+        window=market.window,
+        parameters={**FIXED[strategy.name], **parameters},
+        search_space=SEARCHES[strategy.name],
+        capital=Decimal(250_000),
+        costs=market.costs,
+        strategy_sha256=strategy.source_sha256,
+    )
+
+
+def study(market: Market, history: History, name: str, ledger: TrialLedger) -> Result:
+    """Search, propose the best trial in sample, and hold it against the shipped policy."""
+    strategy = load_strategy(DESK / "strategies", name)
+    search = candidate_of(market, strategy, {each: values[0] for each, values in SEARCHES[name].items()})
+    run = {"run_id": "real_data", "recorded_at": AS_OF}
+    trials = run_trials(search, strategy, history.bars, ledger, **run).to_pylist()
+    best = max(trials, key=lambda each: -9.0 if each["sharpe_daily"] is None else each["sharpe_daily"])
+    chosen = {each: json.loads(best["parameters"])[each] for each in SEARCHES[name]}
+    candidate = candidate_of(market, strategy, chosen)
+    backtest = backtest_candidate(candidate, strategy, history.bars)
+    counted = ledger.trials(name, candidate.universe)
+    evidence = gather_evidence(candidate, strategy, history.quality, history.findings, backtest, counted)
+    report = evaluate(load_policy(DESK / "policies" / "research_to_paper.yaml"), evidence)
+    return Result(market, name, chosen, len(counted), best["sharpe_annual"] or 0.0, report)
+
+
+def results(folder: Path, markets: Sequence[Market]) -> Iterator[Result]:
+    """Yield what comes of each strategy on each market; one trial ledger counts them all."""
+    with tempfile.TemporaryDirectory() as made:
+        gather_hours(folder, Path(made))
+        ledger = TrialLedger(Path(made) / "trials.jsonl")
+        for market in track(markets, "markets"):
+            history = read_history(market, Path(made))
+            for name in market.strategies:
+                yield study(market, history, name, ledger)
