@@ -30,7 +30,7 @@ COMPONENT_COLOURS = {
     "opportunity": "#8d6a9f",
 }
 _VERDICT_COLOURS = {Verdict.PASS: "#3f8f8b", Verdict.FAIL: "#b5533c", Verdict.INCONCLUSIVE: "#d9a441"}
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -65,8 +65,8 @@ def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np
     worst = int(underwater.argmin())
     # More points than pixels only cost bytes; every bin keeps its extreme, the deepest point among them.
     keep = _extremes(underwater, 800)
-    with mpl.rc_context(_STYLE):
-        figure = _figure(8, 4)
+    with mpl.rc_context(STYLE):
+        figure = new_figure(8, 4)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
         above.plot(ts[keep], equity[keep], color="#2f4b7c", linewidth=1.1)
         above.set_ylabel("equity")
@@ -82,7 +82,7 @@ def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np
             xytext=(5, 3),
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1},
         )
-        return _png(figure)
+        return png(figure)
 
 
 def hours_of_the_week(values: Mapping[str, npt.NDArray[np.float64]], title: str) -> bytes:
@@ -100,9 +100,9 @@ def hours_of_the_week(values: Mapping[str, npt.NDArray[np.float64]], title: str)
         known = each[np.isfinite(each)]
         low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)
         panels.append(((each - low) / (high - low or 1.0)).reshape(7, 24))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         # One axes for all: with one a name the layout alone takes a second.
-        figure = _figure(7, 0.8 + 0.8 * len(panels))
+        figure = new_figure(7, 0.8 + 0.8 * len(panels))
         axes = figure.subplots()
         axes.imshow(np.concatenate(panels), aspect="auto", cmap="viridis", interpolation="nearest")
         for number in range(1, len(panels)):
@@ -111,7 +111,7 @@ def hours_of_the_week(values: Mapping[str, npt.NDArray[np.float64]], title: str)
         axes.set_xticks(range(0, 24, 2))
         axes.set_xlabel("hour (UTC); Monday above, Sunday below; dark is low")
         axes.set_title(title)
-        return _png(figure)
+        return png(figure)
 
 
 def month_with_findings(
@@ -134,8 +134,8 @@ def month_with_findings(
 
     seen = np.flatnonzero(np.isfinite(close))
     keep = seen[_extremes(close[seen], 800)] if len(seen) else seen
-    with mpl.rc_context(_STYLE):
-        figure = _figure(8, 2.6)
+    with mpl.rc_context(STYLE):
+        figure = new_figure(8, 2.6)
         axes = figure.subplots()
         axes.plot(ts[keep], close[keep], color="#2f4b7c", linewidth=0.9)
         for first, last, name, error in spans:
@@ -147,7 +147,7 @@ def month_with_findings(
         axes.set_ylabel("close")
         axes.set_xlabel(title, loc="left")
         axes.grid(axis="y", linewidth=0.4, alpha=0.5)
-        return _png(figure)
+        return png(figure)
 
 
 def gates_margin(names: Sequence[str], margins: Sequence[float | None], verdicts: Sequence[Verdict]) -> bytes:
@@ -164,8 +164,8 @@ def gates_margin(names: Sequence[str], margins: Sequence[float | None], verdicts
     width = np.array([np.nan if margin is None else margin for margin in margins], dtype=np.float64)
     # A margin of several hundred per cent is as passed as one of 100 %; clipped so that the close ones stay readable.
     drawn = np.clip(np.nan_to_num(width), -1, 1)
-    with mpl.rc_context(_STYLE):
-        figure = _figure(8, 0.8 + 0.32 * len(names))
+    with mpl.rc_context(STYLE):
+        figure = new_figure(8, 0.8 + 0.32 * len(names))
         axes = figure.subplots()
         axes.barh(range(len(names)), drawn, color=[_VERDICT_COLOURS[each] for each in verdicts], height=0.62)
         axes.axvline(0, color="#444444", linewidth=0.8)
@@ -178,7 +178,7 @@ def gates_margin(names: Sequence[str], margins: Sequence[float | None], verdicts
         for row, (margin, verdict) in enumerate(zip(width, verdicts, strict=True)):
             text = "no value" if np.isnan(margin) else f"{margin:+.0%}".replace("-", "−")
             axes.text(1.1, row, f"{verdict.value.upper()}  {text}", va="center")
-        return _png(figure)
+        return png(figure)
 
 
 def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: float) -> bytes:
@@ -199,8 +199,8 @@ def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: f
     columns = 4 if width > 6 else 2
     legend_rows = -(-(len(components) + 1) // columns)
     height = 0.75 + 0.42 * len(names) + 0.24 * legend_rows
-    with mpl.rc_context(_STYLE | {"font.size": 10, "text.color": _TEXT_COLOUR, "axes.labelcolor": _TEXT_COLOUR}):
-        figure = _figure(width, height)
+    with mpl.rc_context(STYLE | {"font.size": 10, "text.color": _TEXT_COLOUR, "axes.labelcolor": _TEXT_COLOUR}):
+        figure = new_figure(width, height)
         axes = figure.subplots()
         right, left = np.zeros(len(names)), np.zeros(len(names))
         for component in components:
@@ -258,8 +258,8 @@ def marked_series(
     finite = np.isfinite(values)
     keep = _extremes(np.where(finite, values, 0.0), 400)
     cuts = np.flatnonzero(np.diff(_strokes(ts, step)[keep])) + 1
-    with mpl.rc_context(_STYLE):
-        figure = _figure(8, 2.4)
+    with mpl.rc_context(STYLE):
+        figure = new_figure(8, 2.4)
         axes = figure.subplots()
         # A NaN between two strokes leaves the line open.
         axes.plot(
@@ -274,7 +274,7 @@ def marked_series(
         axes.set_ylabel(label, parse_math=False)
         axes.tick_params(axis="x", labelrotation=20)
         axes.grid(axis="y", linewidth=0.4, alpha=0.5)
-        return _png(figure)
+        return png(figure)
 
 
 def sparkline_svg(
@@ -313,13 +313,15 @@ def _strokes(ts: npt.NDArray[np.datetime64], step: np.timedelta64 | None) -> npt
     return np.concatenate([[0], np.cumsum(np.diff(ts) > 1.5 * step)])
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches, which pyplot doesn't know."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return the figure as a small PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()

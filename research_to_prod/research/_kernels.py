@@ -5,16 +5,13 @@ between two events (a target that changes, an order that waits, funding that is 
 follows from the price alone. A stretch of bars whose extreme prices allow neither a new peak nor a new drawdown nor
 ruin is passed over at once; any other is walked bar by bar.
 
-All stand in one file because numba's cache goes by the file of each function: a loop in another file would keep the old
-`order` compiled into it.
+All stand in one file because numba's cache goes by file: a loop in another one would keep the old `order` compiled in.
 
-Belongs here: one order, and the loops over bars. Doesn't: validation, and anything that chooses a position.
+Belongs here: one order, and the loops over bars. Doesn't: validation, choosing positions.
 """
 
-# A branch a rule is what these loops are; taken apart they would hand arrays around, which costs more than the work.
-# ruff: noqa: PLR0912, PLR0915
-# `min` and `max` look after NaN with branches, which a random walk mispredicts: comparisons are written out.
-# ruff: noqa: FURB136
+# A branch a rule is what these loops are; and `min` looks after NaN with branches that a random walk mispredicts.
+# ruff: noqa: PLR0912, PLR0915, FURB136
 
 from __future__ import annotations
 
@@ -36,7 +33,6 @@ EQUITY, NET_RETURN, PRICE_PNL, FEES, SPREAD, IMPACT, FUNDING, BORROW, LIQUIDATIO
 
 BLOCK = 16
 """Bars of which the extremes are known in advance: a stretch reads them instead of its bars."""
-
 Rows = npt.NDArray[np.int64]
 
 
@@ -98,8 +94,7 @@ class Course(NamedTuple):
     ``marks`` is (M, T, 2): open and close, where there is no bar the last known price, 1 before the first. They lie
     beside each other because an event touches one bar of many: a cache line each for opens, closes and extremes made
     the loop twice as slow. ``blocks`` is (M, T // BLOCK, 2): lowest and highest mark. ``there`` is (T, M): whether
-    there is a bar. ``day_ends`` and ``funding_due`` are rows in order: the last bar of each UTC day, and the bars at
-    whose open funding is due.
+    there is a bar. ``day_ends`` and ``funding_due`` are rows: the last bar of each UTC day, the opens with funding due.
     """
 
     marks: Floats
@@ -109,13 +104,12 @@ class Course(NamedTuple):
     funding_due: Rows
 
 
-# `error_model="numpy"` drops a check for a zero divisor at each division; prices, volumes and equity are positive where
-# they divide. Loops name their arrays first and hand numbers to `order`: passing a tuple of arrays counts references to
-# each of them, which made a sweep ten times slower.
+# `error_model="numpy"` drops the check for a zero divisor; prices, volumes and equity are positive where they divide.
+# Loops hand numbers to `order`: a tuple of arrays counts references to each, which made a sweep ten times slower.
 
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
-# For inner loops: a call counts references to each array it is given.
+# A call counts references to each array it is given.
 _inlined = njit(cache=True, nogil=True, error_model="numpy", inline="always")
 
 
@@ -334,7 +328,14 @@ def _hold(
             one, other = held[m] * (low - last[m]), held[m] * (high - last[m])
             worst += one if one < other else other
             best += other if one < other else one
-    if best > peak or peak - worst > drawdown * peak or worst <= 0.0:
+    if best <= peak and worst > 0.0:
+        if peak - worst > drawdown * peak:
+            lowest = equity
+            for t in range(start, stop):
+                now = _value(equity, marks, t, 1, held, last)
+                lowest = now if now < lowest else lowest
+            peak, drawdown = _score(lowest, peak, drawdown)
+    else:
         for t in range(start, stop):
             now = _value(equity, marks, t, 0, held, last)
             if now > 0.0:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from research_to_prod.research.bars import is_perpetual
 from research_to_prod.research.costs import Costs
+from research_to_prod.research.market_making import Quoting
 from research_to_prod.research.strategy import Strategy, StrategyParameters, load_strategy
 from research_to_prod.research.terms import Execution, Instrument
 from research_to_prod.values import StrategyType, canonical_json, digest, timeframe_length
@@ -84,6 +85,8 @@ class Candidate(BaseModel):
     execution: Execution = Execution()
     instruments: dict[Symbol, Instrument] = {}
     """Terms of the universe's markets; one without terms is frictionless."""
+    quoting: Quoting | None = None
+    """What is assumed of a market maker's orders; for that type only."""
     strategy_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the strategy's source file; the loader fills it in."""
 
@@ -108,13 +111,17 @@ class Candidate(BaseModel):
         return space
 
     @model_validator(mode="after")
-    def _terms_of_its_markets(self) -> Candidate:
+    def _terms_that_apply(self) -> Candidate:
         if strangers := sorted(set(self.instruments) - set(self.universe)):
             raise ValueError(f"instruments: {', '.join(strangers)} is not in the universe")
         if wrong := sorted(
             each for each, terms in self.instruments.items() if is_perpetual(each) and terms.borrow_rate
         ):
             raise ValueError(f"instruments: {', '.join(wrong)} is a perpetual, which is not borrowed")
+        if (self.type is StrategyType.MARKET_MAKING) != (self.quoting is not None):
+            raise ValueError(f"quoting: is given for market_making, and for it only; the type is {self.type}")
+        if self.quoting and (self.instruments or self.execution != Execution()):
+            raise ValueError("instruments, execution: are of positions; a market maker's orders have quoting instead")
         return self
 
     @property

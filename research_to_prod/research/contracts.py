@@ -1,4 +1,4 @@
-"""The tables that research hands on: trials and backtests.
+"""The tables that research hands on: trials, backtests and validation.
 
 Belongs here: declarations. Doesn't: how the rows come about.
 """
@@ -44,5 +44,19 @@ BACKTEST = Schema(
         Column("gross_exposure", pa.float64(), "sum of absolute position values over equity at the close", "fraction"),
     ),
     key=("candidate", "scenario", "ts"),
+    partition_by=PartitionBy("candidate"),
+)
+
+VALIDATION = Schema(
+    description="One number of one validation study of a candidate.",
+    columns=(
+        Column("candidate", pa.string(), "the candidate"),
+        Column("study", pa.string(), "walk_forward_anchored, cpcv, neighbourhood, latency_stress, ..."),
+        Column("item", pa.string(), "fold, path, parameter or stress; all: the study's summary"),
+        Column("metric", pa.string(), "what the number is; Sharpe ratios are annual, means are of a day"),
+        Column("value", pa.float64(), "the number; null: it could not be computed", nullable=True),
+        Column("reason", pa.string(), "why there is no number; empty where there is one"),
+    ),
+    key=("candidate", "study", "item", "metric"),
     partition_by=PartitionBy("candidate"),
 )

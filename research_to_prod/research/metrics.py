@@ -43,10 +43,13 @@ def daily_returns(
         (D,) ``datetime64[D]`` and float64; NaN for a day that begins with no equity left.
     """
     last = last_of_each_day(ts)
-    closing = equity[last]
+    return ts[last].astype("datetime64[D]"), returns_between(equity[last], initial_capital)
+
+
+def returns_between(closing: Floats, initial_capital: float) -> Floats:
+    """Return the return of each period from the equity at its close (D,); NaN where it begins with no equity left."""
     before = np.concatenate(([initial_capital], closing[:-1]))[: len(closing)]
-    returns = np.divide(closing - before, before, out=np.full(len(closing), np.nan), where=before > 0)
-    return ts[last].astype("datetime64[D]"), returns
+    return np.divide(closing - before, before, out=np.full(len(closing), np.nan), where=before > 0)
 
 
 def sharpe_ratio(returns: Floats) -> float:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from research_to_prod.research.backtest import (
     ANY_MARKET,
     NEXT_OPEN,
+    Backtest,
     float64,
     markets_of,
     prices_of,
@@ -29,7 +30,7 @@ from research_to_prod.research.backtest import (
 )
 from research_to_prod.research.bars import Bars, Floats
 from research_to_prod.research.costs import Costs
-from research_to_prod.research.metrics import daily_returns, last_of_each_day, max_drawdown
+from research_to_prod.research.metrics import daily_returns, last_of_each_day, max_drawdown, returns_between
 from research_to_prod.research.signals import carry_forward
 from research_to_prod.research.terms import Execution, Instrument
 
@@ -98,23 +99,30 @@ class Sweep:
         ValueError
             If a weight is not finite, or their shape is not that of the bars.
         """
-        days = self._course.day_ends
         if self._every_bar or not len(self._bars):
-            whole = run_backtest(self._bars, weights, self._costs, self._capital, self._execution, self._instruments)
-            closings, trades = whole.equity[days], whole.trades
-            final = float(whole.equity[-1]) if len(whole.equity) else self._capital
-            drawdown = max_drawdown(whole.equity, self._capital)
-        else:
-            refuse(wrong_weights(self._bars, weights))
-            from research_to_prod.research._kernels import summarise
+            terms = (self._costs, self._capital, self._execution, self._instruments)
+            return outcome_of(run_backtest(self._bars, weights, *terms))
+        from research_to_prod.research._kernels import summarise
 
-            closings = np.empty(len(days))
-            final, drawdown, trades = summarise(
-                self._prices, self._funding, self._course, float64(weights), _changes(weights),
-                self._execution.delay_bars, self._capital, self._market, self._rates, closings,
-            )  # fmt: skip
-        _, returns = daily_returns(self._bars.ts[days], closings, self._capital)
-        return Outcome(final, int(trades), drawdown, returns)
+        weights = float64(weights)
+        changed = _changes(weights)
+        # What is not finite differs from the row above, NaN even from NaN: the rows that changed hold any.
+        if weights.shape != self._bars.close.shape or not np.isfinite(weights[changed]).all():
+            refuse(wrong_weights(self._bars, weights))
+        closings = np.empty(len(self._course.day_ends))
+        final, drawdown, trades = summarise(
+            self._prices, self._funding, self._course, weights, changed,
+            self._execution.delay_bars, self._capital, self._market, self._rates, closings,
+        )  # fmt: skip
+        return Outcome(final, int(trades), drawdown, returns_between(closings, self._capital))
+
+
+def outcome_of(backtest: Backtest) -> Outcome:
+    """Return the outcome of a whole ledger."""
+    final = float(backtest.equity[-1]) if len(backtest.equity) else backtest.initial_capital
+    drawdown = max_drawdown(backtest.equity, backtest.initial_capital)
+    _, returns = daily_returns(backtest.ts, backtest.equity, backtest.initial_capital)
+    return Outcome(final, backtest.trades, drawdown, returns)
 
 
 def _course(bars: Bars) -> Course:
@@ -142,7 +150,7 @@ def _changes(weights: Floats) -> npt.NDArray[np.int64]:
     differs = weights[1:] != weights[:-1]
     # A reduction over an axis of one takes ten times as long as the comparison.
     rows = np.flatnonzero(differs if weights.shape[1] == 1 else differs.any(axis=1)) + 1
-    return np.concatenate(([0], rows)) if weights[0].any() else rows
+    return np.concatenate(([0], rows)) if weights[:1].any() else rows
 
 
 def compile_ahead() -> None:

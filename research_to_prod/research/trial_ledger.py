@@ -1,7 +1,8 @@
 """The trial ledger: every parameter set ever tried, by anyone, in a file that only grows.
 
 The number of trials decides how much a good backtest is worth, so it is counted here and never told by the caller. One
-JSON object a line, each with the hash of the line before it: a removed or edited line breaks the chain.
+JSON object a line, each with the hash of the line before it: a removed or edited line breaks the chain. The return
+series lie in a second file beside it, which only grows too; each line says where and carries its series' digest.
 
 Belongs here: appending, verifying, counting. Doesn't: running trials.
 """
@@ -17,8 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from research_to_prod.research.bars import Floats
 from research_to_prod.values import canonical_json, sha256_hex
 
 GENESIS = "0" * 64
@@ -48,6 +51,10 @@ class TrialRecord(BaseModel):
     sharpe_daily: float | None = Field(allow_inf_nan=False)
     """None where it is undefined, such as for a trial that never traded."""
     returns_sha256: str
+    """Digest of the daily net returns as little-endian float64."""
+    n_days: int | None = Field(default=None, ge=0)
+    returns_at: int | None = Field(default=None, ge=0)
+    """First byte of the series in the file of series; the ledger fills it in. None in lines from before it was kept."""
     candidate: str
     run_id: str
     recorded_at: datetime
@@ -59,22 +66,34 @@ class TrialLedger:
     Parameters
     ----------
     path
-        The ``.jsonl`` file; created on the first append.
+        The ``.jsonl`` file; created on the first append, with the file of series (``.returns``) beside it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.series_path = path.with_suffix(".returns")
 
-    def append(self, records: Sequence[TrialRecord]) -> None:
-        """Add ``records`` durably, in order; on return they are on disk.
+    def append(self, records: Sequence[TrialRecord], returns: Sequence[Floats]) -> None:
+        """Add ``records`` durably, in order; on return they and their series are on disk.
 
         A last line that was torn by a crash is cut off first: its trial never returned a result to anyone.
 
+        Parameters
+        ----------
+        returns
+            (D,) daily net returns of each record.
+
         Raises
         ------
+        ValueError
+            If a series is not the one that its record names.
         TrialLedgerError
             If the last whole line is not intact.
         """
+        series = [series_bytes(each) for each in returns]
+        for record, content in zip(records, series, strict=True):
+            if sha256_hex(content) != record.returns_sha256:
+                raise ValueError(f"trial {record.trial_id}: the return series is not the one that its record names")
         created = not self.path.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file, _locked(file, fcntl.LOCK_EX):
@@ -88,8 +107,12 @@ class TrialLedger:
             if lines:
                 last = _parse(lines[-1], len(lines))
                 previous, sequence = last["sha256"], last["sequence"] + 1
-            for offset, record in enumerate(records):
-                line = _seal(sequence + offset, previous, record)
+            # The series first: a line never names one that is not on disk. A crash in between leaves bytes that no line
+            # names, which hurt nobody.
+            begins = _append_series(self.series_path, series)
+            for offset, (record, start) in enumerate(zip(records, begins, strict=True)):
+                kept = record.model_copy(update={"returns_at": start, "n_days": len(series[offset]) // 8})
+                line = _seal(sequence + offset, previous, kept)
                 previous = line["sha256"]
                 file.write(canonical_json(line) + b"\n")
             file.flush()
@@ -106,6 +129,25 @@ class TrialLedger:
             Naming the first line that is unreadable, edited, or out of sequence.
         """
         return self._verified()[0]
+
+    def returns(self, record: TrialRecord) -> Floats:
+        """Return the (D,) daily net returns of a record, verified against its digest.
+
+        Raises
+        ------
+        TrialLedgerError
+            If the series was never kept, is not there any more, or was changed.
+        """
+        if record.returns_at is None or record.n_days is None:
+            raise TrialLedgerError(f"trial {record.trial_id} was recorded without its series; run its trials again")
+        content = b""
+        if self.series_path.exists():
+            with self.series_path.open("rb") as file:
+                file.seek(record.returns_at)
+                content = file.read(8 * record.n_days)
+        if sha256_hex(content) != record.returns_sha256:
+            raise TrialLedgerError(f"the return series of trial {record.trial_id} was removed or changed")
+        return np.frombuffer(content, "<f8").astype(np.float64)
 
     @property
     def head(self) -> str:
@@ -142,6 +184,23 @@ class TrialLedger:
     def count(self, strategy: str, universe: Sequence[str]) -> int:
         """Return the number of distinct trials ever made of ``strategy`` on ``universe``."""
         return len(self.trials(strategy, universe))
+
+
+def series_bytes(returns: Floats) -> bytes:
+    """Return a series as it is stored and hashed: little-endian float64, whatever machine wrote it."""
+    return np.ascontiguousarray(returns, "<f8").tobytes()
+
+
+def _append_series(path: Path, series: Sequence[bytes]) -> list[int]:
+    """Append each series durably; return where each begins."""
+    with path.open("ab") as file:
+        begins = []
+        for content in series:
+            begins.append(file.tell())
+            file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return begins
 
 
 def _seal(sequence: int, previous: str, record: TrialRecord) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -70,11 +71,13 @@ def _zero(type_: pa.DataType) -> object:
 @pytest.fixture
 def ledger(tmp_path: Path) -> TrialLedger:
     ledger = TrialLedger(tmp_path / "trials.jsonl")
-    run_trials(CANDIDATE, STRATEGY, bars(), ledger, run_id="run", recorded_at=datetime(2026, 1, 1, tzinfo=UTC))
+    run_trials(CANDIDATE, STRATEGY, bars(), ledger, **ASKED)
     return ledger
 
 
-BACKTEST = backtest_candidate(CANDIDATE, STRATEGY, bars())
+ASKED = {"run_id": "run", "recorded_at": datetime(2026, 1, 1, tzinfo=UTC)}
+with TemporaryDirectory() as folder:
+    BACKTEST = backtest_candidate(CANDIDATE, STRATEGY, bars(), TrialLedger(Path(folder) / "trials.jsonl"), **ASKED)
 
 
 def gather(

@@ -102,9 +102,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, GateReport]:
     found = {}
     for candidate in (candidates[name] for name in REFUSED_FOR):
         strategy, bars = load_strategy(DESK / "strategies", candidate.strategy), sandbox_bars(market, candidate)
-        run_trials(candidate, strategy, bars, ledger, run_id="run", recorded_at=datetime(2026, 1, 1, tzinfo=UTC))
+        asked = {"run_id": "run", "recorded_at": datetime(2026, 1, 1, tzinfo=UTC)}
+        run_trials(candidate, strategy, bars, ledger, **asked)
+        rows = backtest_candidate(candidate, strategy, bars, ledger, **asked)
         trials = ledger.trials(candidate.strategy, candidate.universe)
-        rows = backtest_candidate(candidate, strategy, bars)
         evidence = gather_evidence(candidate, strategy, quality(candidate, bars), found_in_markets, rows, trials)
         found[candidate.name] = evaluate(policy, evidence)
     return found

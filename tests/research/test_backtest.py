@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from research_to_prod.lake.schema import SchemaError
-from research_to_prod.research.backtest import Backtest, run_backtest
+from research_to_prod.research.backtest import NEXT_OPEN, Backtest, run_backtest
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.contracts import BACKTEST
 from research_to_prod.research.costs import Costs
-from research_to_prod.research.terms import Execution, Instrument
+from research_to_prod.research.terms import Execution, Instrument, Liquidity
 
 FREE = Costs(taker_fee=0, half_spread=0, impact=0)
 
@@ -103,6 +103,98 @@ def test_ruin_closes_everything_and_nothing_trades_again() -> None:
     np.testing.assert_allclose(result.equity[2:], result.equity[2])
     assert not result.units[2:].any()
     assert not result.net_returns[3:].any()
+
+
+def trade(
+    *weights: float, bars: Bars | None = None, costs: Costs = FREE, execution: Execution = NEXT_OPEN, **terms: float
+) -> Backtest:
+    """Run on a market at 100, capital 1,000, with the given terms."""
+    bars = bars or make_bars([100] * len(weights), [100] * len(weights))
+    instruments = {bars.symbols[0]: Instrument(**terms)}  # type: ignore[arg-type]
+    return run_backtest(bars, column(*weights), costs, 1_000.0, execution, instruments)
+
+
+def test_units_are_rounded_towards_zero_to_whole_contracts() -> None:
+    assert trade(0.87, 0.87, lot=2, contract_size=0.5).units[1, 0] == pytest.approx(8.0)
+    assert trade(-0.87, -0.87, lot=2, contract_size=0.5).units[1, 0] == pytest.approx(-8.0)
+    assert trade(0.03, 0.03, lot=0.1).units[1, 0] == pytest.approx(0.3)
+    assert trade(0.01, 0.01, lot=1).trades == 0
+
+
+def test_the_price_after_the_half_spread_is_rounded_against_us_to_the_tick() -> None:
+    # 100 + 1 bp is 100.01: with ticks of 0.25 a buy pays 100.25 and a sale gets 99.75.
+    costs = Costs(taker_fee=0, half_spread=0.0001)
+    result = trade(0.5, 0.0, 0.0, costs=costs, tick=0.25)
+    np.testing.assert_allclose(result.spread_cost, [0, 5 * 0.25, 5 * 0.25])
+
+
+def test_an_order_below_the_smallest_notional_waits_until_it_is_large_enough() -> None:
+    bars = make_bars([100, 100, 100, 50, 50], [100, 100, 100, 50, 50])
+    weights = (0.5, 0.53, 0.53, 0.53, 0.53)
+    # 3 % of 1,000 is too small; after the fall the weight lacks 12 % of 750.
+    result = trade(*weights, bars=bars, min_notional=100)
+    np.testing.assert_allclose(result.units[:, 0], [0, 5, 5, 7.95, 7.95])
+
+
+def test_flattening_a_perpetual_is_never_too_small_and_leaving_dust_on_spot_is() -> None:
+    bars = make_bars([100, 100, 1, 1], [100, 100, 1, 1])
+    perpetual = replace(bars, symbols=("A/B:B",))
+    assert trade(0.5, 0, 0, 0, bars=bars, min_notional=100).units[3, 0] == 5
+    assert trade(0.5, 0, 0, 0, bars=perpetual, min_notional=100).units[3, 0] == 0
+
+
+def test_a_position_is_cut_to_the_largest_leverage() -> None:
+    assert trade(5, 5, max_leverage=2).units[1, 0] == pytest.approx(20)
+    assert trade(-5, -5, max_leverage=2).units[1, 0] == pytest.approx(-20)
+
+
+def test_what_exceeds_the_share_of_a_bars_volume_is_carried_to_the_next_bars() -> None:
+    bars = replace(make_bars([100] * 5, [100] * 5), volume=np.full((5, 1), 40.0))
+    result = trade(1, 1, 1, 1, 1, bars=bars, execution=Execution(participation_cap=0.1))
+    np.testing.assert_allclose(result.units[:, 0], [0, 4, 8, 10, 10])
+    assert result.trades == 3
+
+
+def test_a_makers_order_fills_only_where_the_bar_trades_through_it_and_pays_the_makers_fee() -> None:
+    costs = Costs(taker_fee=0.01, maker_fee=-0.001, half_spread=0.01)
+    maker = Execution(liquidity=Liquidity.MAKER)
+    bars = make_bars([100, 100, 100], [100, 101, 99])
+    result = trade(0.5, 0.5, 0.5, bars=bars, costs=costs, execution=maker)
+    np.testing.assert_allclose(result.units[:, 0], [0, 0, 5])
+    np.testing.assert_allclose(result.fees, [0, 0, -0.5])
+    assert not result.spread_cost.any()
+
+
+def test_a_spot_short_pays_for_what_it_borrowed() -> None:
+    result = trade(-1, -1, -1, borrow_rate=0.0876)
+    # An hour of 8.76 % a year on 1,000, from the bar after the one that sold.
+    np.testing.assert_allclose(result.borrow_cost, [0, 0, 0.01])
+    assert not trade(1, 1, 1, borrow_rate=0.0876).borrow_cost.any()
+
+
+def test_a_position_without_margin_is_closed_at_the_bars_worst_price_and_pays_for_it() -> None:
+    bars = make_bars([100, 100, 100, 100], [100, 100, 100, 120])
+    low = np.array([[100.0], [100.0], [82.0], [100.0]])
+    result = trade(5, 5, 5, 5, bars=replace(bars, low=low), maintenance_margin=0.03, liquidation_fee=0.01)
+    # 50 units at 82 are worth 4,100 and need 123; equity is 1,000 - 900 = 100.
+    np.testing.assert_allclose(result.units[:, 0], [0, 50, 0, 0])
+    np.testing.assert_allclose(result.liquidation_cost, [0, 0, 41, 0])
+    np.testing.assert_allclose(result.equity, [1_000, 1_000, 59, 59])
+
+
+def test_a_short_is_liquidated_at_the_high_and_a_gap_at_the_open() -> None:
+    bars = make_bars([100, 100, 100, 100], [100, 100, 100, 100])
+    high = replace(bars, high=np.array([[100.0], [118.0], [100.0], [100.0]]))
+    assert trade(-5, -5, -5, -5, bars=high, maintenance_margin=0.03).equity[1] == pytest.approx(100)
+    gap = make_bars([100, 100, 82, 120], [100, 100, 120, 120])
+    assert trade(5, 5, 5, 5, bars=gap, maintenance_margin=0.03).equity[2] == pytest.approx(100)
+
+
+def test_after_a_liquidation_a_market_trades_again_when_its_target_changes() -> None:
+    bars = make_bars([100] * 5, [100] * 5)
+    low = np.array([[100.0], [100.0], [82.0], [100.0], [100.0]])
+    result = trade(5, 5, 5, 1, 1, bars=replace(bars, low=low), maintenance_margin=0.03)
+    np.testing.assert_allclose(result.units[:, 0], [0, 50, 0, 0, 1])
 
 
 def test_no_bars_give_an_empty_result() -> None:

@@ -55,6 +55,11 @@ def test_a_good_file_gives_a_candidate_with_its_months_and_grid(tmp_path: Path) 
     ("changes", "message"),
     [
         ({"name": "Some-Candidate"}, "name: String should match"),
+        ({"execution": {"delay_bars": 0}}, "execution.delay_bars: Input should be greater"),
+        ({"execution": {"participation_cap": 2}}, "execution.participation_cap: Input should be less"),
+        ({"instruments": {"BTC/USDT": {"lots": 1}}}, "lots: Extra inputs"),
+        ({"instruments": {"SOL/USDT": {"lot": 1}}}, "SOL/USDT is not in the universe"),
+        ({"instruments": {"ETH/USDT:USDT": {"borrow_rate": 0.1}}}, "is a perpetual, which is not borrowed"),
         ({"name": "../../etc"}, "name: String should match"),
         ({"name": "other_candidate"}, "name: 'other_candidate' must be the file's name"),
         ({"owner": "bob"}, "owner: String should match"),

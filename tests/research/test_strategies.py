@@ -88,7 +88,7 @@ def test_late_positions_do_not_depend_on_the_warm_up(name: str) -> None:
 REMEMBERING = {
     "a running mean": "np.sign(bars.close - pd.DataFrame(bars.close).expanding().mean().to_numpy())",
     "a slow exponential mean": "np.sign(bars.close - pd.DataFrame(bars.close).ewm(span=2000).mean().to_numpy())",
-    "a schedule counted from the first bar": "np.where(np.arange(len(bars))[:, None] % 10 < 5, 1.0, 0.0) + 0 * bars.close",
+    "a schedule counted from the first bar": "np.zeros_like(bars.close) + (np.arange(len(bars))[:, None] % 10 < 5)",
     "a sum that only rounds differently": "np.round(np.cumsum(bars.close * 1e3, axis=0)) % 2",
 }
 

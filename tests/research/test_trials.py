@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 import research_to_prod
-from research_to_prod.research import trials as trials_module
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.candidate import Candidate, Window
 from research_to_prod.research.metrics import sharpe_ratio
@@ -67,6 +65,10 @@ def run(ledger: TrialLedger, wanted: Candidate, history: Bars, strategy: Strateg
     return run_trials(wanted, strategy, history, ledger, run_id="run", recorded_at=NOW)
 
 
+def backtest(ledger: TrialLedger, wanted: Candidate) -> pa.Table:
+    return backtest_candidate(wanted, STRATEGY, bars(), ledger, run_id="run", recorded_at=NOW)
+
+
 def test_every_combination_is_tried_and_recorded(ledger: TrialLedger) -> None:
     rows = run(ledger, candidate(), bars()).to_pylist()
     assert len(rows) == ledger.count("momentum", ["BTC/USDT"]) == 6
@@ -109,18 +111,6 @@ def test_no_result_is_returned_when_the_ledger_cannot_record_it(ledger: TrialLed
         run(ledger, candidate(), bars())
 
 
-def test_no_public_function_runs_other_parameters_than_the_candidates_own_without_a_ledger() -> None:
-    public = {
-        name: inspect.signature(member)
-        for name, member in inspect.getmembers(trials_module, inspect.isfunction)
-        if member.__module__ == trials_module.__name__ and not name.startswith("_")
-    }
-    assert set(public) == {"run_trials", "backtest_candidate", "accounting_residuals", "bars_sha256"}
-    takes_ledger = public["run_trials"].parameters["ledger"]
-    assert takes_ledger.default is inspect.Parameter.empty
-    assert not {"parameters", "weights"} & set(public["backtest_candidate"].parameters)
-
-
 def test_a_trial_that_never_trades_has_no_sharpe_ratio(ledger: TrialLedger) -> None:
     flat = bars()
     flat = replace(flat, **{name: np.full_like(flat.close, 100.0) for name in ("open", "high", "low", "close")})
@@ -147,8 +137,8 @@ def test_a_strategy_whose_source_changed_is_refused(ledger: TrialLedger) -> None
         run(ledger, candidate(), bars(), replace(STRATEGY, source_sha256="0" * 64))
 
 
-def test_the_backtest_holds_every_bar_of_every_scenario_and_costs_only_hurt() -> None:
-    rows = backtest_candidate(candidate(), STRATEGY, bars())
+def test_the_backtest_holds_every_bar_of_every_scenario_and_costs_only_hurt(ledger: TrialLedger) -> None:
+    rows = backtest(ledger, candidate())
     assert rows.num_rows == len(SCENARIOS) * 1440
     final = {
         row["scenario"]: row["equity"] for row in rows.to_pylist() if row["ts"] == datetime(2024, 2, 29, 23, tzinfo=UTC)
@@ -161,13 +151,13 @@ def test_the_backtest_of_the_own_parameters_is_the_recorded_trial(ledger: TrialL
     table = run(ledger, wanted, bars()).to_pylist()
     own = wanted.trial_id(wanted.own_parameters(STRATEGY))
     returns = next(row["returns"] for row in table if row["trial_id"] == own)
-    rows = backtest_candidate(wanted, STRATEGY, bars()).to_pylist()
+    rows = backtest(ledger, wanted).to_pylist()
     final = next(row["equity"] for row in reversed(rows) if row["scenario"] == "base")
     assert np.prod(1 + np.array(returns)) * 1000 == pytest.approx(final, rel=1e-12)
 
 
-def test_the_books_of_a_backtest_add_up_and_a_changed_row_is_noticed() -> None:
-    rows = backtest_candidate(candidate(), STRATEGY, bars())
+def test_the_books_of_a_backtest_add_up_and_a_changed_row_is_noticed(ledger: TrialLedger) -> None:
+    rows = backtest(ledger, candidate())
     assert set(accounting_residuals(rows, 1000.0)) == set(SCENARIOS)
     assert max(accounting_residuals(rows, 1000.0).values()) < 1e-12
     for name, wrong in (("fees", 0.5), ("equity", float("nan"))):

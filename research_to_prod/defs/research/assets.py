@@ -109,7 +109,10 @@ def trials(
     metadata=described("backtest"),
 )
 def backtest(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
     """The candidate's own parameters, bar by bar, at the assumed costs and at 1.5 and 2 times them.
 
@@ -118,10 +121,14 @@ def backtest(
     """
     from research_to_prod.defs.research.inputs import read_study
     from research_to_prod.defs.research.pictures import backtest_metadata
+    from research_to_prod.research.trial_ledger import TrialLedger
     from research_to_prod.research.trials import backtest_candidate
 
     study = read_study(lake, settings, context.partition_key)
-    rows = backtest_candidate(study.candidate, study.strategy, study.bars)
+    ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
+    rows = backtest_candidate(
+        study.candidate, study.strategy, study.bars, ledger, run_id=context.run.run_id, recorded_at=clock()
+    )
     return publish(
         lake, "backtest", context.partition_key, rows, read=study.read, **backtest_metadata(study.candidate, rows)
     )

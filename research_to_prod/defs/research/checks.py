@@ -11,7 +11,7 @@ from research_to_prod.settings import Settings
     asset="trials",
     partitions_def=CANDIDATES,
     blocking=True,
-    description="Every trial of the table stands in the append-only trial ledger, whose chain is intact.",
+    description="Every trial of the table stands with its returns in the append-only trial ledger, which is intact.",
 )
 def stand_in_the_trial_ledger(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
@@ -19,12 +19,12 @@ def stand_in_the_trial_ledger(
     """Look each trial up."""
     from research_to_prod.defs.research.assets import TRIAL_LEDGER
     from research_to_prod.research.trial_ledger import TrialLedger
+    from research_to_prod.research.trials import unrecorded_trials
 
-    recorded = {record.trial_id for record in TrialLedger(settings.ledger / TRIAL_LEDGER).records()}
-    tried = lake.read("trials", context.partition_key).rows.column("trial_id").to_pylist()
-    missing = [each for each in tried if each not in recorded]
+    tried = lake.read("trials", context.partition_key).rows
+    missing = unrecorded_trials(tried, TrialLedger(settings.ledger / TRIAL_LEDGER))
     return dg.AssetCheckResult(
-        passed=bool(tried) and not missing, metadata={"trials": len(tried), "not_in_ledger": len(missing)}
+        passed=tried.num_rows > 0 and not missing, metadata={"trials": tried.num_rows, "not_in_ledger": len(missing)}
     )
 
 

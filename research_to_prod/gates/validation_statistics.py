@@ -1,0 +1,96 @@
+"""The validation studies that are tests of significance: overfitting, selection, and the Sharpe ratio's interval.
+
+Their formulas are the gates', so they are made here and not in ``research.validation``, whose rows they complete.
+Belongs here: applying the statistics to a candidate's trials. Doesn't: the formulas (``statistics``), verdicts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from research_to_prod.gates.statistics import (
+    BacktestOverfitting,
+    probability_of_backtest_overfitting,
+    stationary_bootstrap_interval,
+    superior_predictive_ability,
+)
+from research_to_prod.research.bars import Floats
+from research_to_prod.research.metrics import annualised_sharpe_ratio
+from research_to_prod.research.validation.measures import WHOLE, Measure, measures, unknown
+from research_to_prod.values import digest
+
+BLOCKS = 16
+SPA_RESAMPLES = 1000
+INTERVAL_RESAMPLES = 2000
+"""The Monte-Carlo error of the 2.5 % tail is then about a twelfth of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Significance:
+    """The rows of the three studies, and the splits' logits where there are any."""
+
+    measures: tuple[Measure, ...]
+    overfitting: BacktestOverfitting | None
+
+
+def assess_significance(returns: Floats, own: Floats, candidate_sha256: str) -> Significance:
+    """Make the studies of a candidate's search.
+
+    Parameters
+    ----------
+    returns
+        (D, N) daily net returns of the search, as ``research.validation.study.trial_matrix`` gives them.
+    own
+        (D,) of the candidate's own parameters.
+    candidate_sha256
+        The seeds derive from it: the same candidate has the same resamples on every machine and day.
+    """
+    # A trial that never traded has no rank and no deviation; what is left out is counted.
+    active = returns[:, np.ptp(returns, axis=0) > 0]
+    rows, overfitting = _overfitting(active, returns.shape[1] - active.shape[1])
+    rows += _selection(active, seed(candidate_sha256, "selection"))
+    rows += _interval(own, seed(candidate_sha256, "bootstrap"))
+    return Significance(tuple(rows), overfitting)
+
+
+def seed(candidate_sha256: str, study: str) -> int:
+    """Return the seed of a study's resamples."""
+    return int(digest([candidate_sha256, study])[:16], 16)
+
+
+def _overfitting(active: Floats, idle: int) -> tuple[list[Measure], BacktestOverfitting | None]:
+    study, shape = "overfitting", {"days": active.shape[0], "n_trials": active.shape[1], "idle_trials": idle}
+    counted = measures(study, WHOLE, **shape, n_blocks=BLOCKS)
+    try:
+        found = probability_of_backtest_overfitting(active, BLOCKS)
+    except ValueError as error:
+        nothing = {"pbo": np.nan, "loss_probability": np.nan}
+        return counted + measures(study, WHOLE, str(error), **nothing), None
+    rates = measures(study, WHOLE, pbo=found.probability, loss_probability=found.loss_probability)
+    return counted + rates, found
+
+
+def _selection(active: Floats, seed: int) -> list[Measure]:
+    try:
+        found = superior_predictive_ability(active, 0.0, reps=SPA_RESAMPLES, seed=seed)
+    except ValueError as error:
+        return unknown("selection", str(error))
+    values = {"spa_lower": found.lower, "spa_consistent": found.consistent, "spa_upper": found.upper}
+    return measures("selection", WHOLE, **values, resamples=SPA_RESAMPLES)
+
+
+def _interval(own: Floats, seed: int) -> list[Measure]:
+    try:
+        found = stationary_bootstrap_interval(own, confidence=0.95, reps=INTERVAL_RESAMPLES, seed=seed)
+    except ValueError as error:
+        return unknown("bootstrap", str(error))
+    return measures(
+        "bootstrap",
+        WHOLE,
+        sharpe_lower_95=annualised_sharpe_ratio(found.lower),
+        sharpe_upper_95=annualised_sharpe_ratio(found.upper),
+        block_length=found.block_size,
+        resamples=INTERVAL_RESAMPLES,
+    )
