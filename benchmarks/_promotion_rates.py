@@ -14,6 +14,14 @@ from benchmarks._tables import table
 from research_to_prod.gates.policy import Policy
 from research_to_prod.values import Verdict
 
+_ALONE = """\
+Refused by this gate and by no other, in per cent of all candidates: what leaving it out would let through. For planted \
+edges that is its price, for noise its worth. A gate may show zero in both columns and still be needed: another one \
+refuses the same candidates here."""
+_PROPOSED = """\
+Validation measures these; the shipped policy does not judge them. First the per cent of the candidates that meet each \
+one alone, then, after the bar, the per cent promoted if it were a gate beside those of the policy. Of a walk-forward \
+figure the worse of the anchored and the rolling walk counts. The last row asks for all of those that are marked *."""
 NOISE_AT_MOST, EDGE_AT_LEAST = 0.01, 0.60
 
 
@@ -28,17 +36,21 @@ class Outcome:
     carries_edge
         Whether the trial that was found is one of those in which an edge was planted.
     gates
-        Verdict and value of each gate that decides.
+        Whether each gate that decides passed.
+    proposed
+        Whether each criterion that the policy does not gate on yet was met.
     """
 
     scenario: str
     sharpe: float
     carries_edge: bool
     verdict: Verdict
-    gates: dict[str, tuple[Verdict, float | None]]
+    gates: dict[str, bool]
+    proposed: dict[str, bool]
 
     def refused_by(self) -> frozenset[str]:
-        return frozenset(name for name, (verdict, _) in self.gates.items() if verdict is not Verdict.PASS)
+        """Return the gates that did not pass."""
+        return frozenset(name for name, passed in self.gates.items() if not passed)
 
 
 @dataclass(frozen=True)
@@ -96,10 +108,11 @@ def page(policy: Policy, setting: str, held_constant: str, outcomes: Sequence[Ou
         "Per cent of the candidates that pass each gate, taken alone.",
         *(_by_gate({name: of[name] for name in names}) for names in (noise, sought, weaker) if names),
         "## What each gate costs, and what it is worth",
-        "Refused by this gate and by no other, in per cent of all candidates: what leaving it out would let through. "
-        "For planted edges that is its price, for noise its worth. A gate may show zero in both columns and still be "
-        "needed: another one refuses the same candidates here.",
+        _ALONE,
         _alone([each for name in noise for each in of[name]], [each for name in sought for each in of[name]]),
+        "## Criteria that the policy does not gate on yet",
+        _PROPOSED,
+        *(_proposed({name: of[name] for name in names}) for names in (noise, sought, weaker) if names),
         "## What was held constant",
         held_constant,
         "## Made with",
@@ -136,10 +149,9 @@ def _rates(of: dict[str, list[Outcome]], noise: Sequence[str], sought: Sequence[
 
 def _verdict(of: dict[str, list[Outcome]], noise: Sequence[str], missed: Sequence[str]) -> str:
     pooled = rate([each for name in noise for each in of[name]], promoted)
-    lines = [
-        f"Over all {pooled.of} noise candidates {pooled.passed} were promoted (95 % interval "
-        f"{100 * pooled.interval[0]:.2f} to {100 * pooled.interval[1]:.2f} %)."
-    ]
+    low, high = (100 * bound for bound in pooled.interval)
+    counted = f"{pooled.passed} of all {pooled.of} noise candidates were promoted"
+    lines = [f"{counted} (95 % interval {low:.2f} to {high:.2f} %)."]
     for name in missed:
         shares = {gate: rate(of[name], _passes(gate)).share for gate in _gates(of[name])}
         strictest = sorted(shares, key=lambda gate: shares[gate])[:3]
@@ -166,15 +178,27 @@ def _alone(noise: Sequence[Outcome], sought: Sequence[Outcome]) -> str:
     return table(["gate", "Sharpe 3 that it alone refuses", "noise that it alone refuses"], rows)
 
 
+def _proposed(of: dict[str, list[Outcome]]) -> str:
+    names = list(next(iter(of.values()))[0].proposed)
+    asked = {each: [each] for each in names} | {"all marked *": [each for each in names if each.endswith("*")]}
+
+    def cell(outcomes: Sequence[Outcome], wanted: Sequence[str]) -> str:
+        alone = rate(outcomes, lambda each: all(each.proposed[name] for name in wanted))
+        beside = rate(outcomes, lambda each: promoted(each) and all(each.proposed[name] for name in wanted))
+        return f"{100 * alone.share:.0f} \\| {100 * beside.share:.0f}"
+
+    rows = [[name, *(cell(each, wanted) for each in of.values())] for name, wanted in asked.items()]
+    return table(["criterion", *of], rows)
+
+
 def _gates(outcomes: Sequence[Outcome]) -> list[str]:
     return sorted(outcomes[0].gates)
 
 
 def _passes(gate: str) -> Callable[[Outcome], bool]:
-    return lambda outcome: outcome.gates[gate][0] is Verdict.PASS
+    return lambda outcome: outcome.gates[gate]
 
 
 def _versions(policy: Policy) -> str:
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "numba", "arch"))
     return f"Policy `{policy.id}`, SHA-256 `{policy.sha256}`; Python {platform.python_version()}, {packages}."
-

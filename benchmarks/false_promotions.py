@@ -13,7 +13,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,22 +27,64 @@ from research_to_prod.gates import statistics
 from research_to_prod.gates.evaluation import evaluate
 from research_to_prod.gates.evidence import Evidence
 from research_to_prod.gates.policy import Policy, load_policy
+from research_to_prod.gates.validation_statistics import assess_significance
 from research_to_prod.promotion.code_identity import sources_sha256
 from research_to_prod.research.bars import Floats
 from research_to_prod.research.metrics import DAYS_A_YEAR, max_drawdown
+from research_to_prod.research.validation.cross_validation import cross_validate
+from research_to_prod.research.validation.measures import WHOLE, Measure
+from research_to_prod.research.validation.splits import TrialPanel
+from research_to_prod.research.validation.study import EMBARGO
+from research_to_prod.research.validation.walk_forward import walk_forward
 from research_to_prod.settings import Settings
-from research_to_prod.values import StrategyType, digest
+from research_to_prod.values import StrategyType, Verdict, digest, sha256_hex
 
 PACKAGE = Path(research_to_prod.__file__).parent
 POLICY = PACKAGE / "desk" / "policies" / "research_to_paper.yaml"
 PAGE = PACKAGE.parent / "docs" / "false_promotions.md"
 Noise = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
+Task = tuple[int, int]
+"""Number of a scenario, and of a repetition of it."""
+Rows = dict[str, float | None]
+"""By ``study metric``, the figures of a repetition's studies as wholes."""
+
 SEED, DAYS, TRIALS, WORKERS = 20261122, 1088, 500, 2
 VOLATILITY = 0.01
 """Daily; 19 % a year, about what a strategy is levered to."""
 COSTS_OF_EDGE = 0.25
 """Base costs as a share of the net edge: a fifth of what is earned before costs. Noise pays what Sharpe 3 would."""
+
+PURGE = 1
+"""Days between training and test; drawn returns look back no further."""
+
+
+def at_least(figure: str, threshold: float) -> Callable[[Rows], bool]:
+    """Return whether a figure, or the worse of the two walks', is known and reaches the threshold."""
+    names = [figure] if not figure.startswith("walk ") else [f"walk_forward_{each}{figure[4:]}" for each in WALKS]
+    return lambda rows: all((value := rows.get(name)) is not None and value >= threshold for name in names)
+
+
+def at_most(figure: str, threshold: float) -> Callable[[Rows], bool]:
+    return lambda rows: (value := rows.get(figure)) is not None and value <= threshold
+
+
+WALKS = ("anchored", "rolling")
+PROPOSED: dict[str, Callable[[Rows], bool]] = {
+    "overfitting: PBO <= 0.20 or loss <= 0.10 *": lambda rows: (
+        at_most("overfitting pbo", 0.20)(rows) or at_most("overfitting loss_probability", 0.10)(rows)
+    ),
+    "overfitting: PBO <= 0.20 alone": at_most("overfitting pbo", 0.20),
+    "overfitting: loss <= 0.10 alone": at_most("overfitting loss_probability", 0.10),
+    "SPA consistent p <= 0.05 *": at_most("selection spa_consistent", 0.05),
+    "walk-forward efficiency >= 0.5 *": at_least("walk efficiency", 0.5),
+    "walk-forward efficiency >= 0.3": at_least("walk efficiency", 0.3),
+    "walk-forward positive folds >= 60 % *": at_least("walk positive_share", 0.6),
+    "CPCV 5 % quantile > 0 *": at_least("cpcv quantile_05", 1e-9),
+    "CPCV positive paths >= 80 % *": at_least("cpcv positive_share", 0.8),
+    "bootstrap Sharpe lower bound > 0 *": at_least("bootstrap sharpe_lower_95", 1e-9),
+}
+"""What validation measures and the shipped policy does not gate on yet: how each criterion would do."""
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
@@ -63,7 +105,7 @@ def autocorrelated(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 def clustered(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Normal shocks under one GARCH(1, 1) volatility (0.08, 0.90), as trials on one market share it."""
+    """Draw normal shocks under one GARCH(1, 1) volatility (0.08, 0.90), as trials on one market share it."""
     burn, variance, path = 250, 1.0, []
     for shock in rng.standard_normal(shape[0] + burn):
         path.append(variance)
@@ -114,7 +156,7 @@ SCENARIOS = (
     Scenario("noise, autocorrelation 0.1", 200, noise=autocorrelated),
     Scenario("noise, clustered volatility", 200, noise=clustered),
     *(planted(3.0, family, 100) for family in (1, 25, 100, TRIALS)),
-    *(planted(2.0, family, 100) for family in (1, 25, 100, TRIALS)),
+    *(planted(2.0, family, 50) for family in (1, 25, 100, TRIALS)),
 )
 
 
@@ -123,21 +165,18 @@ def best_of(returns: Floats) -> int:
     return int(np.argmax(statistics.sharpe_moments(returns.T)[:, 0]))
 
 
-def measure(returns: Floats, seed: np.random.SeedSequence) -> list[list[object]]:
-    """Return the rows (study, item, metric, value) that are slow to compute and that no threshold changes."""
-    resampling, bootstrap = seed.spawn(2)
-    overfitting = statistics.probability_of_backtest_overfitting(returns)
-    ability = statistics.superior_predictive_ability(returns, seed=resampling)
-    interval = statistics.stationary_bootstrap_interval(returns[:, best_of(returns)], seed=bootstrap, reps=2000)
+def measure(returns: Floats, candidate_sha256: str) -> list[Measure]:
+    """Return the rows of the validation table that a trial matrix has: slow, and no threshold changes them."""
+    panel, embargo = TrialPanel(returns), math.ceil(EMBARGO * len(returns))
     return [
-        ["overfitting", "all", "pbo", overfitting.probability],
-        ["overfitting", "all", "loss_probability", overfitting.loss_probability],
-        ["selection", "all", "spa_consistent", ability.consistent],
-        ["bootstrap", "all", "sharpe_lower_95", interval.lower * math.sqrt(DAYS_A_YEAR)],
+        *walk_forward(panel, rolling=False, purge=PURGE).measures("walk_forward_anchored"),
+        *walk_forward(panel, rolling=True, purge=PURGE).measures("walk_forward_rolling"),
+        *cross_validate(panel, purge=PURGE, embargo=embargo).measures(),
+        *assess_significance(returns, returns[:, best_of(returns)], candidate_sha256).measures,
     ]
 
 
-def evidence_of(returns: Floats, rows: Sequence[Sequence[object]], edge: float) -> Evidence:
+def evidence_of(returns: Floats, edge: float) -> Evidence:
     """Return the candidate's evidence, as the pipeline gathers it from such a search.
 
     Parameters
@@ -163,11 +202,11 @@ def evidence_of(returns: Floats, rows: Sequence[Sequence[object]], edge: float) 
 
 SETTING = f"""\
 Each repetition is one research project. It draws the daily net returns of {TRIALS} trials over {DAYS:,} days (seed \
-{SEED}; {VOLATILITY:.0%} daily volatility), and proposes the trial with the best Sharpe ratio in sample. The candidate's \
-evidence is made by the functions of the pipeline, with all {TRIALS} trials counted, and the shipped policy judges it.
+{SEED}; {VOLATILITY:.0%} daily volatility), and proposes the trial with the best Sharpe ratio in sample. The evidence \
+is made by the functions of the pipeline, with all {TRIALS} trials counted, and the shipped policy judges it.
 
-- **Noise** has no edge: independent normal; correlated 0.5; Student's t with 4 degrees of freedom; autocorrelation 0.1; \
-volatility that clusters (GARCH(1, 1) with 0.08 and 0.90, one for all trials).
+- **Noise** has no edge: independent normal; correlated 0.5; Student's t with 4 degrees of freedom; autocorrelation \
+0.1; volatility that clusters (GARCH(1, 1) with 0.08 and 0.90, one for all trials).
 - **Sharpe s in k** plants the annual Sharpe ratio s in k of the {TRIALS} trials, whose noise is correlated 0.9; the \
 others are independent noise.
 - Returns are net of base costs, which take {COSTS_OF_EDGE:.0%} of the planted net edge once (noise pays what Sharpe 3 \
@@ -175,31 +214,28 @@ would); under costs multiplied by m they take it m - 1 times more.
 - The error is binomial; the interval is exact (Clopper and Pearson)."""
 
 HELD_CONSTANT = """\
-Drawn returns have no bars, so what needs bars is given as passed and says nothing here: completeness and findings of \
-the data. Drawdown is of daily equity; that of hourly equity is deeper."""
-
-Task = tuple[int, int]
-"""Number of a scenario, and of a repetition of it."""
-Rows = list[list[object]]
+Drawn returns have no bars. What needs bars is given as passed, and the rates say nothing of it: completeness and \
+findings of the data. Neighbourhood, capacity, latency, and the risk of the book need bars or a book too, and are not \
+simulated at all: as gates they can only lower both rates. Drawdown is of daily equity; that of hourly equity is deeper."""
 
 
-def drawn(task: Task) -> tuple[Floats, np.random.SeedSequence]:
-    """Return the trials of a repetition, and the seed of what its evidence resamples."""
-    draw, resample = np.random.SeedSequence((SEED, *task)).spawn(2)
-    return SCENARIOS[task[0]].draw(draw), resample
+def drawn(task: Task) -> Floats:
+    return SCENARIOS[task[0]].draw(np.random.SeedSequence((SEED, *task)))
 
 
 def measured(task: Task) -> Rows:
-    return measure(*drawn(task))
+    found = measure(drawn(task), digest([SEED, *task]))
+    return {f"{each.study} {each.metric}": each.value for each in found if each.item == WHOLE}
 
 
 def judged(task: Task, rows: Rows, policy: Policy) -> Outcome:
     """Return what the policy says of the repetition's candidate."""
-    scenario, (returns, _) = SCENARIOS[task[0]], drawn(task)
-    report = evaluate(policy, evidence_of(returns, rows, scenario.sharpe or 3.0))
-    gates = {gate.gate: (gate.verdict, gate.value) for gate in report.gates if gate.gating}
+    scenario, returns = SCENARIOS[task[0]], drawn(task)
+    report = evaluate(policy, evidence_of(returns, scenario.sharpe or 3.0))
+    gates = {gate.gate: gate.verdict is Verdict.PASS for gate in report.gates if gate.gating}
+    proposed = {name: holds(rows) for name, holds in PROPOSED.items()}
     carries = bool(scenario.sharpe) and best_of(returns) < scenario.family
-    return Outcome(scenario.what, scenario.sharpe, carries, report.verdict, gates)
+    return Outcome(scenario.what, scenario.sharpe, carries, report.verdict, gates, proposed)
 
 
 class State:
@@ -213,11 +249,14 @@ class State:
             "seed": SEED,
             "scenarios": [[each.noise.__name__, each.family, each.correlation, each.sharpe] for each in SCENARIOS],
             "statistics": sources_sha256(PACKAGE / "gates" / "statistics"),
+            "significance": sha256_hex((PACKAGE / "gates" / "validation_statistics.py").read_bytes()),
+            "validation": sources_sha256(PACKAGE / "research" / "validation"),
             "numpy": np.__version__,
         }
         self.path = folder / f"false_promotions_{digest(follows_from)[:12]}.jsonl"
 
     def read(self) -> dict[Task, Rows]:
+        """Return what is there, after cutting off a torn last line."""
         if not self.path.exists():
             return {}
         text = self.path.read_text()

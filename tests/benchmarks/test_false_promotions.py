@@ -16,11 +16,10 @@ from research_to_prod.values import Verdict
 
 POLICY = load_policy(study.POLICY)
 SCENARIOS = {each.what: number for number, each in enumerate(study.SCENARIOS)}
-PASS, FAIL = Verdict.PASS, Verdict.FAIL
 
 
 def returns(name: str, repetition: int = 0) -> np.ndarray:
-    return study.drawn((SCENARIOS[name], repetition))[0]
+    return study.drawn((SCENARIOS[name], repetition))
 
 
 def annual_sharpes(trials: np.ndarray) -> np.ndarray:
@@ -64,29 +63,30 @@ def test_autocorrelated_noise_is_and_clustered_noise_is_clustered() -> None:
 
 def test_a_torn_line_is_measured_again(tmp_path: Path) -> None:
     state = study.State(tmp_path)
-    whole = '{"scenario": 1, "repetition": 2, "rows": [["overfitting", "all", "pbo", 0.5]]}\n'
+    whole = '{"scenario": 1, "repetition": 2, "rows": {"overfitting pbo": 0.5}}\n'
     state.path.write_text(whole + whole[:20])
-    assert state.read() == {(1, 2): [["overfitting", "all", "pbo", 0.5]]}
+    assert state.read() == {(1, 2): {"overfitting pbo": 0.5}}
     assert state.path.read_text() == whole
 
 
-def outcome(*, gates: dict[str, Verdict], sharpe: float = 0.0) -> Outcome:
-    verdict = PASS if set(gates.values()) == {PASS} else FAIL
+def outcome(*, a: bool, b: bool, sharpe: float = 0.0) -> Outcome:
     name = f"Sharpe {sharpe:g}" if sharpe else "noise"
-    return Outcome(name, sharpe, sharpe > 0, verdict, {gate: (each, 0.0) for gate, each in gates.items()})
+    verdict = Verdict.PASS if a and b else Verdict.FAIL
+    return Outcome(name, sharpe, sharpe > 0, verdict, {"a": a, "b": b}, {"c *": a, "d": b})
 
 
 def test_the_page_says_which_target_is_missed_and_which_gate_is_to_blame() -> None:
-    good = outcome(gates={"a": PASS, "b": PASS}, sharpe=3.0)
-    refused = outcome(gates={"a": PASS, "b": FAIL}, sharpe=3.0)
-    noise = [outcome(gates={"a": FAIL, "b": PASS})] * 100
+    good = outcome(a=True, b=True, sharpe=3.0)
+    refused = outcome(a=True, b=False, sharpe=3.0)
+    noise = [outcome(a=False, b=True)] * 100
     text, missed = page(POLICY, "", "", [*[good] * 59, *[refused] * 41, *noise])
     assert missed == ["Sharpe 3"]
     assert "Its strictest gates, each alone: `b` (59% pass), `a` (100% pass)" in text
     assert "| `b` | 41.0 ± 4.9 | 0.0 ± 0.0 |" in text
     assert page(POLICY, "", "", [*[good] * 60, *[refused] * 40, *noise])[1] == []
-    assert page(POLICY, "", "", [good, outcome(gates={"a": PASS, "b": PASS}), *noise])[1] == []
-    assert page(POLICY, "", "", [good, *[outcome(gates={"a": PASS, "b": PASS})] * 2, *noise])[1] == ["noise"]
+    assert "| d | 59 \\| 59 |" in text
+    assert page(POLICY, "", "", [good, outcome(a=True, b=True), *noise])[1] == []
+    assert page(POLICY, "", "", [good, *[outcome(a=True, b=True)] * 2, *noise])[1] == ["noise"]
 
 
 def test_a_rate_of_none_still_has_an_interval() -> None:
