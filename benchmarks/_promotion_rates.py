@@ -15,9 +15,9 @@ from research_to_prod.gates.policy import Policy
 from research_to_prod.values import Verdict
 
 _ALONE = """\
-Refused by this gate and by no other, in per cent of all candidates: what leaving it out would let through. For planted \
-edges that is its price, for noise its worth. A gate may show zero in both columns and still be needed: another one \
-refuses the same candidates here."""
+Refused by this gate and by no other, in per cent of all candidates: what leaving it out would let through. For \
+planted edges that is its price, for noise its worth. A gate may show zero in both columns and still be needed: another \
+one refuses the same candidates here."""
 _PROPOSED = """\
 Validation measures these; the shipped policy does not judge them. First the per cent of the candidates that meet each \
 one alone, then, after the bar, the per cent promoted if it were a gate beside those of the policy. Of a walk-forward \

@@ -215,8 +215,9 @@ would); under costs multiplied by m they take it m - 1 times more.
 
 HELD_CONSTANT = """\
 Drawn returns have no bars. What needs bars is given as passed, and the rates say nothing of it: completeness and \
-findings of the data. Neighbourhood, capacity, latency, and the risk of the book need bars or a book too, and are not \
-simulated at all: as gates they can only lower both rates. Drawdown is of daily equity; that of hourly equity is deeper."""
+findings of the data. Neighbourhood, capacity, latency, and the risk of the book need bars or a book too, and are \
+not simulated at all: as gates they can only lower both rates. Drawdown is of daily equity; that of hourly equity is \
+deeper."""
 
 
 def drawn(task: Task) -> Floats:
@@ -293,11 +294,13 @@ def tasks_of(repetitions: int | None) -> list[Task]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--repetitions", type=int, help="at most so many of each scenario (default: all)")
+    parser.add_argument("--measured", action="store_true", help="judge what is measured already, and measure no more")
     parser.add_argument("--state", type=Path, default=Settings().data / "studies", help="folder of the measurements")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page to write")
     given = parser.parse_args()
-    policy, tasks = load_policy(POLICY), tasks_of(given.repetitions)
-    rows = State(given.state).measure(tasks)
+    policy, state, tasks = load_policy(POLICY), State(given.state), tasks_of(given.repetitions)
+    rows = state.read() if given.measured else state.measure(tasks)
+    tasks = [task for task in tasks if task in rows]
     with ProcessPoolExecutor(WORKERS) as pool:
         running = [pool.submit(judged, task, rows[task], policy) for task in tasks]
         outcomes = [each.result() for each in track(running, "judging")]
