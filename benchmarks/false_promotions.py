@@ -71,18 +71,20 @@ def at_most(figure: str, threshold: float) -> Callable[[Rows], bool]:
 
 WALKS = ("anchored", "rolling")
 PROPOSED: dict[str, Callable[[Rows], bool]] = {
-    "overfitting: PBO <= 0.20 or loss <= 0.10 *": lambda rows: (
+    "overfitting: PBO <= 0.20 or loss <= 0.10 *†": lambda rows: (
         at_most("overfitting pbo", 0.20)(rows) or at_most("overfitting loss_probability", 0.10)(rows)
     ),
     "overfitting: PBO <= 0.20 alone": at_most("overfitting pbo", 0.20),
     "overfitting: loss <= 0.10 alone": at_most("overfitting loss_probability", 0.10),
-    "SPA consistent p <= 0.05 *": at_most("selection spa_consistent", 0.05),
+    "SPA consistent p <= 0.05 *†": at_most("selection spa_consistent", 0.05),
     "walk-forward efficiency >= 0.5 *": at_least("walk efficiency", 0.5),
+    "anchored walk-forward efficiency >= 0.5 †": at_least("walk_forward_anchored efficiency", 0.5),
+    "anchored walk-forward positive folds >= 60 % †": at_least("walk_forward_anchored positive_share", 0.6),
     "walk-forward efficiency >= 0.3": at_least("walk efficiency", 0.3),
     "walk-forward positive folds >= 60 % *": at_least("walk positive_share", 0.6),
-    "CPCV 5 % quantile > 0 *": at_least("cpcv quantile_05", 1e-9),
-    "CPCV positive paths >= 80 % *": at_least("cpcv positive_share", 0.8),
-    "bootstrap Sharpe lower bound > 0 *": at_least("bootstrap sharpe_lower_95", 1e-9),
+    "CPCV 5 % quantile > 0 *†": at_least("cpcv quantile_05", 1e-9),
+    "CPCV positive paths >= 80 % *†": at_least("cpcv positive_share", 0.8),
+    "bootstrap Sharpe lower bound > 0 *†": at_least("bootstrap sharpe_lower_95", 1e-9),
 }
 """What validation measures and the shipped policy does not gate on yet: how each criterion would do."""
 
@@ -186,7 +188,7 @@ def evidence_of(returns: Floats, edge: float) -> Evidence:
     """
     best = returns[:, best_of(returns)]
     cost = COSTS_OF_EDGE * edge / math.sqrt(DAYS_A_YEAR) * VOLATILITY
-    equity = np.cumprod(1 + best)
+    equity: Floats = np.cumprod(1 + best)
     return Evidence(
         candidate="drawn",
         strategy_type=StrategyType.SWING,
@@ -202,15 +204,16 @@ def evidence_of(returns: Floats, edge: float) -> Evidence:
 
 SETTING = f"""\
 Each repetition is one research project. It draws the daily net returns of {TRIALS} trials over {DAYS:,} days (seed \
-{SEED}; {VOLATILITY:.0%} daily volatility), and proposes the trial with the best Sharpe ratio in sample. The evidence \
-is made by the functions of the pipeline, with all {TRIALS} trials counted, and the shipped policy judges it.
+{SEED}; {VOLATILITY:.0%} daily volatility), and proposes the trial with the best Sharpe ratio in sample. The \
+evidence is made by the functions of the pipeline, with all {TRIALS} trials counted, and the shipped policy judges \
+it.
 
 - **Noise** has no edge: independent normal; correlated 0.5; Student's t with 4 degrees of freedom; autocorrelation \
 0.1; volatility that clusters (GARCH(1, 1) with 0.08 and 0.90, one for all trials).
 - **Sharpe s in k** plants the annual Sharpe ratio s in k of the {TRIALS} trials, whose noise is correlated 0.9; the \
 others are independent noise.
-- Returns are net of base costs, which take {COSTS_OF_EDGE:.0%} of the planted net edge once (noise pays what Sharpe 3 \
-would); under costs multiplied by m they take it m - 1 times more.
+- Returns are net of base costs, which take {COSTS_OF_EDGE:.0%} of the planted net edge once (noise pays what Sharpe \
+3 would); under costs multiplied by m they take it m - 1 times more.
 - The error is binomial; the interval is exact (Clopper and Pearson)."""
 
 HELD_CONSTANT = """\

@@ -303,33 +303,34 @@ def results(folder: Path, markets: Sequence[Market]) -> Iterator[Result]:
 
 SETTING = """\
 The desk's four sample strategies on real bars, each with a search that was written down before the first run and \
-never narrowed to what worked. Files are read, judged and examined month by month as the market data assets do it; every \
-parameter set goes to one trial ledger; the best one in sample is proposed, validated, and held against the shipped \
-policy.
+never narrowed to what worked. Files are read, judged and examined month by month as the market data assets do it; \
+every parameter set goes to one trial ledger; the best one in sample is proposed, validated, and held against the \
+shipped policy.
 
 - **Costs**: spot pays a 10 bp taker fee and 1 bp half-spread a trade, perpetuals 5 bp and 1 bp (a base tier, from \
-memory; a desk puts its own), no impact; funding as it was paid. The capital is 250,000 USDT or USD; gross exposure is \
-0.5 of equity, 1.0 for both legs of the carry.
-- **Trials** counts what the ledger holds of the strategy on that universe: the search, the neighbours that validation \
-tries, and the same universe's trials on other venues, so a later row counts more than an earlier one.
+memory; a desk puts its own), no impact; funding as it was paid. The capital is 250,000 USDT or USD; gross exposure \
+is 0.5 of equity, 1.0 for both legs of the carry.
+- **Trials** counts what the ledger holds of the strategy on that universe: the search, the neighbours that \
+validation tries, and the same universe's trials on other venues, so a later row counts more than an earlier one.
 - **Walk forward** is the rolling one: parameters chosen before each block of days, followed through it. Efficiency \
-is the gain out of sample over that in sample; it has no value where nothing was gained in sample. A dash is a figure \
-that could not be computed."""
+is the gain out of sample over that in sample; it has no value where nothing was gained in sample. A dash is a \
+figure that could not be computed."""
 PROVENANCE = """\
-Hourly bars and funding payments as venues published them, in the form in which users of open-source trading programs \
-and a university project saved them: Binance spot from August 2017 to April 2024 and Ether in 2023; Bitstamp from May \
-2018 to March 2022; Kraken from March 2023 to March 2024; perpetuals of Binance and Bybit from March 2025 to March \
-2026 and of OKX from December 2025, with their funding. For the carry, Binance's five-minute bars of the perpetual from \
-2023 are gathered into hours (first, highest, lowest, last, sum). Only whole months are used. The data is not part of this \
-project; nothing in it was cleaned, and its gaps and errors are what the gates of data quality speak of."""
+Hourly bars and funding payments as venues published them, in the form in which users of open-source trading \
+programs and a university project saved them: Binance spot from August 2017 to April 2024 and Ether in 2023; \
+Bitstamp from May 2018 to March 2022; Kraken from March 2023 to March 2024; perpetuals of Binance and Bybit from \
+March 2025 to March 2026 and of OKX from December 2025, with their funding. For the carry, Binance's five-minute \
+bars of the perpetual from 2023 are gathered into hours (first, highest, lowest, last, sum). Only whole months are \
+used. The data is not part of this project; nothing in it was cleaned, and its gaps and errors are what the gates of \
+data quality speak of."""
 LIMITS = """\
 - Everybody knows what bitcoin did in these years. The searches are ordinary ones, but nobody who wrote them was \
 ignorant of the sample, so no figure here is out of sample in the strict sense.
 - Short windows refuse everything, good or bad: the policy concludes nothing from less than a year.
 - The rows are not independent. Bitcoin on six venues and windows is nearly one market.
 - A carry's risks are those that bars don't show: a venue that fails, a short leg liquidated while its hedge sits \
-elsewhere, funding that turns when everybody leaves. A high Sharpe ratio over a year without such an event says little \
-about them."""
+elsewhere, funding that turns when everybody leaves. A high Sharpe ratio over a year without such an event says \
+little about them."""
 
 
 def page(found: Sequence[Result]) -> str:
