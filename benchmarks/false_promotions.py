@@ -265,7 +265,8 @@ class State:
             return {}
         text = self.path.read_text()
         whole = text[: text.rfind("\n") + 1]
-        self.path.write_text(whole)
+        if whole != text:
+            self.path.write_text(whole)
         return {(each["scenario"], each["repetition"]): each["rows"] for each in map(json.loads, whole.splitlines())}
 
     def measure(self, tasks: Sequence[Task]) -> dict[Task, Rows]:
@@ -307,7 +308,9 @@ def main() -> int:
     with ProcessPoolExecutor(WORKERS) as pool:
         running = [pool.submit(judged, task, rows[task], policy) for task in tasks]
         outcomes = [each.result() for each in track(running, "judging")]
-    text, missed = page(policy, SETTING, HELD_CONSTANT, outcomes)
+    planned = len(tasks_of(None))
+    unfinished = f"\n\nMeasured so far: {len(tasks):,} of {planned:,} repetitions." if len(tasks) < planned else ""
+    text, missed = page(policy, SETTING + unfinished, HELD_CONSTANT, outcomes)
     given.page.write_text(text)
     print(text)
     return 1 if missed else 0
