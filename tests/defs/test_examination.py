@@ -59,6 +59,6 @@ def test_what_is_shown_of_a_month_full_of_findings_stays_small() -> None:
     many = [found(Level.ERROR, hour) for hour in range(500)]
     metadata = shown([*many, replace(found(Level.WARNING), venue="w")], series)
     assert (metadata["errors"], metadata["warnings"]) == (500, 1)
-    assert metadata["findings"].value.count("\n") == 41
+    assert metadata["findings"].value.count("\n- ") == 39, "forty findings, the first without a line before it"
     assert "v A/Q 1h" in metadata["worst"].value
     assert len(metadata["worst"].value) < 100_000
