@@ -32,8 +32,8 @@ demo: install ## run the whole graph once on the sandbox venue (about two minute
 dev: install ## open the Dagster UI on http://127.0.0.1:3000 with the demo's history
 	$(BIN)/python -m research_to_prod.cli ui
 
-test: install ## run all tests
-	$(BIN)/python -m pytest
+test: install ## run all tests, a file a process, two at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install ## lint, format check, types, definitions
 	$(BIN)/python -m ruff check .

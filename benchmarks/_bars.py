@@ -39,7 +39,8 @@ def minutes(markets: int, first: datetime, after: datetime, seed: int = 7) -> pa
     }
     times = pa.array(np.tile(ts, markets)).cast(CANDLES.arrow.field("ts").type)
     values = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
-    return pa.table(texts | {"ts": times} | {name: each.ravel() for name, each in values.items()}, CANDLES.arrow)
+    columns = texts | {"ts": times} | {name: each.ravel() for name, each in values.items()}
+    return pa.table(columns | {"repair": pa.nulls(close.size, pa.string())}, CANDLES.arrow)
 
 
 def spoil(bars: pa.Table, markets: int) -> tuple[pa.Table, dict[str, int]]:

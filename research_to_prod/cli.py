@@ -6,6 +6,8 @@ The environment and the clock enter here and in ``defs/resources.py``.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from research_to_prod.settings import Settings
+from research_to_prod.settings import Settings, SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -23,28 +25,48 @@ def main() -> None:
     """Research to production, and honest there."""
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what is wrong with what the user gave in its own words, with exit code 2; a fault of ours stays a crash."""
+    from research_to_prod.market_data.universe import UniverseError
+
+    try:
+        yield
+    except (SettingsError, UniverseError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @app.command()
 def demo() -> None:
     """Run the whole graph once on the sandbox venue: no exchange, no key, no database server."""
-    from research_to_prod.defs.demo import run_demo
+    with _told():
+        from research_to_prod.defs.demo import run_demo
 
-    if not run_demo(Settings.from_environment(os.environ), Console()):
+        settings = Settings.from_environment(os.environ)
+    if not run_demo(settings, Console()):
         raise typer.Exit(code=1)
 
 
 @app.command()
 def run(
-    job: Annotated[str, typer.Argument(help="market_data, research, promote, production, nightly, publish_warehouse")],
+    job: Annotated[
+        str, typer.Argument(help="market_data, liquidity, research, promote, production, nightly, publish_warehouse")
+    ],
     partitions: Annotated[
         list[str] | None, typer.Argument(help="Months, days or candidates; FIRST..LAST for a range")
     ] = None,
 ) -> None:
     """Run a job, one partition a run, as the UI would; exit 1 when a run fails."""
-    from research_to_prod.defs.runner import open_runner, partition_keys
+    with _told():
+        from research_to_prod.defs.runner import NoSuchRunError, open_runner, partition_keys
 
-    settings = Settings.from_environment(os.environ)
+        settings = Settings.from_environment(os.environ)
     with open_runner(settings, Console()) as runner:
-        if not runner.each(job, job, partition_keys(job, partitions or [], runner.instance)):
+        try:
+            keys = partition_keys(job, partitions or [], runner.instance)
+        except NoSuchRunError as error:
+            raise typer.BadParameter(str(error)) from None
+        if not runner.each(job, job, keys):
             raise typer.Exit(code=1)
 
 
@@ -55,9 +77,10 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
     import sys
     from pathlib import Path
 
-    from research_to_prod.defs.runner import open_instance
+    with _told():
+        from research_to_prod.defs.runner import open_instance
 
-    settings = Settings.from_environment(os.environ)
+        settings = Settings.from_environment(os.environ)
     with open_instance(settings):
         pass  # the home exists now, with the project's dagster.yaml
     # The UI has no log-in and can start runs: it is never offered beyond this machine.
@@ -73,7 +96,8 @@ def ledger() -> None:
     from research_to_prod.promotion.keys import open_keys
     from research_to_prod.promotion.ledger import Ledger, LedgerError
 
-    settings = Settings.from_environment(os.environ)
+    with _told():
+        settings = Settings.from_environment(os.environ)
     console = Console()
     try:
         verified = Ledger(settings.ledger, open_keys(settings.keys, datetime.now(UTC))).verify()

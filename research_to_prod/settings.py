@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict
 _PACKAGE = Path(__file__).resolve().parent
 
 
+class SettingsError(ValueError):
+    """The environment names a setting that does not exist; the message names those that do."""
+
+
 class Settings(BaseModel):
     """Folders of one installation.
 
@@ -38,14 +42,14 @@ class Settings(BaseModel):
 
         Raises
         ------
-        ValueError
+        SettingsError
             On an unknown ``R2P_`` variable: a misspelt setting must not be ignored.
         """
         known = {"R2P_DATA": "data", "R2P_DESK": "desk", "R2P_VENDOR": "vendor"}
         foreign = {"R2P_REAL_DATA", "R2P_REFERENCE_CASES"}  # read by the tests only
         unknown = [name for name in environment if name.startswith("R2P_") and name not in known.keys() | foreign]
         if unknown:
-            raise ValueError(f"unknown settings {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
+            raise SettingsError(f"unknown settings {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
         given = {field: Path(environment[name]).resolve() for name, field in known.items() if environment.get(name)}
         return cls(**given)
 

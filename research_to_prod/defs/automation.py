@@ -17,7 +17,7 @@ liquidity = dg.define_asset_job(
 research = dg.define_asset_job(
     "research",
     selection=dg.AssetSelection.groups("research", "gates"),
-    description="One candidate: its trials, its backtest, its gates.",
+    description="One candidate: its trials, its backtest, its validation, its gates.",
 )
 promote = dg.define_asset_job(
     "promote",

@@ -32,6 +32,10 @@ _TAG = "r2p/pid"
 _OPEN = ExitStack()
 
 
+class NoSuchRunError(ValueError):
+    """The job, or a partition of it, that was asked for does not exist; the message names those that do."""
+
+
 @dataclass
 class Runner:
     """Executes jobs on the persistent instance.
@@ -103,26 +107,29 @@ def partition_keys(job: str, asked: Sequence[str], instance: dg.DagsterInstance)
 
     Raises
     ------
-    ValueError
-        If the job has no such partition, or has partitions and none is asked for.
+    NoSuchRunError
+        If there is no such job or partition, or the job has partitions and none is asked for.
     """
     from research_to_prod.definitions import defs
 
+    jobs = sorted(each.name for each in defs.jobs or ())
+    if job not in jobs:
+        raise NoSuchRunError(f"there is no job {job!r}; there are {', '.join(jobs)}")
     definition = defs.resolve_job_def(job).partitions_def
     if definition is None:
         if asked:
-            raise ValueError(f"job {job} has no partitions; leave {', '.join(asked)} out")
+            raise NoSuchRunError(f"job {job} has no partitions; leave {', '.join(asked)} out")
         return [None]
     known = list(definition.get_partition_keys(dynamic_partitions_store=instance))
     chosen: list[str | None] = []
     for each in asked:
         first, _, last = each.partition("..")
-        unknown = [key for key in (first, last or first) if key not in known]
+        unknown = [key for key in dict.fromkeys((first, last or first)) if key not in known]
         if unknown:
-            raise ValueError(f"job {job} has no partition {', '.join(unknown)}; it has {known[0]} to {known[-1]}")
+            raise NoSuchRunError(f"job {job} has no partition {', '.join(unknown)}; it has {known[0]} to {known[-1]}")
         chosen += known[known.index(first) : known.index(last or first) + 1]
     if not chosen:
-        raise ValueError(f"job {job} needs partitions, such as {known[-1] if known else 'a candidate'}")
+        raise NoSuchRunError(f"job {job} needs partitions, such as {known[-1] if known else 'a candidate'}")
     return chosen
 
 

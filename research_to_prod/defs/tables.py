@@ -24,7 +24,7 @@ from research_to_prod.market_data.contracts import (
 )
 from research_to_prod.operations.contracts import BREAKS
 from research_to_prod.research.candidate_table import CANDIDATE
-from research_to_prod.research.contracts import BACKTEST, TRIALS
+from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
 
 TABLES: Mapping[str, Schema] = MappingProxyType(
     {
@@ -40,6 +40,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "candidate": CANDIDATE,
         "trials": TRIALS,
         "backtest": BACKTEST,
+        "validation": VALIDATION,
         "gate_report": GATE_REPORT,
         "decisions": DECISIONS,
         "orders": ORDERS,

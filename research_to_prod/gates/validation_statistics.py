@@ -12,12 +12,14 @@ import numpy as np
 
 from research_to_prod.gates.statistics import (
     BacktestOverfitting,
+    deflated_sharpe_ratio,
+    null_sharpe_deviation,
     probability_of_backtest_overfitting,
     stationary_bootstrap_interval,
     superior_predictive_ability,
 )
 from research_to_prod.research.bars import Floats
-from research_to_prod.research.metrics import annualised_sharpe_ratio
+from research_to_prod.research.metrics import annualised_sharpe_ratio, sharpe_ratio, skewness_and_kurtosis
 from research_to_prod.research.validation.measures import WHOLE, Measure, measures, unknown
 from research_to_prod.values import digest
 
@@ -94,3 +96,15 @@ def _interval(own: Floats, seed: int) -> list[Measure]:
         block_length=found.block_size,
         resamples=INTERVAL_RESAMPLES,
     )
+
+
+def deflated_sharpe(own: Floats, n_trials: int) -> float:
+    """Return the deflated Sharpe ratio of (D,) daily net returns after ``n_trials``, as the gate computes it.
+
+    NaN where the returns don't vary or fewer than 2 trials are counted.
+    """
+    sharpe = sharpe_ratio(own)
+    if np.isnan(sharpe) or n_trials < 2:
+        return float("nan")
+    moments = skewness_and_kurtosis(own)
+    return deflated_sharpe_ratio(sharpe, len(own), *moments, null_sharpe_deviation(own), n_trials)

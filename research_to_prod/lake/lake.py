@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
@@ -42,7 +42,7 @@ _KEY_PROPERTY = "r2p.key"
 _ATTEMPTS = 30
 # Rows are stored in key order, so small groups let a reader of one market skip the others; 2**16 rows are 1.5 months of
 # one market's minutes, and smaller groups compress worse.
-_PARQUET = WriterProperties(compression="ZSTD", max_row_group_size=1 << 16)
+_ROW_GROUP = 1 << 16
 
 
 class LakeError(RuntimeError):
@@ -121,7 +121,7 @@ class Lake:
                     stored,
                     mode="overwrite",
                     predicate=None if partition is None else f"{PARTITION} = '{partition}'",
-                    writer_properties=_PARQUET,
+                    writer_properties=_parquet(stored.schema),
                     commit_properties=CommitProperties(metadata | log.summary_metadata(table, target)),
                 )
             except CommitFailedError:
@@ -169,7 +169,7 @@ class Lake:
         key = delta.metadata().configuration[_KEY_PROPERTY].split(",")
         if not set(where or ()) <= set(key):
             raise LakeError(f"rows of {table} can be chosen by {', '.join(key)}; not by {', '.join(where or ())}")
-        chosen = tuple(versions[key] for key in sorted(versions, key=str) if wanted is None or key in wanted)
+        chosen = tuple(versions[name] for name in sorted(versions, key=str) if wanted is None or name in wanted)
         # Partitions one after the other: the order is (partition, key), and no sort sees more than one.
         parts = [in_order(rows, key) for rows in _rows(delta, [each.partition for each in chosen], where or {})]
         return Snapshot(pa.concat_tables(parts), chosen)
@@ -297,12 +297,28 @@ class Lake:
             raise SchemaError(f"table {table} is stored with other columns or types: {', '.join(changed)}")
 
 
+def _parquet(stored: pa.Schema) -> WriterProperties:
+    """Return how files are written: a dictionary for texts only.
+
+    Prices and times hardly repeat within a group: without one a month of bars takes half the time and 3/4 of the space.
+    """
+    plain = [field.name for field in stored if not pa.types.is_string(field.type)]
+    return WriterProperties(
+        compression="ZSTD",
+        max_row_group_size=_ROW_GROUP,
+        column_properties=dict.fromkeys(plain, ColumnProperties(dictionary_enabled=False)),
+    )
+
+
 def _rows(delta: DeltaTable, partitions: Sequence[str | None], where: Mapping[str, str]) -> Iterator[pa.Table]:
     """Read each partition (None: the unpartitioned table) from its files, without the storage's partition column."""
     schema = pa.schema(delta.schema().to_arrow())
     declared = pa.schema([field for field in schema if field.name != PARTITION])
     paths: dict[str | None, list[str]] = {}
-    for uri in delta.file_uris():
+    # Delta finds the files of one partition among 1,000 in 0.5 ms, the loop below in 3; of 1,000 it needs 40.
+    alone = len(partitions) == 1 and partitions[0] is not None
+    filters = [(PARTITION, "=", partitions[0])] if alone else None
+    for uri in delta.file_uris(file_pruning_predicate=filters):
         # The last step of a URI is the file, the one before it the partition, whatever scheme and encoding precede.
         folder, name = unquote(uri).split("/")[-2:]
         is_partition = folder.startswith(f"{PARTITION}=")

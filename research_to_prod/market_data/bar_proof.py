@@ -61,7 +61,8 @@ def count_violations(bars: pa.Table) -> Violations:
     Parameters
     ----------
     bars
-        A table with the columns of CANDLES, nulls allowed, others ignored; the text columns may be dictionaries.
+        A table with the key and the values of CANDLES, nulls allowed, other columns ignored; the text columns may be
+        dictionaries.
 
     Raises
     ------
@@ -95,12 +96,13 @@ def length_us(timeframe: str) -> float:
 def compile_ahead() -> None:
     """Compile the kernels into their cache, by counting one bar."""
     bar = {"venue": "v", "symbol": "A/B", "timeframe": "1h", "ts": 0} | dict.fromkeys(BAR_VALUES, 1.0)
-    count_violations(pa.Table.from_pylist([bar], schema=CANDLES.arrow))
+    count_violations(pa.Table.from_pylist([bar]).cast(pa.schema([CANDLES.arrow.field(name) for name in bar])))
 
 
 def _refuse_other_types(bars: pa.Table) -> None:
     problems = []
-    for name, declared in zip(CANDLES.arrow.names, CANDLES.arrow.types, strict=True):
+    for name in (*BAR_KEY, *BAR_VALUES):
+        declared = CANDLES.arrow.field(name).type
         kind = bars.schema.field(name).type
         if (kind.value_type if pa.types.is_dictionary(kind) and name in MARKET_KEY else kind) != declared:
             problems.append(f"{name} is {kind}, declared {declared}")

@@ -24,6 +24,10 @@ _STEP = 1_000
 """Finest stamp of a series whose pages don't overlap, a millisecond: two rows are at least that far apart."""
 
 
+_TELLINGS = 3
+"""Times in a row that a page must be empty: a venue in trouble answers an empty list where rows are."""
+
+
 class Terminal(StrEnum):
     """What ended a fetch, and so what its certificate rests on."""
 
@@ -141,8 +145,9 @@ def walk(
     """Read pages of ``feed`` until the end of ``[start, stop)`` is proven.
 
     A page shorter than the limit proves nothing: the venue's own limit may be lower than the one asked for. An end is
-    proven by an empty page, by a row on or past the far end, or, where pages overlap, by a page below the limit that
-    brings nothing new.
+    proven by a page that is empty three times in a row, by a row on or past the far end, or, where pages overlap, by a
+    page below the limit that brings nothing new. A venue that says "empty" of rows for longer can't be told from one
+    that has none; that the bars are missing, and that other venues have them, is then seen by the rules of quality.
 
     Parameters
     ----------
@@ -162,8 +167,12 @@ def walk(
     terminal = Terminal.END_REACHED if start < stop else Terminal.EMPTY_INTERVAL
     while state.lo < state.hi and (feed.backward or state.lo <= last):
         want = state.want()
-        body = read(feed.method, feed.ask(want))
-        ended = state.take(feed.rows(body.content), body, want)
+        for _ in range(_TELLINGS):
+            body = read(feed.method, feed.ask(want))
+            page = feed.rows(body.content)
+            if page:
+                break
+        ended = state.take(page, body, want)
         if ended is not None:
             terminal = ended
             break

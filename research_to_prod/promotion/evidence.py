@@ -36,6 +36,7 @@ REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "candidate": (),
         "trials": ("stand_in_the_trial_ledger",),
         "backtest": ("accounts_add_up", "sees_no_future", "does_not_depend_on_warm_up"),
+        "validation": ("is_complete",),
         "gate_report": ("all_gates_pass",),
     }
 )
@@ -44,8 +45,18 @@ REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 READS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "gate_report": frozenset(
-            {"candidate", "backtest", "trials", "candles", "funding_rates", "market_quality", "market_findings"}
+            {
+                "candidate",
+                "backtest",
+                "trials",
+                "validation",
+                "candles",
+                "funding_rates",
+                "market_quality",
+                "market_findings",
+            }
         ),
+        "validation": frozenset({"candidate", "trials", "candles", "funding_rates"}),
         "backtest": frozenset({"candidate", "candles", "funding_rates"}),
         "trials": frozenset({"candidate", "candles", "funding_rates"}),
         "market_quality": frozenset({"candles", "candle_quarantine"}),

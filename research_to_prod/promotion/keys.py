@@ -22,11 +22,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import model_validator
 
 from research_to_prod.promotion.files import create_once
 from research_to_prod.promotion.record import CanonicalModel, Text, UtcMillis
@@ -41,9 +42,11 @@ class KeyFileError(ValueError):
 
 
 class KeyRole(StrEnum):
-    """What a key may sign for; approvers and witnesses are added here."""
+    """What a key may sign for: records and manifests, approvals by a person, or heads of the log seen elsewhere."""
 
     LOG = "log"
+    APPROVER = "approver"
+    WITNESS = "witness"
 
 
 class Signature(CanonicalModel):
@@ -54,12 +57,26 @@ class Signature(CanonicalModel):
 
 
 class PublicKey(CanonicalModel):
-    """A public key (raw 32 bytes in base64), what it may sign for, and since when."""
+    """A public key (raw 32 bytes in base64), what it may sign for, from when until when, and whose it is.
+
+    ``valid_to`` is the first moment at which it is no longer valid; ``person`` is required of approvers: two keys of
+    one person are one approval.
+    """
 
     algorithm: Literal["ed25519"] = "ed25519"
     public_key: Text
     role: KeyRole
+    person: Text | None = None
     valid_from: UtcMillis
+    valid_to: UtcMillis | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.role is KeyRole.APPROVER and self.person is None:
+            raise ValueError("an approver's key without a person; name whose it is")
+        if self.valid_to is not None and self.valid_to <= self.valid_from:
+            raise ValueError(f"valid until {self.valid_to}, which is not after {self.valid_from}")
+        return self
 
     def raw(self) -> bytes:
         """Return the 32 bytes of the key."""
@@ -106,9 +123,14 @@ class Keys:
         return self._private
 
     def problems(
-        self, signatures: Sequence[Signature], payload_type: str, payload: bytes, signed_at: datetime
+        self,
+        signatures: Sequence[Signature],
+        payload_type: str,
+        payload: bytes,
+        signed_at: datetime,
+        role: KeyRole = KeyRole.LOG,
     ) -> list[str]:
-        """Return everything wrong with the signatures of a payload; empty when the log's key signed it.
+        """Return everything wrong with the signatures of a payload; empty when keys of ``role`` signed it.
 
         Every signature must be good, not only one of them: a reader that skips what it does not understand can be
         shown things that another reader refuses.
@@ -122,6 +144,10 @@ class Keys:
             if key is None:
                 problems.append(f"key {signature.key_id} is not among the trusted keys")
                 continue
+            if key.role is not role:
+                problems.append(f"key {signature.key_id} is a key of the {key.role}, not of the {role}")
+            if key.valid_to is not None and signed_at >= key.valid_to:
+                problems.append(f"key {signature.key_id} is valid until {key.valid_to}, not at {signed_at}")
             if signed_at < key.valid_from:
                 problems.append(f"key {signature.key_id} is valid from {key.valid_from}, after {signed_at}")
             try:

@@ -130,13 +130,15 @@ def month_with_findings(
         First and last time of each finding, its name, and whether it is an error.
     """
     import matplotlib as mpl
-    from matplotlib.dates import date2num
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
     seen = np.flatnonzero(np.isfinite(close))
     keep = seen[_extremes(close[seen], 800)] if len(seen) else seen
     with mpl.rc_context(STYLE):
         figure = new_figure(8, 2.6)
-        axes = figure.subplots()
+        # Fixed margins: months with findings are many, and a computed layout draws each of them twice.
+        figure.set_layout_engine("none")
+        axes = figure.add_axes((0.09, 0.2, 0.89, 0.55))
         axes.plot(ts[keep], close[keep], color="#2f4b7c", linewidth=0.9)
         for first, last, name, error in spans:
             colour = _VERDICT_COLOURS[Verdict.FAIL if error else Verdict.INCONCLUSIVE]
@@ -146,6 +148,7 @@ def month_with_findings(
             axes.text(start, 1.0, name, transform=where, color=colour, rotation=30, va="bottom", fontsize=7)
         axes.set_ylabel("close")
         axes.set_xlabel(title, loc="left")
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(AutoDateLocator()))
         axes.grid(axis="y", linewidth=0.4, alpha=0.5)
         return png(figure)
 

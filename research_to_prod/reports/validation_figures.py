@@ -76,8 +76,9 @@ def out_of_sample(
             _absent(left)
         else:
             edges = np.linspace(min(logits.min(), -0.1), max(logits.max(), 0.1), 40)
+            # Filled steps: a patch a bin takes three times as long to draw.
             for part, colour in ((logits[logits <= 0], _RED), (logits[logits > 0], _BLUE)):
-                left.hist(part, bins=edges.tolist(), color=colour)
+                left.stairs(np.histogram(part, edges)[0], edges, fill=True, color=colour)
             left.axvline(0, color="#444444", linewidth=0.8)
         left.set_xlabel("logit of the winner's rank out of sample (red: overfit)")
         left.set_ylabel("splits")

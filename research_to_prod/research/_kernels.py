@@ -93,8 +93,8 @@ class Course(NamedTuple):
 
     ``marks`` is (M, T, 2): open and close, where there is no bar the last known price, 1 before the first. They lie
     beside each other because an event touches one bar of many: a cache line each for opens, closes and extremes made
-    the loop twice as slow. ``blocks`` is (M, T // BLOCK, 2): lowest and highest mark. ``there`` is (T, M): whether
-    there is a bar. ``day_ends`` and ``funding_due`` are rows: the last bar of each UTC day, the opens with funding due.
+    the loop twice as slow. ``blocks`` is (M, T // BLOCK, 4): what `_range` returns of a block. ``there`` is (T, M):
+    whether there is a bar. ``day_ends`` and ``funding_due`` are rows: each UTC day's last bar, opens with funding due.
     """
 
     marks: Floats
@@ -280,22 +280,23 @@ def simulate(
 
 
 @_inlined
-def _range(marks: Floats, blocks: Floats, m: int, start: int, stop: int) -> tuple[float, float]:
-    """Return the lowest and highest mark of the bars ``start`` to ``stop`` (exclusive)."""
-    low, high = marks[m, start, 0], marks[m, start, 0]
+def _range(marks: Floats, blocks: Floats, m: int, start: int, stop: int) -> tuple[float, float, float, float]:
+    """Return the lowest and highest close of the bars ``start`` to ``stop`` (exclusive), then of open and close."""
+    low, high = marks[m, start, 1], marks[m, start, 1]
+    lowest, highest = low, high
     first = min(stop, (start + BLOCK - 1) // BLOCK * BLOCK)
     final = max(first, stop // BLOCK * BLOCK)
     for begin, end in ((start, first), (final, stop)):
         for t in range(begin, end):
-            for i in range(2):
-                price = marks[m, t, i]
-                low = price if price < low else low
-                high = price if price > high else high
-    for block in range(first // BLOCK, final // BLOCK):
-        lowest, highest = blocks[m, block, 0], blocks[m, block, 1]
-        low = lowest if lowest < low else low
-        high = highest if highest > high else high
-    return low, high
+            open_, close = marks[m, t, 0], marks[m, t, 1]
+            low, high = close if close < low else low, close if close > high else high
+            lowest, highest = open_ if open_ < lowest else lowest, open_ if open_ > highest else highest
+    for b in range(first // BLOCK, final // BLOCK):
+        low = blocks[m, b, 0] if blocks[m, b, 0] < low else low
+        high = blocks[m, b, 1] if blocks[m, b, 1] > high else high
+        lowest = blocks[m, b, 2] if blocks[m, b, 2] < lowest else lowest
+        highest = blocks[m, b, 3] if blocks[m, b, 3] > highest else highest
+    return low, high, low if low < lowest else lowest, high if high > highest else highest
 
 
 @_inlined
@@ -321,20 +322,17 @@ def _hold(
     held: Floats, last: Floats,
 ) -> tuple[float, float, float, int]:  # fmt: skip
     """Hold through ``start`` to ``stop``; return equity, peak, drawdown, and the bar of ruin or ``stop``."""
-    worst, best = equity, equity
+    worst, best, least, positions = equity, equity, equity, 0
     for m in range(len(held)):
         if held[m] != 0.0:
-            low, high = _range(marks, blocks, m, start, stop)
-            one, other = held[m] * (low - last[m]), held[m] * (high - last[m])
-            worst += one if one < other else other
-            best += other if one < other else one
-    if best <= peak and worst > 0.0:
-        if peak - worst > drawdown * peak:
-            lowest = equity
-            for t in range(start, stop):
-                now = _value(equity, marks, t, 1, held, last)
-                lowest = now if now < lowest else lowest
-            peak, drawdown = _score(lowest, peak, drawdown)
+            low, high, lowest, highest = _range(marks, blocks, m, start, stop)
+            low, high = (low, high) if held[m] > 0.0 else (high, low)
+            worst, best = worst + held[m] * (low - last[m]), best + held[m] * (high - last[m])
+            least += held[m] * ((lowest if held[m] > 0.0 else highest) - last[m])
+            positions += 1
+    # Of a single position the extremes are those of equity itself; of several they bound it.
+    if best <= peak and least > 0.0 and (positions <= 1 or peak - worst <= drawdown * peak):
+        peak, drawdown = _score(worst, peak, drawdown)
     else:
         for t in range(start, stop):
             now = _value(equity, marks, t, 0, held, last)
@@ -349,17 +347,17 @@ def _hold(
 
 @_compiled
 def summarise(
-    prices: Prices, funding_rate: Floats, course: Course, weights: Floats, changed: Rows, delay: int, capital: float,
+    prices: Prices, funding_rate: Floats, course: Course, changed: Rows, targets: Floats, delay: int, capital: float,
     market: Market, rates: Rates, closings: Floats,
 ) -> tuple[float, float, int]:  # fmt: skip
     """Fill the equity at the close of each day (D,); return final equity, largest drawdown and number of fills.
 
-    ``changed`` are the rows of ``weights`` that differ from the row above.
+    ``changed`` are the rows (C,) whose target weights differ from the row above, ``targets`` (C, M) those weights.
     """
     _, highs, lows, _, volumes = prices
     marks, blocks, there, day_ends, funding_due = course
     lot, tick, min_notional, max_leverage, _, _, _, perpetual = market
-    steps, markets = weights.shape
+    markets, steps, _ = marks.shape
     held, done, last = np.zeros(markets), np.zeros(markets), np.ones(markets)
     looks_at_bar = rates.passive or rates.impact > 0.0 or rates.cap < np.inf
     equity, peak, drawdown, fills, waiting = capital, capital, 0.0, 0, False
@@ -391,7 +389,7 @@ def summarise(
             paid, waiting = 0.0, False
             change += change < len(changed) and changed[change] + delay == t
             for m in range(markets):
-                target = weights[t - delay, m] if t >= delay else 0.0
+                target = targets[change - 1, m] if change > 0 else 0.0
                 if target == done[m]:
                     continue
                 high, low, volume = 0.0, 0.0, 0.0

@@ -106,12 +106,13 @@ class Sweep:
 
         weights = float64(weights)
         changed = _changes(weights)
+        targets = weights[changed]
         # What is not finite differs from the row above, NaN even from NaN: the rows that changed hold any.
-        if weights.shape != self._bars.close.shape or not np.isfinite(weights[changed]).all():
+        if weights.shape != self._bars.close.shape or not np.isfinite(targets).all():
             refuse(wrong_weights(self._bars, weights))
         closings = np.empty(len(self._course.day_ends))
         final, drawdown, trades = summarise(
-            self._prices, self._funding, self._course, weights, changed,
+            self._prices, self._funding, self._course, changed, targets,
             self._execution.delay_bars, self._capital, self._market, self._rates, closings,
         )  # fmt: skip
         return Outcome(final, int(trades), drawdown, returns_between(closings, self._capital))
@@ -135,10 +136,13 @@ def _course(bars: Bars) -> Course:
     if np.isnan(marks).any():
         marks = np.nan_to_num(carry_forward(marks.reshape(markets, 2 * steps).T), nan=1.0)
         marks = float64(marks.T).reshape(markets, steps, 2)
-    whole = marks[:, : steps // BLOCK * BLOCK].reshape(markets, steps // BLOCK, 2 * BLOCK)
+    whole = marks[:, : steps // BLOCK * BLOCK].reshape(markets, steps // BLOCK, BLOCK, 2)
+    opens, closes = whole[..., 0], whole[..., 1]
+    low, high = closes.min(axis=2), closes.max(axis=2)
+    lowest, highest = np.minimum(low, opens.min(axis=2)), np.maximum(high, opens.max(axis=2))
     return Course(
         marks=marks,
-        blocks=np.stack([whole.min(axis=2), whole.max(axis=2)], axis=2),
+        blocks=np.stack([low, high, lowest, highest], axis=2),
         there=np.ascontiguousarray(np.isfinite(bars.open)),
         day_ends=last_of_each_day(bars.ts),
         funding_due=np.flatnonzero(bars.funding.any(axis=1)),

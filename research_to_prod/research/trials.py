@@ -55,7 +55,6 @@ class Terms:
     cost_multiplier: float = 1.0
     extra_delay_bars: int = 0
     """Bars by which every decision acts later than the file says."""
-    capital_multiple: float = 1.0
     impact: float | None = None
     """Cost of trading a whole bar's volume, before the multiplier; None: that of the file."""
 
@@ -284,7 +283,7 @@ def _applied(candidate: Candidate, terms: Terms) -> tuple[Costs, float, Executio
     delay = execution.delay_bars + terms.extra_delay_bars
     return (
         costs.stressed(terms.cost_multiplier),
-        float(candidate.capital) * terms.capital_multiple,
+        float(candidate.capital),
         execution.model_copy(update={"delay_bars": delay}),
     )
 

@@ -203,10 +203,11 @@ class Paths:
     def at(self, base: str, minutes: Ints, *names: str) -> list[Floats]:
         """Return the fields of `Path` at scattered minutes; ``last`` is the edge after the minute."""
         found = [np.empty(len(minutes)) for _ in names]
-        for block in np.unique(minutes >> _tree.BLOCK):
-            chosen = (minutes >> _tree.BLOCK) == block
+        blocks = minutes >> _tree.BLOCK
+        for block in set(blocks.tolist()):
+            chosen = blocks == block
             inside = minutes[chosen] - block * SIZE
-            path = self.path(base, int(block))
+            path = self.path(base, block)
             for values, name in zip(found, names, strict=True):
                 values[chosen] = path.edges[inside + 1] if name == "last" else getattr(path, name)[inside]
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,8 +23,8 @@ from research_to_prod.definitions import defs
 from research_to_prod.defs.execution.assets import quotes
 from research_to_prod.defs.execution.checks import clocks_agree
 from research_to_prod.defs.market_data.assets import (
+    examined_markets,
     funding_rates,
-    market_quality,
     raw_candles,
     trades,
     validated_candles,
@@ -33,6 +34,7 @@ from research_to_prod.defs.resources import build_resources
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.certificates import certificates_from, covered_until
 from research_to_prod.market_data.contracts import CANDLES, FUNDING_RATES, TRADES
+from research_to_prod.settings import Settings
 
 MONTH, DAY = "2024-01", "2026-01-05"
 START, TODAY = datetime(2024, 1, 1, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC)
@@ -108,7 +110,7 @@ def traded(*changes: dict[str, Any]) -> list[str]:
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Iterator[Graph]:
-    (tmp_path / "desk").mkdir()
+    shutil.copytree(Settings().desk / "policies", tmp_path / "desk" / "policies")
     (tmp_path / "desk" / "universe.yaml").write_text(UNIVERSE)
     with dg.DagsterInstance.ephemeral() as instance:
         graph = Graph(tmp_path, instance)
@@ -159,7 +161,7 @@ def tampered(schema: Any, table: str, partition: str, changes: dict[str, Any]) -
 
 def test_every_blocking_check_has_severity_error_and_what_warns_blocks_nothing(graph: Graph) -> None:
     graph.write("bars/a.csv", BARS, *bars("A/B", 40))  # incomplete: the one check that warns has something to say
-    result = graph.run(raw_candles, validated_candles, funding_rates, market_quality, partition=MONTH)
+    result = graph.run(raw_candles, validated_candles, funding_rates, examined_markets, partition=MONTH)
     assert result.success
     found = evaluations(result)
     assert not found["market_quality is_complete"].passed
@@ -187,7 +189,7 @@ def test_bars_that_break_the_contract_block_and_are_shown_in_a_table_and_a_pictu
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Lake, "write", tampered(CANDLES, "candles", MONTH, {"high": 1.0}))
-    result = graph.run(raw_candles, validated_candles, market_quality, partition=MONTH)
+    result = graph.run(raw_candles, validated_candles, examined_markets, partition=MONTH)
     assert not result.success
     assert "market_quality" not in materialized(result)
     found = evaluations(result)["candles matches_contract"]
@@ -207,7 +209,7 @@ def test_a_lost_row_blocks_and_is_shown(graph: Graph, monkeypatch: pytest.Monkey
         return real(self, name, key, rows.slice(1) if name == "candles" else rows, declared)
 
     monkeypatch.setattr(Lake, "write", write)
-    result = graph.run(raw_candles, validated_candles, market_quality, partition=MONTH)
+    result = graph.run(raw_candles, validated_candles, examined_markets, partition=MONTH)
     assert not result.success
     found = evaluations(result)["candles accounts_for_every_row"]
     assert (found.passed, found.metadata["lost"].value) == (False, 1)
@@ -349,7 +351,7 @@ def test_a_crash_looks_like_a_crash(
 
 def test_one_bad_file_is_named_and_the_other_markets_go_on(graph: Graph) -> None:
     graph.write("bars/c.csv", BARS, *bars("C/D", 3), "v,C/D,1h,2024-01-01T03:00:00Z,10,12,9,eleven,3")
-    result = graph.run(raw_candles, validated_candles, funding_rates, market_quality, partition=MONTH)
+    result = graph.run(raw_candles, validated_candles, funding_rates, examined_markets, partition=MONTH)
     assert result.success
     found = evaluations(result)["raw_candles every_market_was_fetched"]
     assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.ERROR, False)
@@ -360,10 +362,10 @@ def test_one_bad_file_is_named_and_the_other_markets_go_on(graph: Graph) -> None
     assert set(stored["symbol"].to_pylist()) == {"A/B", "P/Q:Q", "R/Q:Q"}
     certificates = certificates_from(graph.lake.read("fetch_certificates", f"raw_candles-{MONTH}").rows)
     assert "C/D 1h" not in {each.scope for each in certificates}
-    # Without a certificate nothing of the market is known, and none of its bars counts for a gate.
+    # Without a certificate nothing of the market is known: its bars are unknown, not absent, and no gate can pass.
     quality = graph.lake.read("market_quality", MONTH).rows
     (unknown,) = quality.filter(pc.equal(quality["symbol"], "C/D")).to_pylist()
-    assert not unknown["valid_bars"]
+    assert (unknown["valid_bars"], unknown["unknown_bars"], unknown["completeness"]) == (0, 48, None)
 
 
 def test_a_market_that_fails_later_keeps_its_certified_rows(graph: Graph) -> None:
@@ -407,6 +409,14 @@ def test_a_picture_of_a_hundred_kilobytes_is_refused() -> None:
 
 def test_trades_belong_to_the_night_and_not_to_the_month() -> None:
     monthly = {key.to_user_string() for key in defs.resolve_job_def("market_data").asset_layer.executable_asset_keys}
-    assert monthly == {"raw_candles", "candles", "candle_quarantine", "funding_rates", "market_quality"}
+    assert monthly == {
+        "raw_candles",
+        "repairs",
+        "candles",
+        "candle_quarantine",
+        "funding_rates",
+        "market_quality",
+        "market_findings",
+    }
     assert TRADES.partition_by is not None
     assert TRADES.partition_by.time_format == "%Y-%m-%d"

@@ -24,7 +24,8 @@ from research_to_prod.research.bars import Bars
 from research_to_prod.research.candidate import Candidate, load_candidates
 from research_to_prod.research.strategy import load_strategy
 from research_to_prod.research.trial_ledger import TrialLedger
-from research_to_prod.research.trials import backtest_candidate, run_trials
+from research_to_prod.research.trials import Experiment, backtest_candidate, run_trials
+from research_to_prod.research.validation.study import validate_candidate
 from research_to_prod.sandbox.market import SandboxMarket
 from research_to_prod.values import Verdict
 
@@ -103,7 +104,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, GateReport]:
     for candidate in (candidates[name] for name in REFUSED_FOR):
         strategy, bars = load_strategy(DESK / "strategies", candidate.strategy), sandbox_bars(market, candidate)
         asked = {"run_id": "run", "recorded_at": datetime(2026, 1, 1, tzinfo=UTC)}
-        run_trials(candidate, strategy, bars, ledger, **asked)
+        tried = run_trials(candidate, strategy, bars, ledger, **asked)
+        # Its neighbours are trials too: the deflated Sharpe ratio is judged with them counted.
+        validate_candidate(Experiment(candidate, strategy, bars, ledger, **asked), tried)
         rows = backtest_candidate(candidate, strategy, bars, ledger, **asked)
         trials = ledger.trials(candidate.strategy, candidate.universe)
         evidence = gather_evidence(candidate, strategy, quality(candidate, bars), found_in_markets, rows, trials)

@@ -13,13 +13,16 @@ import pytest
 import research_to_prod
 from research_to_prod.market_data.ingest import Month, Sources, fetch_funding, fetch_month
 from research_to_prod.market_data.quality import profile
+from research_to_prod.market_data.quality_policy import load_quality_policy
 from research_to_prod.market_data.quarantine import split
+from research_to_prod.market_data.series import read_series
 from research_to_prod.market_data.universe import MarketSpec, Universe
 from research_to_prod.market_data.venue import VenueClient, connect
 from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.faults import FaultKind, FaultPlan, FaultRule
 from research_to_prod.sandbox.market import SandboxMarket
 from research_to_prod.sandbox.server import SandboxServer
+from research_to_prod.settings import Settings
 
 NOW = datetime(2023, 3, 10, 12, 30, tzinfo=UTC)
 MONTH = "2023-03"
@@ -64,10 +67,13 @@ def test_the_bars_are_the_sandboxes_own(desk: SandboxDesk, calm: tuple[Month, Mo
 
 def test_the_profile_names_what_the_sandbox_left_out(desk: SandboxDesk, calm: tuple[Month, Month]) -> None:
     judged = split(calm[0].rows)
-    rows = profile(judged.accepted, judged.rejected, MARKETS, MONTH, NOW).to_pylist()
+    policy = load_quality_policy(Settings().desk / "policies" / "market_quality.yaml")
+    series = read_series(judged.accepted, MARKETS, MONTH, NOW)
+    rows = profile(series, judged.rejected, MONTH, calm[0].certificates, policy).to_pylist()
     assert {row["expected_bars"] for row in rows} == {9 * 24 + 12}
     for row in rows:
         assert row["valid_bars"] + row["missing_bars"] == row["expected_bars"]
+        assert row["unknown_bars"] == 0
 
 
 WIRE_FAULTS = (

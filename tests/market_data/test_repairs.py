@@ -14,12 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research_to_prod.lake.content import content_hash
+from research_to_prod.market_data.certificates import issue
 from research_to_prod.market_data.contracts import CANDLE_QUARANTINE, CANDLES, RAW_CANDLES, REPAIRS
+from research_to_prod.market_data.examination import RULES
 from research_to_prod.market_data.quality import profile
+from research_to_prod.market_data.quality_policy import load_quality_policy
 from research_to_prod.market_data.quarantine import split
 from research_to_prod.market_data.repairs import Repair, RepairError, RepairKind, apply_repairs, load_repairs
+from research_to_prod.market_data.series import read_series
 from research_to_prod.market_data.universe import MarketSpec
-from research_to_prod.values import sha256_hex
+from research_to_prod.settings import Settings
+from research_to_prod.values import month_bounds, sha256_hex
+
+POLICY = load_quality_policy(Settings().desk / "policies" / "market_quality.yaml")
 
 MONTH = "2024-01"
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -167,12 +174,32 @@ def test_a_repair_over_the_turn_of_a_month_is_applied_in_both() -> None:
     assert apply_repairs(raw(), [across], "2024-02").log.num_rows == 0
 
 
+def test_a_repair_answers_rules_that_exist() -> None:
+    named = {name for kind in RepairKind for name in repair(kind=kind.value, **source_of(kind)).rules}
+    assert named <= {each.__name__ for each in RULES}
+
+
+def source_of(kind: RepairKind) -> dict[str, Any]:
+    return {"source": {"venue": "two", "symbol": "A/B"}} if kind is RepairKind.FILL_FROM else {}
+
+
 def test_filled_bars_count_as_valid_and_are_counted() -> None:
     rows = raw(*(bar(n, n) for n in range(12) if n != 3), *(bar(n, n, "two") for n in range(12)))
 
     def measured(*repairs: Repair) -> dict[str, Any]:
         done = apply_repairs(rows, repairs, MONTH)
-        return profile(done.accepted, done.rejected, MARKETS, MONTH, LATER).to_pylist()[0]  # type: ignore[no-any-return]
+        series = read_series(done.accepted, MARKETS, MONTH, LATER)
+        scope = f"{MARKETS[0].symbol} {MARKETS[0].timeframe}"
+        seen = issue(
+            venue=MARKETS[0].venue,
+            endpoint="files",
+            scope=scope,
+            interval=month_bounds(MONTH),
+            bodies=[],
+            rows=12,
+            terminal="end_of_file",
+        )
+        return profile(series, done.rejected, MONTH, [seen], POLICY).to_pylist()[0]  # type: ignore[no-any-return]
 
     plain, repaired = measured(), measured(fill())
     assert (plain["valid_bars"], plain["filled_bars"], plain["gap_runs"]) == (11, 0, 1)

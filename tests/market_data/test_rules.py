@@ -193,8 +193,8 @@ CASES: list[tuple[str, Level, Change, Change, tuple[tuple[MarketSpec, pd.DataFra
     ("stale_run", ERROR, still(MIDDLE, 48), still(MIDDLE, 2), ()),
     ("frozen_feed", ERROR, still(MIDDLE, 3, 5.0), still(MIDDLE, 2, 5.0), ()),
     ("frozen_feed", ERROR, still(MIDDLE, 5, 5.0), still(MIDDLE, 3, None), ()),
-    ("reverting_spike", ERROR, spike(0.08, 1.0), spike(0.08, 9.0), ()),
-    ("reverting_spike", ERROR, spike(-0.08, 2.5), spike(0.03, 1.0), ()),
+    ("reverting_spike", ERROR, spike(0.12, 1.0), spike(0.12, 9.0), ()),
+    ("reverting_spike", ERROR, spike(-0.12, 2.5), spike(0.05, 1.0), ()),
     ("broken_print", ERROR, set_values(["open", "low"], MIDDLE, 0.8), set_values(["open", "low"], MIDDLE, 0.94), ()),
     ("broken_print", ERROR, set_values(["close", "high"], MIDDLE, 1.3), set_values(["high"], MIDDLE, 1.3), ()),
     ("peer_deviation", WARNING, set_values(PRICES, THREE, 1.03), set_values(PRICES, THREE, 1.01), (PEER,)),
@@ -238,7 +238,7 @@ def test_what_is_found_says_where() -> None:
     assert at(without(MIDDLE, 5), "unexplained_gap") == (middle, middle + 4 * hour, 5)
     assert at(still(MIDDLE, 4), "stale_run") == (middle, middle + 3 * hour, 4)
     assert at(spliced(3.0), "symbol_reuse") == (middle, middle, 1)
-    assert at(spike(0.08, 1.0), "reverting_spike") == (middle, middle, 1)
+    assert at(spike(0.12, 1.0), "reverting_spike") == (middle, middle, 1)
     assert at(repeated(MIDDLE, 1.1), "conflicting_duplicate") == (middle, middle, 2)
     assert at(set_values("volume", REST, 5000.0), "volume_unit_change") == (middle, middle, 1)
     shifted = [each for each in after(late(3), PEER) if each.rule == "time_shift"]

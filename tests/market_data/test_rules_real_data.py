@@ -19,7 +19,7 @@ import research_to_prod
 from research_to_prod.market_data.certificates import Certificate, issue
 from research_to_prod.market_data.contracts import FETCHED_KEY, RAW_CANDLES
 from research_to_prod.market_data.examination import examine_history
-from research_to_prod.market_data.files import read_candles
+from research_to_prod.market_data.files import VendorFiles, read_candles
 from research_to_prod.market_data.findings import Finding, Level
 from research_to_prod.market_data.quality_policy import load_quality_policy
 from research_to_prod.market_data.universe import FileSource, MarketSpec
@@ -74,7 +74,7 @@ def load(file: str) -> Rows:
         venue=venue, symbol=symbol, timeframe=timeframe, since=first, source=FileSource(files=f"candles/{file}.parquet")
     )
     spec = spec.model_copy(update={"until": last + spec.length})
-    got = read_candles(FOLDER, spec, first, last + spec.length)
+    got = read_candles(VendorFiles(FOLDER), spec, first, last + spec.length)
     return spec, got.rows, got.certificate
 
 

@@ -1,4 +1,4 @@
-"""A day of public trades: by id, to a proven end, once each; from files with everything that files lack."""
+"""A day of public trades from files, with everything that files lack."""
 
 from __future__ import annotations
 
@@ -11,61 +11,9 @@ import pytest
 from research_to_prod.market_data.contracts import TRADES
 from research_to_prod.market_data.ingest import IngestError, Sources, fetch_trades
 from research_to_prod.market_data.universe import MarketSpec
-from research_to_prod.market_data.venue import PAGE_LIMIT, VenueUnknown
 
 START = datetime(2023, 6, 1, tzinfo=UTC)
 T0 = int(START.timestamp() * 1000)
-DAY = 86_400_000
-PATH = "/api/v3/aggTrades"
-
-
-def trade(number: int, at: int, price: str = "10") -> dict[str, Any]:
-    return {"a": number, "p": price, "q": "1.5", "f": number, "l": number, "T": at, "m": number % 2 == 0, "M": True}
-
-
-def serve(peer: Any, rows: list[dict[str, Any]]) -> None:
-    def answer(query: dict[str, str]) -> list[dict[str, Any]]:
-        assert not ({"fromId", "startTime"} <= query.keys())
-        by_id, by_time = int(query.get("fromId", -1)), int(query.get("startTime", 0))
-        return [row for row in rows if row["a"] >= by_id and row["T"] >= by_time][: int(query["limit"])]
-
-    peer.routes[PATH] = answer
-
-
-def test_a_day_is_read_by_id_so_that_a_crowded_millisecond_loses_nothing(peer: Any, client: Any) -> None:
-    crowd = [trade(number, T0 + 5) for number in range(10, 10 + PAGE_LIMIT + 50)]
-    serve(peer, [trade(9, T0 - 1), *crowd, trade(5000, T0 + DAY - 1), trade(5001, T0 + DAY)])
-    fetched = client.trades("BTC/USDT", START, START + timedelta(days=1))
-    rows = TRADES.conform(fetched.rows, "2023-06-01")
-    assert rows["trade_id"].to_pylist() == [*(str(row["a"]) for row in crowd), "5000"]
-    assert rows["side"].to_pylist()[:2] == [-1, 1]
-    assert fetched.certificate.terminal == "end_reached"
-    assert fetched.certificate.rows == rows.num_rows == PAGE_LIMIT + 51
-    assert [sorted(query) for query in peer.asked(PATH)] == [
-        ["limit", "startTime", "symbol"],
-        ["fromId", "limit", "symbol"],
-    ]
-
-
-def test_the_end_is_proven_by_an_empty_page(peer: Any, client: Any) -> None:
-    serve(peer, [trade(1, T0)])
-    certificate = client.trades("BTC/USDT", START, START + timedelta(days=1)).certificate
-    assert (certificate.terminal, certificate.pages, certificate.rows) == ("empty_page", 2, 1)
-
-
-def test_one_trade_sent_twice_alike_is_one_row_and_sent_twice_differently_is_an_error(peer: Any, client: Any) -> None:
-    peer.serve_once(PATH, [trade(1, T0), trade(1, T0)])
-    assert client.trades("BTC/USDT", START, START + timedelta(days=1)).rows.num_rows == 1
-    peer.serve_once(PATH, [trade(1, T0), trade(1, T0, price="11")])
-    with pytest.raises(VenueUnknown, match="two contents"):
-        client.trades("BTC/USDT", START, START + timedelta(days=1))
-
-
-def test_a_venue_that_ignores_the_cursor_is_an_error(peer: Any, client: Any) -> None:
-    peer.routes[PATH] = lambda _: [trade(1, T0)]
-    with pytest.raises(VenueUnknown, match="trade 1 lies before"):
-        client.trades("BTC/USDT", START, START + timedelta(days=1))
-
 
 HEADER = "venue,symbol,trade_id,ts,price,amount,side"
 

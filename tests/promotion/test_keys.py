@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from research_to_prod.promotion.keys import KeyFileError, open_keys, pre_authentication_encoding, read_keys
+from research_to_prod.promotion.keys import (
+    KeyFileError,
+    KeyRole,
+    Keys,
+    PublicKey,
+    open_keys,
+    pre_authentication_encoding,
+    read_keys,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CANARY = bytes(range(32))
@@ -88,6 +96,29 @@ def test_every_way_in_which_a_signature_is_not_good_is_named(tmp_path):
     assert "not among the trusted keys" in problems(good, other)
     assert "more than once" in problems(good, good)
     assert "valid from" in problems(good, at=early)
+
+
+def test_a_key_signs_for_its_role_and_within_its_validity_only(tmp_path):
+    keys = open_keys(tmp_path, NOW)
+    signature = keys.sign("record", b"payload")
+    (entry,) = keys.public.values()
+    ends = NOW + timedelta(days=30)
+
+    def problems(at: datetime, **changes: object) -> list[str]:
+        changed = entry.model_copy(update=changes)
+        return Keys({signature.key_id: changed}).problems([signature], "record", b"payload", at)
+
+    assert problems(NOW, valid_to=ends) == []
+    assert "valid until" in problems(ends, valid_to=ends)[0]
+    assert "not of the log" in problems(NOW, role=KeyRole.APPROVER, person="ada")[0]
+
+
+def test_an_approvers_key_names_its_person_and_a_validity_has_a_length():
+    raw = base64.b64encode(CANARY).decode()
+    with pytest.raises(ValueError, match="without a person"):
+        PublicKey(public_key=raw, role=KeyRole.APPROVER, valid_from=NOW)
+    with pytest.raises(ValueError, match="not after"):
+        PublicKey(public_key=raw, role=KeyRole.LOG, valid_from=NOW, valid_to=NOW)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o700, 0o601])
@@ -201,7 +232,7 @@ def test_another_kind_of_key_is_refused(tmp_path):
 
 RACER = """
 import sys, time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from research_to_prod.promotion.keys import open_keys
 root = Path(sys.argv[1])

@@ -19,6 +19,7 @@ from research_to_prod.reports.figures import (
     gates_margin,
     hours_of_the_week,
     marked_series,
+    month_with_findings,
     sparkline_svg,
 )
 from research_to_prod.values import Verdict
@@ -57,6 +58,17 @@ def test_twelve_heat_maps_are_under_100_kilobytes_and_what_is_unknown_or_constan
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < 100_000
     assert picture == hours_of_the_week(values, "volume")
+
+
+def test_a_month_of_minutes_with_findings_is_small_even_where_bars_are_missing() -> None:
+    ts = HOURS[0] + np.arange(43_200) * np.timedelta64(1, "m")
+    close = np.resize(equity(), len(ts))
+    close[1000:1300] = np.nan
+    spans = [(ts[1000], ts[1299], "venue_outage", False), (ts[9000], ts[9000], "broken_print", True)]
+    for values in (close, np.full(len(ts), np.nan)):
+        picture = month_with_findings(ts, values, spans, "v A/Q 1m")
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 60_000
 
 
 def test_the_cost_stack_follows_the_pages_colours_and_names_only_what_is_there() -> None:

@@ -4,7 +4,7 @@ import dagster as dg
 
 from research_to_prod.defs.partitions import CANDIDATES
 from research_to_prod.defs.publishing import image, markdown_table, publish
-from research_to_prod.defs.research.assets import backtest, candidate, trials
+from research_to_prod.defs.research.assets import backtest, candidate, trials, validation
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
@@ -15,6 +15,7 @@ from research_to_prod.settings import Settings
         candidate,
         backtest,
         trials,
+        validation,
         dg.AssetDep("market_quality", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("market_findings", partition_mapping=dg.AllPartitionMapping()),
     ],

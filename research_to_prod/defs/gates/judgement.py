@@ -38,13 +38,13 @@ def judge(lake: Lake, settings: Settings, name: str) -> Judgement:
     Raises
     ------
     LakeError
-        If backtest, trials, or a month of market quality or findings was never materialized.
+        If backtest, trials, validation, or a month of market quality or findings was never materialized.
     """
     from research_to_prod.defs.research.assets import TRIAL_LEDGER
 
     study = read_study(lake, settings, name)
     candidate = study.candidate
-    backtest, trials = lake.read("backtest", name), lake.read("trials", name)
+    backtest, trials, validation = (lake.read(table, name) for table in ("backtest", "trials", "validation"))
     quality, findings = (lake.read(name, candidate.window.months) for name in ("market_quality", "market_findings"))
     ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
     evidence = gather_evidence(
@@ -54,8 +54,10 @@ def judge(lake: Lake, settings: Settings, name: str) -> Judgement:
         findings.rows,
         backtest.rows,
         ledger.trials(candidate.strategy, candidate.universe),
+        validation=validation.rows,
         bars=study.bars,
+        book=(),
     )
     policy = policy_in_force(settings)
-    read = (*study.read, backtest, trials, quality, findings)
+    read = (*study.read, backtest, trials, validation, quality, findings)
     return Judgement(candidate, policy, evidence, evaluate(policy, evidence), read)

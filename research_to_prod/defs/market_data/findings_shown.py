@@ -1,4 +1,4 @@
-"""What the UI shows of a month's findings: their numbers, the table by urgency, and the month of the worst market."""
+"""What the UI shows of a month's findings: their numbers, the list by urgency, and the month of the worst market."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
-import pyarrow as pa
 
-from research_to_prod.defs.publishing import markdown_table
 from research_to_prod.market_data.findings import Finding, Level
 from research_to_prod.market_data.series import Series
 
-_COLUMNS = ("level", "venue", "symbol", "timeframe", "rule", "what", "confidence", "cost", "remedy")
-_ROWS = 40  # of the most urgent findings; the event log keeps the table for ever
+_ROWS = 40  # of the most urgent findings; the event log keeps the list for ever
 _NAMED = 8  # findings in the picture
 
 
@@ -25,12 +22,21 @@ def shown(findings: Sequence[Finding], markets: Sequence[Series]) -> dict[str, A
     levels = Counter(each.level for each in findings)
     metadata: dict[str, Any] = {"errors": levels[Level.ERROR], "warnings": levels[Level.WARNING]}
     if findings:
-        rows = [{name: getattr(each, name) for name in _COLUMNS} for each in findings[:_ROWS]]
-        metadata["findings"] = markdown_table(pa.Table.from_pylist(rows))
+        metadata["findings"] = dg.MetadataValue.md("\n".join(map(_line, findings[:_ROWS])))
     urgent = [each for each in findings if each.level is not Level.INFO]
     if urgent:
         metadata["worst"] = _picture(urgent, markets)
     return metadata
+
+
+def _line(finding: Finding) -> str:
+    """Return the finding as one item of a list: sentences in the narrow columns of a table can't be read."""
+    market = f"{finding.venue} {finding.symbol} {finding.timeframe}"
+    settled = f" Settled by repair {finding.resolved_by}." if finding.resolved_by else ""
+    return (
+        f"- **{finding.level}** {market} `{finding.rule}`: {finding.what}{settled} "
+        f"*Cost:* {finding.cost} *Remedy:* {finding.remedy} (confidence {finding.confidence:g})"
+    )
 
 
 def _picture(urgent: Sequence[Finding], markets: Sequence[Series]) -> dg.MarkdownMetadataValue:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from research_to_prod.defs.resources import Venues
-from research_to_prod.lake import Lake
+from research_to_prod.lake import Lake, LakeError
 from research_to_prod.market_data.certificates import Certificate, certificates_from
 from research_to_prod.market_data.ingest import Month, Sources
 from research_to_prod.market_data.universe import Universe
@@ -46,10 +46,11 @@ def existing_month(lake: Lake, table: str, month: str) -> Month | None:
 
 def certificates_of(lake: Lake, table: str, month: str) -> tuple[Certificate, ...]:
     """Return the certificates of the fetches that fed ``month`` of ``table``; empty when there are none."""
-    partition = f"{table}-{month}"
-    if not lake.has("fetch_certificates", partition):
+    try:
+        kept = lake.read("fetch_certificates", f"{table}-{month}")
+    except LakeError:  # none, or none that can be read: what they covered is unknown either way
         return ()
-    return certificates_from(lake.read("fetch_certificates", partition).rows)
+    return certificates_from(kept.rows)
 
 
 def fetched_until(certificates: Sequence[Certificate], now: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""Candidates, their trials and their backtests."""
+"""Candidates, their trials, backtests and validation studies."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -130,5 +130,61 @@ def backtest(
         study.candidate, study.strategy, study.bars, ledger, run_id=context.run.run_id, recorded_at=clock()
     )
     return publish(
-        lake, "backtest", context.partition_key, rows, read=study.read, **backtest_metadata(study.candidate, rows)
+        lake,
+        "backtest",
+        context.partition_key,
+        rows,
+        read=study.read,
+        trials_ever=ledger.count(study.candidate.strategy, study.candidate.universe),
+        **backtest_metadata(study.candidate, rows),
+    )
+
+
+@dg.asset(
+    deps=[
+        candidate,
+        trials,
+        dg.AssetDep("candles", partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep("funding_rates", partition_mapping=dg.AllPartitionMapping()),
+    ],
+    partitions_def=CANDIDATES,
+    group_name="research",
+    owners=["team:research"],
+    kinds={"numba"},
+    code_version="1",
+    metadata=described("validation"),
+)
+def validation(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> dg.MaterializeResult:
+    """What the candidate's edge is worth out of sample, with other parameters, dearer, later and bigger.
+
+    One row is one number of one study: walk-forward, combinatorial purged cross-validation, overfitting, selection,
+    parameter neighbourhood, cost and latency stress, capacity, regimes, bootstrap. Each neighbour that it tries is one
+    more trial in the append-only trial ledger.
+    """
+    from research_to_prod.defs.research.inputs import read_study
+    from research_to_prod.defs.research.pictures import validation_metadata
+    from research_to_prod.gates.validation_statistics import assess_significance
+    from research_to_prod.research.trial_ledger import TrialLedger
+    from research_to_prod.research.trials import Experiment
+    from research_to_prod.research.validation.measures import validation_table
+    from research_to_prod.research.validation.study import validate_candidate
+
+    study, tried = read_study(lake, settings, context.partition_key), lake.read("trials", context.partition_key)
+    ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
+    experiment = Experiment(study.candidate, study.strategy, study.bars, ledger, context.run.run_id, clock())
+    made = validate_candidate(experiment, tried.rows)
+    significance = assess_significance(made.returns, made.own, study.candidate.sha256)
+    rows = validation_table(study.candidate.name, [*made.measures, *significance.measures])
+    return publish(
+        lake,
+        "validation",
+        context.partition_key,
+        rows,
+        read=(*study.read, tried),
+        **validation_metadata(experiment, tried.rows, made, significance),
     )

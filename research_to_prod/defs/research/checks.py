@@ -1,4 +1,4 @@
-"""Blocking checks of trials and backtests."""
+"""Blocking checks of trials, backtests and validation studies."""
 
 import dagster as dg
 
@@ -89,4 +89,22 @@ def does_not_depend_on_warm_up(
             "late_bars_that_depend_on_the_start": len(seen.late_bars),
             "bars_until_the_start_is_forgotten": seen.forgets_after,
         },
+    )
+
+
+@dg.asset_check(
+    asset="validation",
+    partitions_def=CANDIDATES,
+    blocking=True,
+    description="Every study has each number of its summary, or the reason why it could not be computed.",
+)
+def is_complete(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Look each number up."""
+    from research_to_prod.research.validation.measures import missing_measures
+
+    rows = lake.read("validation", context.partition_key).rows
+    missing = missing_measures(rows)
+    return dg.AssetCheckResult(
+        passed=not missing,
+        metadata={"missing": ", ".join(missing) or "none", "without_a_number": rows["value"].null_count},
     )

@@ -24,7 +24,7 @@ class Cost:
     remedy: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One market-month as a rule sees it.
 

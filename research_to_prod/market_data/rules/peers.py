@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -138,8 +139,13 @@ class _Lead:
     late: float
 
 
-def _leads(case: Case) -> Iterator[tuple[Series, _Lead]]:
-    """Yield the correlation by lag with each peer that has enough common bars."""
+@lru_cache(maxsize=1)  # two rules ask for it, one after the other, and it costs more than all other rules together
+def _leads(case: Case) -> tuple[tuple[Series, _Lead], ...]:
+    """Return the correlation by lag with each peer that has enough common bars."""
+    return tuple(_each_lead(case))
+
+
+def _each_lead(case: Case) -> Iterator[tuple[Series, _Lead]]:
     rules, own = case.policy.peers, case.series
     for peer in case.peers:
         mine, theirs = common(own, peer)

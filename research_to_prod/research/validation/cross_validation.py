@@ -74,8 +74,8 @@ def cross_validate(
     ValueError
         If there are too few days, or no trial traded in a training.
     """
-    bounds = group_bounds(panel.days, groups)
     splits = cross_validation_splits(panel.days, groups=groups, test_groups=test_groups, purge=purge, embargo=embargo)
+    bounds = group_bounds(panel.days, groups)
     inside, outside = np.empty(len(splits)), np.empty(len(splits))
     tested: dict[tuple[int, int], list[int]] = {bound: [] for bound in bounds}
     for number, split in enumerate(splits):

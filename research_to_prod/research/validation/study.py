@@ -16,7 +16,7 @@ from research_to_prod.research.bars import Floats
 from research_to_prod.research.strategy import StrategyParameters
 from research_to_prod.research.trials import Experiment, Terms
 from research_to_prod.research.validation import stress
-from research_to_prod.research.validation.capacity import MULTIPLES, Capacity, assumed_impact, capacity_curve
+from research_to_prod.research.validation.capacity import Capacity, assumed_impact, capacity_curve
 from research_to_prod.research.validation.cross_validation import CrossValidation, cross_validate
 from research_to_prod.research.validation.measures import Measure, unknown
 from research_to_prod.research.validation.neighbourhood import compare_neighbours, neighbours_of
@@ -139,7 +139,6 @@ def _capacity(experiment: Experiment) -> Capacity | None:
     candidate = experiment.candidate
     if candidate.quoting is not None:
         return None
+    (free,) = experiment.backtests([Terms(impact=0.0)])
     impact = assumed_impact(candidate.costs, experiment.bars)
-    bigger = [Terms(capital_multiple=multiple, impact=impact) for multiple in MULTIPLES]
-    free, *sized = experiment.returns_under([Terms(impact=0.0), *bigger])
-    return capacity_curve(float(candidate.capital), free, dict(zip(MULTIPLES, sized, strict=True)))
+    return capacity_curve(free, experiment.bars, float(candidate.capital), impact)

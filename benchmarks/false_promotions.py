@@ -1,0 +1,320 @@
+"""How often the shipped gates promote noise, and how often they find an edge that was planted; writes the page.
+
+Each repetition is one research project: 500 trials over 1,088 days are drawn, the best in sample becomes the candidate,
+its evidence is made by the pipeline's own functions, and the shipped policy judges it. Measuring is slow and is kept on
+disk, repetition by repetition; judging is fast and done anew each time, so a changed threshold costs a minute.
+
+Belongs here: drawing, counting, the page. Doesn't: arithmetic of gates, and anything that makes a candidate pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+import research_to_prod
+from benchmarks._promotion_rates import Outcome, page
+from research_to_prod.gates import statistics
+from research_to_prod.gates.evaluation import evaluate
+from research_to_prod.gates.evidence import Evidence
+from research_to_prod.gates.policy import Policy, load_policy
+from research_to_prod.gates.validation_statistics import assess_significance
+from research_to_prod.promotion.code_identity import sources_sha256
+from research_to_prod.research.bars import Floats
+from research_to_prod.research.metrics import DAYS_A_YEAR, max_drawdown
+from research_to_prod.research.validation.cross_validation import cross_validate
+from research_to_prod.research.validation.measures import WHOLE, Measure
+from research_to_prod.research.validation.splits import TrialPanel
+from research_to_prod.research.validation.study import EMBARGO
+from research_to_prod.research.validation.walk_forward import walk_forward
+from research_to_prod.settings import Settings
+from research_to_prod.values import StrategyType, Verdict, digest, sha256_hex
+
+PACKAGE = Path(research_to_prod.__file__).parent
+POLICY = PACKAGE / "desk" / "policies" / "research_to_paper.yaml"
+PAGE = PACKAGE.parent / "docs" / "false_promotions.md"
+Noise = Callable[[np.random.Generator, tuple[int, int]], Floats]
+
+Task = tuple[int, int]
+"""Number of a scenario, and of a repetition of it."""
+Rows = dict[str, float | None]
+"""By ``study metric``, the figures of a repetition's studies as wholes."""
+
+SEED, DAYS, TRIALS, WORKERS = 20261122, 1088, 500, 2
+VOLATILITY = 0.01
+"""Daily; 19 % a year, about what a strategy is levered to."""
+COSTS_OF_EDGE = 0.25
+"""Base costs as a share of the net edge: a fifth of what is earned before costs. Noise pays what Sharpe 3 would."""
+
+PURGE = 1
+"""Days between training and test; drawn returns look back no further."""
+
+
+def at_least(figure: str, threshold: float) -> Callable[[Rows], bool]:
+    """Return whether a figure, or the worse of the two walks', is known and reaches the threshold."""
+    names = [figure] if not figure.startswith("walk ") else [f"walk_forward_{each}{figure[4:]}" for each in WALKS]
+    return lambda rows: all((value := rows.get(name)) is not None and value >= threshold for name in names)
+
+
+def at_most(figure: str, threshold: float) -> Callable[[Rows], bool]:
+    return lambda rows: (value := rows.get(figure)) is not None and value <= threshold
+
+
+WALKS = ("anchored", "rolling")
+PROPOSED: dict[str, Callable[[Rows], bool]] = {
+    "overfitting: PBO <= 0.20 or loss <= 0.10 *†": lambda rows: (
+        at_most("overfitting pbo", 0.20)(rows) or at_most("overfitting loss_probability", 0.10)(rows)
+    ),
+    "overfitting: PBO <= 0.20 alone": at_most("overfitting pbo", 0.20),
+    "overfitting: loss <= 0.10 alone": at_most("overfitting loss_probability", 0.10),
+    "SPA consistent p <= 0.05 *†": at_most("selection spa_consistent", 0.05),
+    "walk-forward efficiency >= 0.5 *": at_least("walk efficiency", 0.5),
+    "anchored walk-forward efficiency >= 0.5 †": at_least("walk_forward_anchored efficiency", 0.5),
+    "anchored walk-forward positive folds >= 60 % †": at_least("walk_forward_anchored positive_share", 0.6),
+    "walk-forward efficiency >= 0.3": at_least("walk efficiency", 0.3),
+    "walk-forward positive folds >= 60 % *": at_least("walk positive_share", 0.6),
+    "CPCV 5 % quantile > 0 *†": at_least("cpcv quantile_05", 1e-9),
+    "CPCV positive paths >= 80 % *†": at_least("cpcv positive_share", 0.8),
+    "bootstrap Sharpe lower bound > 0 *†": at_least("bootstrap sharpe_lower_95", 1e-9),
+}
+"""What validation measures and the shipped policy does not gate on yet: how each criterion would do."""
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    return rng.standard_normal(shape)
+
+
+def fat_tailed(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Student's t with 4 degrees of freedom: infinite kurtosis."""
+    return rng.standard_t(4, shape) / math.sqrt(2)
+
+
+def autocorrelated(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """First-order autoregression with coefficient 0.1."""
+    from scipy.signal import lfilter
+
+    shocks = rng.standard_normal((shape[0] + 50, shape[1])) * math.sqrt(1 - 0.1**2)
+    return np.asarray(lfilter([1.0], [1.0, -0.1], shocks, axis=0))[50:]
+
+
+def clustered(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Draw normal shocks under one GARCH(1, 1) volatility (0.08, 0.90), as trials on one market share it."""
+    burn, variance, path = 250, 1.0, []
+    for shock in rng.standard_normal(shape[0] + burn):
+        path.append(variance)
+        variance = 0.02 + variance * (0.08 * shock**2 + 0.90)
+    return rng.standard_normal(shape) * np.sqrt(path[burn:])[:, None]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is true of the trials that a repetition draws.
+
+    Parameters
+    ----------
+    family
+        The first so many trials are correlated with each other, and carry the edge.
+    sharpe
+        Annual Sharpe ratio of each of the family.
+    """
+
+    what: str
+    repetitions: int
+    noise: Noise = normal
+    family: int = 0
+    correlation: float = 0.0
+    sharpe: float = 0.0
+
+    def draw(self, seed: np.random.SeedSequence, days: int = DAYS, trials: int = TRIALS) -> Floats:
+        """Return (days, trials) daily net returns."""
+        rng = np.random.default_rng(seed)
+        noise = self.noise(rng, (days, trials))
+        if self.correlation:
+            shared = self.noise(rng, (days, 1))
+            own = noise[:, : self.family] * math.sqrt(1 - self.correlation)
+            noise[:, : self.family] = math.sqrt(self.correlation) * shared + own
+        noise[:, : self.family] += self.sharpe / math.sqrt(DAYS_A_YEAR)
+        return noise * VOLATILITY
+
+
+def planted(sharpe: float, family: int, repetitions: int) -> Scenario:
+    where = "all" if family == TRIALS else str(family)
+    return Scenario(f"Sharpe {sharpe:g} in {where}", repetitions, family=family, correlation=0.9, sharpe=sharpe)
+
+
+SCENARIOS = (
+    Scenario("noise, independent", 200),
+    Scenario("noise, correlation 0.5", 200, family=TRIALS, correlation=0.5),
+    Scenario("noise, fat tails", 200, noise=fat_tailed),
+    Scenario("noise, autocorrelation 0.1", 200, noise=autocorrelated),
+    Scenario("noise, clustered volatility", 200, noise=clustered),
+    *(planted(3.0, family, 100) for family in (1, 25, 100, TRIALS)),
+    *(planted(2.0, family, 50) for family in (1, 25, 100, TRIALS)),
+)
+
+
+def best_of(returns: Floats) -> int:
+    """Return the trial with the best Sharpe ratio in sample: what a researcher would propose."""
+    return int(np.argmax(statistics.sharpe_moments(returns.T)[:, 0]))
+
+
+def measure(returns: Floats, candidate_sha256: str) -> list[Measure]:
+    """Return the rows of the validation table that a trial matrix has: slow, and no threshold changes them."""
+    panel, embargo = TrialPanel(returns), math.ceil(EMBARGO * len(returns))
+    return [
+        *walk_forward(panel, rolling=False, purge=PURGE).measures("walk_forward_anchored"),
+        *walk_forward(panel, rolling=True, purge=PURGE).measures("walk_forward_rolling"),
+        *cross_validate(panel, purge=PURGE, embargo=embargo).measures(),
+        *assess_significance(returns, returns[:, best_of(returns)], candidate_sha256).measures,
+    ]
+
+
+def evidence_of(returns: Floats, edge: float) -> Evidence:
+    """Return the candidate's evidence, as the pipeline gathers it from such a search.
+
+    Parameters
+    ----------
+    edge
+        Annual Sharpe ratio of which base costs are `COSTS_OF_EDGE`.
+    """
+    best = returns[:, best_of(returns)]
+    cost = COSTS_OF_EDGE * edge / math.sqrt(DAYS_A_YEAR) * VOLATILITY
+    equity: Floats = np.cumprod(1 + best)
+    return Evidence(
+        candidate="drawn",
+        strategy_type=StrategyType.SWING,
+        completeness={"DRAWN/USDT": (1, 1)},
+        unresolved={"DRAWN/USDT": ()},
+        daily_returns=best,
+        stressed_returns={multiple: best - (multiple - 1) * cost for multiple in (1.5, 2.0)},
+        max_drawdown=max_drawdown(equity, 1.0),
+        n_trials=returns.shape[1],
+        trial_sharpes=np.sort(statistics.sharpe_moments(returns.T)[:, 0]),
+    )
+
+
+SETTING = f"""\
+Each repetition is one research project. It draws the daily net returns of {TRIALS} trials over {DAYS:,} days (seed \
+{SEED}; {VOLATILITY:.0%} daily volatility), and proposes the trial with the best Sharpe ratio in sample. The \
+evidence is made by the functions of the pipeline, with all {TRIALS} trials counted, and the shipped policy judges \
+it.
+
+- **Noise** has no edge: independent normal; correlated 0.5; Student's t with 4 degrees of freedom; autocorrelation \
+0.1; volatility that clusters (GARCH(1, 1) with 0.08 and 0.90, one for all trials).
+- **Sharpe s in k** plants the annual Sharpe ratio s in k of the {TRIALS} trials, whose noise is correlated 0.9; the \
+others are independent noise.
+- Returns are net of base costs, which take {COSTS_OF_EDGE:.0%} of the planted net edge once (noise pays what Sharpe \
+3 would); under costs multiplied by m they take it m - 1 times more.
+- The error is binomial; the interval is exact (Clopper and Pearson)."""
+
+HELD_CONSTANT = """\
+Drawn returns have no bars. What needs bars is given as passed, and the rates say nothing of it: completeness and \
+findings of the data. Neighbourhood, capacity, latency, and the risk of the book need bars or a book too, and are \
+not simulated at all: as gates they can only lower both rates. Drawdown is of daily equity; that of hourly equity is \
+deeper."""
+
+
+def drawn(task: Task) -> Floats:
+    return SCENARIOS[task[0]].draw(np.random.SeedSequence((SEED, *task)))
+
+
+def measured(task: Task) -> Rows:
+    found = measure(drawn(task), digest([SEED, *task]))
+    return {f"{each.study} {each.metric}": each.value for each in found if each.item == WHOLE}
+
+
+def judged(task: Task, rows: Rows, policy: Policy) -> Outcome:
+    """Return what the policy says of the repetition's candidate."""
+    scenario, returns = SCENARIOS[task[0]], drawn(task)
+    report = evaluate(policy, evidence_of(returns, scenario.sharpe or 3.0))
+    gates = {gate.gate: gate.verdict is Verdict.PASS for gate in report.gates if gate.gating}
+    proposed = {name: holds(rows) for name, holds in PROPOSED.items()}
+    carries = bool(scenario.sharpe) and best_of(returns) < scenario.family
+    return Outcome(scenario.what, scenario.sharpe, carries, report.verdict, gates, proposed)
+
+
+class State:
+    """The measurements made so far, one JSON line each; a line torn by a crash is measured again.
+
+    The file is named after all that measurements follow from, so that none outlives a change of the code.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        follows_from = {
+            "seed": SEED,
+            "scenarios": [[each.noise.__name__, each.family, each.correlation, each.sharpe] for each in SCENARIOS],
+            "statistics": sources_sha256(PACKAGE / "gates" / "statistics"),
+            "significance": sha256_hex((PACKAGE / "gates" / "validation_statistics.py").read_bytes()),
+            "validation": sources_sha256(PACKAGE / "research" / "validation"),
+            "numpy": np.__version__,
+        }
+        self.path = folder / f"false_promotions_{digest(follows_from)[:12]}.jsonl"
+
+    def read(self) -> dict[Task, Rows]:
+        """Return what is there, after cutting off a torn last line."""
+        if not self.path.exists():
+            return {}
+        text = self.path.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            self.path.write_text(whole)
+        return {(each["scenario"], each["repetition"]): each["rows"] for each in map(json.loads, whole.splitlines())}
+
+    def measure(self, tasks: Sequence[Task]) -> dict[Task, Rows]:
+        """Return the measurements of all tasks, making those that are missing."""
+        known = self.read()
+        missing = [task for task in tasks if task not in known]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file, ProcessPoolExecutor(WORKERS) as pool:
+            running = {pool.submit(measured, task): task for task in missing}
+            for done in track(as_completed(running), "measuring", total=len(missing)):
+                scenario, repetition = task = running[done]
+                known[task] = done.result()
+                line = {"scenario": scenario, "repetition": repetition, "rows": known[task]}
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+        return {task: known[task] for task in tasks}
+
+
+def tasks_of(repetitions: int | None) -> list[Task]:
+    """Return every repetition of every scenario, or the first so many of each."""
+    return [
+        (number, repetition)
+        for repetition in range(max(each.repetitions for each in SCENARIOS))
+        for number, each in enumerate(SCENARIOS)
+        if repetition < min(each.repetitions, repetitions or each.repetitions)
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--repetitions", type=int, help="at most so many of each scenario (default: all)")
+    parser.add_argument("--measured", action="store_true", help="judge what is measured already, and measure no more")
+    parser.add_argument("--state", type=Path, default=Settings().data / "studies", help="folder of the measurements")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write")
+    given = parser.parse_args()
+    policy, state, tasks = load_policy(POLICY), State(given.state), tasks_of(given.repetitions)
+    rows = state.read() if given.measured else state.measure(tasks)
+    tasks = [task for task in tasks if task in rows]
+    with ProcessPoolExecutor(WORKERS) as pool:
+        running = [pool.submit(judged, task, rows[task], policy) for task in tasks]
+        outcomes = [each.result() for each in track(running, "judging")]
+    planned = len(tasks_of(None))
+    unfinished = f"\n\nMeasured so far: {len(tasks):,} of {planned:,} repetitions." if len(tasks) < planned else ""
+    text, missed = page(policy, SETTING + unfinished, HELD_CONSTANT, outcomes)
+    given.page.write_text(text)
+    print(text)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

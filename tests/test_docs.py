@@ -1,0 +1,41 @@
+"""The pages say what the code does."""
+
+import re
+from pathlib import Path
+
+from research_to_prod.defs.market_data import checks
+from research_to_prod.market_data.examination import RULES
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def section(page: str, title: str) -> str:
+    text = (DOCS / page).read_text()
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found is not None, title
+    return found[1]
+
+
+def named(text: str) -> list[str]:
+    return re.findall(r"`([a-z_]+)`", text)
+
+
+def test_the_page_on_market_data_lists_every_rule_and_no_other() -> None:
+    table = "\n".join(line for line in section("market_data.md", "The rules").splitlines() if line.startswith("|"))
+    assert named(table) == [rule.__name__ for rule in RULES]
+
+
+def test_the_page_on_market_data_lists_the_checks_of_each_asset() -> None:
+    page = section("market_data.md", "Checks that block")
+    for specs in (checks.CANDLES_CHECKS, checks.FUNDING_CHECKS, checks.TRADES_CHECKS, checks.QUALITY_CHECKS):
+        for spec in specs:
+            (row,) = [line for line in page.splitlines() if line.startswith(f"| `{spec.asset_key.to_user_string()}` |")]
+            _, _, blocks, warns, _ = row.split("|")
+            if spec.name != "every_market_was_fetched":
+                assert spec.name in named(blocks if spec.blocking else warns), spec.name
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
