@@ -18,18 +18,12 @@ _ALONE = """\
 Refused by this gate and by no other, in per cent of all candidates: what leaving it out would let through. For \
 planted edges that is its price, for noise its worth. A gate may show zero in both columns and still be needed: \
 another one refuses the same candidates here."""
-_PROPOSED = """\
-Validation measures these; the shipped policy does not judge them. First the per cent of the candidates that meet each
-one alone, then, after the bar, the per cent promoted if it were a gate beside those of the policy. Of a walk-forward
-figure the worse of the anchored and the rolling walk counts unless the anchored one is named. The last rows ask for all
-criteria with that mark: * is what textbooks ask for; † asks of the anchored walk only, and was written down after * had
-missed its target on these very draws.
-
-The rolling walk is what costs: its training is short, so that the best of 500 trials looks far better in it than it is,
-and its efficiency is low even for a real edge. SPA lets more than 5 % of independent noise through because of its
-default block length, the root of the number of days: on 60 such projects, measured apart with 500 resamples, 3, 8, 8
-and 25 % had a p-value of at most 0.05 with mean blocks of 1, 5, 10 and 32 days. The bootstrap bound knows nothing of
-the search, so that it refuses nearly no winner of one."""
+_ALTERNATIVES = """\
+The textbook forms of some gates: first the per cent of the candidates that meet each one alone, then, after the bar, \
+the per cent promoted if it were asked for beside the policy's own gates. Where every trial carries the edge, the rank \
+of the winner out of sample is a coin toss, so that PBO alone refuses the most robust strategy of all. The rolling \
+walk's training is short: the best of 500 trials looks far better in it than it is, and its efficiency is low even for \
+a real edge."""
 NOISE_AT_MOST, EDGE_AT_LEAST = 0.01, 0.60
 
 
@@ -45,8 +39,8 @@ class Outcome:
         Whether the trial that was found is one of those in which an edge was planted.
     gates
         Whether each gate that decides passed.
-    proposed
-        Whether each criterion that the policy does not gate on yet was met.
+    alternatives
+        Whether each form that the policy does not ask for was met.
     """
 
     scenario: str
@@ -54,7 +48,7 @@ class Outcome:
     carries_edge: bool
     verdict: Verdict
     gates: dict[str, bool]
-    proposed: dict[str, bool]
+    alternatives: dict[str, bool]
 
     def refused_by(self) -> frozenset[str]:
         """Return the gates that did not pass."""
@@ -118,9 +112,9 @@ def page(policy: Policy, setting: str, held_constant: str, outcomes: Sequence[Ou
         "## What each gate costs, and what it is worth",
         _ALONE,
         _alone([each for name in noise for each in of[name]], [each for name in sought for each in of[name]]),
-        "## Criteria that the policy does not gate on yet",
-        _PROPOSED,
-        *(_proposed({name: of[name] for name in names}) for names in (noise, sought, weaker) if names),
+        "## Forms that the policy does not ask for",
+        _ALTERNATIVES,
+        *(_alternatives({name: of[name] for name in names}) for names in (noise, sought, weaker) if names),
         "## What was held constant",
         held_constant,
         "## Made with",
@@ -188,19 +182,14 @@ def _alone(noise: Sequence[Outcome], sought: Sequence[Outcome]) -> str:
     return table(["gate", "Sharpe 3 that it alone refuses", "noise that it alone refuses"], rows)
 
 
-def _proposed(of: dict[str, list[Outcome]]) -> str:
-    names = list(next(iter(of.values()))[0].proposed)
-    asked = {each: [each] for each in names} | {
-        f"all marked {mark}": [each for each in names if mark in each.rsplit(" ", 1)[-1]] for mark in "*†"
-    }
-
-    def cell(outcomes: Sequence[Outcome], wanted: Sequence[str]) -> str:
-        alone = rate(outcomes, lambda each: all(each.proposed[name] for name in wanted))
-        beside = rate(outcomes, lambda each: promoted(each) and all(each.proposed[name] for name in wanted))
+def _alternatives(of: dict[str, list[Outcome]]) -> str:
+    def cell(outcomes: Sequence[Outcome], name: str) -> str:
+        alone = rate(outcomes, lambda each: each.alternatives[name])
+        beside = rate(outcomes, lambda each: promoted(each) and each.alternatives[name])
         return f"{100 * alone.share:.0f} \\| {100 * beside.share:.0f}"
 
-    rows = [[name, *(cell(each, wanted) for each in of.values())] for name, wanted in asked.items()]
-    return table(["criterion", *of], rows)
+    names = next(iter(of.values()))[0].alternatives
+    return table(["form", *of], [[name, *(cell(each, name) for each in of.values())] for name in names])
 
 
 def _gates(outcomes: Sequence[Outcome]) -> list[str]:

@@ -84,9 +84,9 @@ class Robustness(Frozen):
     stressed_mean_return: Stressed
     stressed_sharpe_lower_bound: StressedBound
     walk_forward_efficiency: SampledShare
-    """Least out-of-sample mean over in-sample mean, of the worse of anchored and rolling folds."""
+    """Least out-of-sample mean over in-sample mean, of the anchored folds."""
     walk_forward_positive_folds: SampledShare
-    """Least share of folds with a gain, of the worse of anchored and rolling folds."""
+    """Least share of folds with a gain, of the anchored folds."""
     cross_validated_sharpe_quantile: Sampled
     """The 5 % quantile of the annual Sharpe ratios of the combinatorial paths lies above this."""
     cross_validated_positive_paths: SampledShare

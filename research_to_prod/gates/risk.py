@@ -6,7 +6,6 @@ Belongs here: the family risk. Doesn't: the limits (``capital``), formulas (``st
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from scipy.special import ndtri
@@ -219,44 +218,27 @@ def _liquidation(rules: Risk, evidence: Evidence) -> Gate:
 
 
 def _shocks(rules: Risk, limit: float, evidence: Evidence) -> list[Gate]:
-    """Replay shocks on the positions as held; in one adverse bar of twenty the position is larger than the one judged.
-
-    The largest position is reported beside: a rare shock at the rarest of positions is both at once.
-    """
-    held, shock = evidence.holdings, rules.market_shock.value
-    found: dict[str, tuple[float | None, str, bool]] = {}
+    """Replay shocks on the largest positions held: a desk that sizes for the usual one meets the shock at the other."""
+    held, shock, flip = evidence.holdings, rules.market_shock.value, rules.funding_shock
+    losses: dict[str, float | None] = dict.fromkeys(("market_fall", "market_rise", "funding_flip", "venue_halt"))
     if held is not None and len(held.weights):
         net = held.weights.sum(axis=1)
-        funding = rules.funding_shock.value * rules.funding_shock.days
-        perpetual = np.abs(held.weights[:, held.perpetual]).sum(axis=1)
-        found = {
-            "market_fall": (shock * _usual(net), f"loss in a fall of every market by {shock:.0%}", True),
-            "market_rise": (shock * _usual(-net), f"loss in a rise of every market by {shock:.0%}", True),
-            "market_shock_at_worst": (
-                shock * float(np.max(np.abs(net))), f"loss in a move of {shock:.0%} at the largest net position", False,
-            ),
-            "funding_flip": (
-                funding * _usual(perpetual),
-                f"loss to funding of {rules.funding_shock.value:.1%} a day for {rules.funding_shock.days} days", True,
-            ),
-            "venue_halt": (
-                _halted(held, int(rules.halt_hours.value)),
-                f"worst loss of the window on positions frozen for {rules.halt_hours.value:g} hours", True,
-            ),
-        }  # fmt: skip
-    names = ("market_fall", "market_rise", "market_shock_at_worst", "funding_flip", "venue_halt")
-    missing: Mapping[str, tuple[float | None, str, bool]] = {
-        name: (None, "the loss", name != "market_shock_at_worst") for name in names
+        losses = {
+            "market_fall": shock * max(0.0, float(np.max(net))),
+            "market_rise": shock * max(0.0, float(np.max(-net))),
+            "funding_flip": flip.value * flip.days * float(np.max(np.abs(held.weights[:, held.perpetual]).sum(axis=1))),
+            "venue_halt": _halted(held, int(rules.halt_hours.value)),
+        }
+    what = {
+        "market_fall": f"loss in a fall of every market by {shock:.0%}",
+        "market_rise": f"loss in a rise of every market by {shock:.0%}",
+        "funding_flip": f"loss to funding of {flip.value:.1%} a day for {flip.days} days",
+        "venue_halt": f"worst loss of the window on positions frozen for {rules.halt_hours.value:g} hours",
     }
     return [
-        _gate(f"stress_{name}", value, "<=", limit, evidence, what, problem=_unheld(held), gating=gating)
-        for name, (value, what, gating) in (found or missing).items()
+        _gate(f"stress_{name}", loss, "<=", limit, evidence, what[name], problem=_unheld(held))
+        for name, loss in losses.items()
     ]
-
-
-def _usual(exposure: Floats) -> float:
-    adverse = exposure[exposure > 0]
-    return float(np.quantile(adverse, 0.95)) if len(adverse) else 0.0
 
 
 def _halted(held: Holdings, hours: int) -> float | None:

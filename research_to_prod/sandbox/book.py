@@ -52,7 +52,7 @@ BOOK = (
     BookEntry(
         "btc_momentum",
         "momentum",
-        {"lookback_hours": 72, "rebalance_hours": 24, "leverage": 0.8},
+        {"lookback_hours": 72, "rebalance_hours": 24, "leverage": 0.7},
         ("BTC/USDT",),
         Decimal(250_000),
         Truth.REAL_EDGE,

@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from benchmarks import false_promotions as study
 from benchmarks._promotion_rates import Outcome, Rate, page, promoted, rate
+from research_to_prod.gates.evidence import Studies
 from research_to_prod.gates.policy import load_policy
 from research_to_prod.values import Verdict
 
@@ -63,16 +64,16 @@ def test_autocorrelated_noise_is_and_clustered_noise_is_clustered() -> None:
 
 def test_a_torn_line_is_measured_again(tmp_path: Path) -> None:
     state = study.State(tmp_path)
-    whole = '{"scenario": 1, "repetition": 2, "rows": {"overfitting pbo": 0.5}}\n'
+    whole = '{"scenario": 1, "repetition": 2, "figures": [["overfitting", "all", "pbo", 0.5]]}\n'
     state.path.write_text(whole + whole[:20])
-    assert state.read() == {(1, 2): {"overfitting pbo": 0.5}}
+    assert state.read() == {(1, 2): Studies({("overfitting", "all", "pbo"): 0.5})}
     assert state.path.read_text() == whole
 
 
 def outcome(*, a: bool, b: bool, sharpe: float = 0.0) -> Outcome:
     name = f"Sharpe {sharpe:g}" if sharpe else "noise"
     verdict = Verdict.PASS if a and b else Verdict.FAIL
-    return Outcome(name, sharpe, sharpe > 0, verdict, {"a": a, "b": b}, {"c *": a, "d": b})
+    return Outcome(name, sharpe, sharpe > 0, verdict, {"a": a, "b": b}, {"c": a, "d": b})
 
 
 def test_the_page_says_which_target_is_missed_and_which_gate_is_to_blame() -> None:
