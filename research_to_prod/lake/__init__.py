@@ -2,6 +2,18 @@
 
 from research_to_prod.lake.lake import Lake, LakeError, Snapshot
 from research_to_prod.lake.log import Version
+from research_to_prod.lake.pinned import PinnedLake, Reader
 from research_to_prod.lake.schema import Column, PartitionBy, Schema, SchemaError
 
-__all__ = ["Column", "Lake", "LakeError", "PartitionBy", "Schema", "SchemaError", "Snapshot", "Version"]
+__all__ = [
+    "Column",
+    "Lake",
+    "LakeError",
+    "PartitionBy",
+    "PinnedLake",
+    "Reader",
+    "Schema",
+    "SchemaError",
+    "Snapshot",
+    "Version",
+]

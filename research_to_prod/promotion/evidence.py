@@ -37,7 +37,15 @@ REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "trials": ("stand_in_the_trial_ledger",),
         "backtest": ("accounts_add_up", "sees_no_future", "does_not_depend_on_warm_up"),
         "validation": ("is_complete",),
-        "gate_report": ("all_gates_pass",),
+        "gate_report": (
+            "data_quality_gates_pass",
+            "statistics_gates_pass",
+            "robustness_gates_pass",
+            "implementation_gates_pass",
+            "latency_gates_pass",
+            "risk_gates_pass",
+            "readiness_gates_pass",
+        ),
     }
 )
 """The checks that must have passed, by asset; declared, never gathered from what the log happens to hold."""
@@ -71,7 +79,7 @@ READS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """What each asset must have recorded as read, consumers before producers: the declared upstream closure."""
 
-POLICY_BOUND = frozenset({("gate_report", "all_gates_pass")})
+POLICY_BOUND = frozenset(("gate_report", check) for check in REQUIRED_CHECKS["gate_report"])
 """Checks whose verdict holds only under the policy that they name in their metadata."""
 
 

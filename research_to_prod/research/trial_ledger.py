@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -120,15 +120,20 @@ class TrialLedger:
         if created:
             _sync_folder(self.path.parent)
 
-    def records(self) -> list[TrialRecord]:
-        """Return all records, after verifying the whole chain.
+    def records(self, head: str | None = None) -> list[TrialRecord]:
+        """Return all records, or those up to the line that ``head`` seals, after verifying the whole chain.
 
         Raises
         ------
         TrialLedgerError
-            Naming the first line that is unreadable, edited, or out of sequence.
+            Naming the first line that is unreadable, edited, or out of sequence; or if no line has that seal.
         """
-        return self._verified()[0]
+        records, seals = self._verified()
+        if head is None:
+            return records
+        if head not in seals:
+            raise TrialLedgerError(f"{self.path.name} has no line sealed {head}: it was another ledger, or was cut off")
+        return records[: seals.index(head)]
 
     def returns(self, record: TrialRecord) -> Floats:
         """Return the (D,) daily net returns of a record, verified against its digest.
@@ -152,38 +157,44 @@ class TrialLedger:
     @property
     def head(self) -> str:
         """The hash that seals the last line, after verifying the whole chain: it names this state of the ledger."""
-        return self._verified()[1]
+        return self._verified()[1][-1]
 
-    def _verified(self) -> tuple[list[TrialRecord], str]:
+    def _verified(self) -> tuple[list[TrialRecord], list[str]]:
+        """Return the records, and the seals: that of the empty ledger, then one a record."""
         if not self.path.exists():
-            return [], GENESIS
+            return [], [GENESIS]
         with self.path.open("rb") as file, _locked(file, fcntl.LOCK_SH):
             data = file.read()
-        records, previous = [], GENESIS
+        records, seals = [], [GENESIS]
         for number, raw in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
             line = _parse(raw, number)
-            if line["previous"] != previous or line["sequence"] != number - 1:
+            if line["previous"] != seals[-1] or line["sequence"] != number - 1:
                 raise TrialLedgerError(f"{self.path.name} line {number}: a line before it was removed or changed")
-            previous = line["sha256"]
+            seals.append(line["sha256"])
             records.append(TrialRecord.model_validate(line["trial"]))
-        return records, previous
+        return records, seals
 
     def trials(self, strategy: str, universe: Sequence[str]) -> dict[str, TrialRecord]:
-        """Return the latest record of each distinct trial of ``strategy`` on ``universe``, by trial id.
-
-        A trial is distinct by timeframe and parameters; whose candidate it was, when, and on which window is no part
-        of that, so neither renaming a candidate nor running it again changes the number.
-        """
-        wanted = sorted(universe)
-        return {
-            record.trial_id: record
-            for record in self.records()
-            if record.strategy == strategy and sorted(record.universe) == wanted
-        }
+        """Return the latest record of each distinct trial of ``strategy`` on ``universe``, by trial id."""
+        return distinct_trials(self.records(), strategy, universe)
 
     def count(self, strategy: str, universe: Sequence[str]) -> int:
         """Return the number of distinct trials ever made of ``strategy`` on ``universe``."""
         return len(self.trials(strategy, universe))
+
+
+def distinct_trials(records: Iterable[TrialRecord], strategy: str, universe: Sequence[str]) -> dict[str, TrialRecord]:
+    """Return the latest of ``records`` of each distinct trial of ``strategy`` on ``universe``, by trial id.
+
+    A trial is distinct by timeframe and parameters; whose candidate it was, when, and on which window is no part of
+    that, so neither renaming a candidate nor running it again changes the number.
+    """
+    wanted = sorted(universe)
+    return {
+        record.trial_id: record
+        for record in records
+        if record.strategy == strategy and sorted(record.universe) == wanted
+    }
 
 
 def series_bytes(returns: Floats) -> bytes:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pytest
 
 from research_to_prod.defs.gates.assets import gate_report
-from research_to_prod.defs.gates.checks import all_gates_pass
+from research_to_prod.defs.gates.checks import risk_gates_pass
 from research_to_prod.defs.market_data.assets import validated_candles
 from research_to_prod.defs.promotion.assets import production_manifest, promotion
 from research_to_prod.defs.research.assets import backtest
@@ -227,7 +227,7 @@ def test_a_backtest_made_again_without_its_checks_refuses(desk: Desk) -> None:
 def test_made_again_with_its_checks_and_judged_again_it_promotes(desk: Desk) -> None:
     checks = (accounts_add_up, sees_no_future, does_not_depend_on_warm_up)
     assert desk.materialize(backtest, *checks, partition=GOOD).success
-    assert desk.materialize(gate_report, all_gates_pass, partition=GOOD).success
+    assert desk.materialize(gate_report, risk_gates_pass, partition=GOOD).success
     assert desk.materialize(promotion, partition=GOOD).success
 
 
@@ -248,7 +248,7 @@ def test_a_gate_report_reported_by_hand_refuses(desk: Desk) -> None:
 
 
 def test_a_forged_passing_check_refuses(desk: Desk) -> None:
-    key = dg.AssetCheckKey(dg.AssetKey("gate_report"), "all_gates_pass")
+    key = dg.AssetCheckKey(dg.AssetKey("gate_report"), "risk_gates_pass")
     history = desk.instance.event_log_storage.get_asset_check_execution_history(key, limit=50)
     judged = next(each for each in history if each.partition == BAD_DATA)
     assert judged.event is not None

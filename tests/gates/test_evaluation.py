@@ -173,8 +173,8 @@ def test_reported_numbers_stand_beside_the_gates_and_do_not_gate() -> None:
     assert result.verdict is PASS
     assert {each.gate for each in result.gates if not each.gating} == {
         "deflated_sharpe_ratio_across_trials", "probabilistic_sharpe_ratio", "minimum_backtest_length",
-        "event_march_2020", "event_may_2021", "event_may_2022", "event_november_2022", "stress_market_shock_at_worst",
-        "runbook", "kill_drill",
+        "rolling_walk_forward_efficiency", "rolling_walk_forward_positive_folds",
+        "event_march_2020", "event_may_2021", "event_may_2022", "event_november_2022", "runbook", "kill_drill",
     }  # fmt: skip
 
 
@@ -195,9 +195,12 @@ def test_autocorrelated_returns_raise_the_bar() -> None:
     assert values[1] < values[0] - 0.02
 
 
-def test_an_override_applies_to_its_strategy_type() -> None:
+def test_an_override_and_the_allocation_of_its_type_apply_to_a_strategy() -> None:
     assert verdicts(report(max_drawdown=0.15))["maximum_drawdown"] is PASS
     assert verdicts(report(max_drawdown=0.15, strategy_type=StrategyType.CARRY))["maximum_drawdown"] is FAIL
+    nearly = {"BTC/USDT": (10_000, 9_995)}
+    assert verdicts(report(completeness=nearly))["completeness"] is PASS
+    assert verdicts(report(completeness=nearly, strategy_type=StrategyType.MARKET_MAKING))["completeness"] is FAIL
 
 
 def test_margin_is_the_distance_to_the_threshold_and_positive_when_good() -> None:
@@ -257,7 +260,7 @@ def test_the_bytes_name_policy_candidate_and_verdict_and_hold_numbers_as_text() 
 
 def test_a_changed_policy_changes_the_bytes() -> None:
     plain = POLICY.model_dump(mode="json")
-    plain["risk"]["maximum_drawdown"]["value"] = 0.24
+    plain["allocation"]["types"]["swing"]["drawdown_limit"]["value"] = 0.24
     other = evaluate(Policy.model_validate(plain), GOOD)
     assert other.verdict is PASS
     assert other.canonical_bytes() != report().canonical_bytes()

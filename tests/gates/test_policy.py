@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 import research_to_prod
+from research_to_prod.gates.families import Event, Quantiles
 from research_to_prod.gates.policy import PolicyError, Threshold, load_policy
 from research_to_prod.values import StrategyType
 
@@ -32,16 +34,29 @@ def write(folder: Path, policy: dict[str, Any]) -> Path:
 
 
 def leaves(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for family in ("data_quality", "statistics", "robustness", "risk"):
+    for family in ("data_quality", "statistics", "robustness", "risk", "readiness"):
         yield from ((family, name) for name in policy[family])
 
 
-def test_the_desks_policy_loads_and_every_threshold_says_why() -> None:
-    policy = load_policy(FILE)
-    for family, name in leaves(content()):
-        threshold = getattr(getattr(policy, family), name)
-        assert isinstance(threshold, Threshold)
-        assert threshold.why.endswith(".")
+def thresholds(value: object) -> Iterator[Threshold | Quantiles | Event]:
+    """Yield everything in a policy that has a reason to give, however deep."""
+    if isinstance(value, Threshold | Quantiles | Event):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from thresholds(getattr(value, name))
+    elif isinstance(value, dict | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from thresholds(each)
+
+
+@pytest.mark.parametrize(
+    ("move", "least"), [("research_to_paper", 50), ("paper_to_canary", 60), ("canary_to_live", 60)]
+)
+def test_the_desks_policies_load_and_every_threshold_says_why(move: str, least: int) -> None:
+    found = list(thresholds(load_policy(FILE.with_stem(move))))
+    assert len(found) >= least
+    assert all(each.why.endswith(".") for each in found)
 
 
 @pytest.mark.parametrize(("family", "name"), list(leaves(content())))
@@ -59,8 +74,8 @@ def test_a_threshold_cannot_be_left_out(tmp_path: Path, family: str, name: str) 
         ("statistics", "deflated_sharpe_ratio", {"value": float("nan")}, "finite"),
         ("statistics", "deflated_sharpe_ratio", {"value": 1.0}, "less than 1"),
         ("statistics", "minimum_days", {"value": 0}, "greater than 0"),
-        ("risk", "maximum_drawdown", {"value": 2.5}, "less than or equal to 1"),
-        ("risk", "maximum_drawdown", {"why": "because"}, "at least 30 characters"),
+        ("risk", "participation", {"value": 2.5}, "less than or equal to 1"),
+        ("risk", "participation", {"why": "because"}, "at least 30 characters"),
         ("data_quality", "completeness", {"optional": True}, "Extra inputs"),
         ("robustness", "stressed_mean_return", {"cost_multiplier": 0.5}, "greater than or equal to 1"),
     ],
@@ -90,14 +105,14 @@ def test_a_file_that_is_not_yaml_is_refused(tmp_path: Path) -> None:
 def test_the_hash_follows_the_numbers_not_the_layout(tmp_path: Path) -> None:
     policy = content()
     assert load_policy(write(tmp_path, policy)).sha256 == load_policy(FILE).sha256
-    policy["risk"]["maximum_drawdown"]["value"] = 0.2500001
+    policy["risk"]["participation"]["value"] = 0.0100001
     assert load_policy(write(tmp_path, policy)).sha256 != load_policy(FILE).sha256
 
 
 def test_the_hash_covers_reasons_and_overrides(tmp_path: Path) -> None:
     hashes = {load_policy(FILE).sha256}
     policy = content()
-    policy["risk"]["maximum_drawdown"]["why"] += " Really."
+    policy["risk"]["participation"]["why"] += " Really."
     hashes.add(load_policy(write(tmp_path, policy)).sha256)
     policy = content()
     del policy["overrides"]["carry"]
@@ -105,19 +120,40 @@ def test_the_hash_covers_reasons_and_overrides(tmp_path: Path) -> None:
     assert len(hashes) == 3
 
 
+def test_the_hash_covers_the_capital_allocation(tmp_path: Path) -> None:
+    path = write(tmp_path, content())
+    before = load_policy(path).sha256
+    allocation = tmp_path / "capital" / "allocation.yaml"
+    allocation.write_text(allocation.read_text().replace("value: 2000000", "value: 2000001"))
+    assert load_policy(path).sha256 != before
+
+
 def test_an_override_replaces_one_threshold_of_one_type_only() -> None:
     policy = load_policy(FILE)
-    assert policy.for_type(StrategyType.SWING).risk.maximum_drawdown.value == 0.25
-    carry = policy.for_type(StrategyType.CARRY)
-    assert carry.risk.maximum_drawdown.value == 0.10
-    assert carry.statistics == policy.statistics
+    assert policy.for_type(StrategyType.SWING).data_quality.completeness.value == 0.999
+    makers = policy.for_type(StrategyType.MARKET_MAKING)
+    assert makers.data_quality.completeness.value == 0.9999
+    assert makers.data_quality.unresolved_findings == policy.data_quality.unresolved_findings
+    assert makers.statistics == policy.statistics
+
+
+def test_a_transition_has_exactly_its_families(tmp_path: Path) -> None:
+    policy = content()
+    del policy["robustness"]
+    with pytest.raises(PolicyError, match="robustness: Field required"):
+        load_policy(write(tmp_path, policy))
+    path = write(
+        tmp_path, content() | {"latency": yaml.safe_load(FILE.with_stem("paper_to_canary").read_text())["latency"]}
+    )
+    with pytest.raises(PolicyError, match="latency: not asked for by paper"):
+        load_policy(path)
 
 
 @pytest.mark.parametrize(
     "override",
     [
-        {"risk": {"maximum_drawdown": None}},
-        {"risk": {"maximum_drawdown": {"value": 0.5}}},
+        {"risk": {"participation": None}},
+        {"risk": {"participation": {"value": 0.5}}},
         {"risk": {"max_dd": {"value": 0.5, "why": "A sentence that is long enough to count."}}},
         {"id": {"value": "other"}},
         {"luck": {}},
@@ -133,4 +169,4 @@ def test_an_override_can_neither_drop_a_threshold_nor_invent_one(tmp_path: Path,
 def test_a_policy_cannot_be_changed_after_loading() -> None:
     policy = load_policy(FILE)
     with pytest.raises(ValueError, match="frozen"):
-        policy.risk.maximum_drawdown.value = 1.0
+        policy.risk.participation.value = 1.0

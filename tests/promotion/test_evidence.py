@@ -148,7 +148,7 @@ def world(proven: Path, tmp_path: Path) -> Iterator[World]:
 
 def test_nothing_proves_nothing(tmp_path: Path) -> None:
     with open_world(tmp_path) as world:
-        assert world.refused("gate_report[alpha] was never materialized", "check all_gates_pass of gate_report[alpha]")
+        assert world.refused("gate_report[alpha] was never materialized", "check risk_gates_pass of gate_report[alpha]")
 
 
 def test_a_whole_and_fresh_closure_is_proven_to_its_last_partition(world: World) -> None:
@@ -176,7 +176,7 @@ def test_a_check_that_did_not_pass_refuses(world: World, asset: str, outcome: st
 
 def test_an_asset_materialized_again_without_its_checks_is_stale(world: World) -> None:
     world.materialize("gate_report", checks=False)
-    assert world.refused("check all_gates_pass of gate_report[alpha] judged another materialization")
+    assert world.refused("check risk_gates_pass of gate_report[alpha] judged another materialization")
 
 
 @pytest.mark.parametrize("asset", [name for name in ORDER if name != "gate_report"])
@@ -238,18 +238,18 @@ def forge_check(world: World, asset: str, check: str) -> None:
 
 
 def test_a_forged_passing_check_on_the_right_materialization_refuses(world: World) -> None:
-    world.outcome["all_gates_pass"] = "fail"
+    world.outcome["risk_gates_pass"] = "fail"
     world.materialize("gate_report")
-    forge_check(world, "gate_report", "all_gates_pass")
-    assert world.refused("check all_gates_pass of gate_report[alpha] was not evaluated by a run that Dagster knows")
+    forge_check(world, "gate_report", "risk_gates_pass")
+    assert world.refused("check risk_gates_pass of gate_report[alpha] was not evaluated by a run that Dagster knows")
 
 
 def test_evidence_of_another_partition_refuses(world: World) -> None:
-    world.outcome["all_gates_pass"] = "fail"
+    world.outcome["risk_gates_pass"] = "fail"
     world.materialize("gate_report")
-    world.outcome["all_gates_pass"] = "pass"
+    world.outcome["risk_gates_pass"] = "pass"
     world.materialize("gate_report", partition="beta")
-    assert world.refused("check all_gates_pass of gate_report[alpha] did not pass")
+    assert world.refused("check risk_gates_pass of gate_report[alpha] did not pass")
 
 
 def test_a_verdict_under_another_policy_refuses(world: World) -> None:
@@ -270,10 +270,10 @@ def test_a_materialization_that_hides_an_input_refuses(world: World) -> None:
 
 
 def test_every_refusal_is_given_not_only_the_first(world: World) -> None:
-    world.outcome |= {"accounts_add_up": "fail", "all_gates_pass": "fail"}
+    world.outcome |= {"accounts_add_up": "fail", "risk_gates_pass": "fail"}
     world.materialize("backtest")
     world.materialize("gate_report")
-    assert world.refused("check accounts_add_up", "check all_gates_pass")
+    assert world.refused("check accounts_add_up", "check risk_gates_pass")
 
 
 def test_the_event_log_still_speaks_the_dialect_that_the_proof_reads(world: World) -> None:

@@ -1,13 +1,24 @@
 """The gate report: every gate's answer on a candidate, pass or not."""
 
 import dagster as dg
+from pydantic import Field
 
 from research_to_prod.defs.partitions import CANDIDATES
-from research_to_prod.defs.publishing import image, markdown_table, publish
+from research_to_prod.defs.publishing import publish
 from research_to_prod.defs.research.assets import backtest, candidate, trials, validation
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
+
+
+class Move(dg.Config):
+    """Which way is asked for."""
+
+    to_stage: str = Field(
+        default="paper",
+        description="The stage that it is to enter: paper, canary or live. The policy into that stage judges, and the "
+        "ledger refuses a step that leaves one out.",
+    )
 
 
 @dg.asset(
@@ -16,6 +27,8 @@ from research_to_prod.settings import Settings
         backtest,
         trials,
         validation,
+        dg.AssetDep("candles", partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep("funding_rates", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("market_quality", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("market_findings", partition_mapping=dg.AllPartitionMapping()),
     ],
@@ -23,44 +36,28 @@ from research_to_prod.settings import Settings
     group_name="gates",
     owners=["team:risk"],
     kinds={"python"},
-    code_version="1",
+    code_version="2",
     metadata=described("gate_report"),
 )
 def gate_report(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, config: Move, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """Every gate of the policy, applied to the candidate.
+    """Every gate of the policy into the stage asked for, applied to the candidate.
 
     One row a gate: value, threshold, margin, samples, verdict (pass, fail, inconclusive), reason and remedy. It always
-    materializes, also when it refuses: refusals are results. The check ``all_gates_pass`` says whether it promotes.
+    materializes, also when it refuses: refusals are results. Its checks, one a family, say whether it promotes.
     """
-    from research_to_prod.defs.gates.judgement import judge
-    from research_to_prod.reports.figures import gates_margin
+    from research_to_prod.defs.gates.judgement import judge, now_known, policy_into
+    from research_to_prod.defs.gates.shown import report_shown
+    from research_to_prod.values import Stage
 
-    judged = judge(lake, settings, context.partition_key)
-    rows = judged.report.to_table()
-    shown = [
-        (
-            gate.gate,
-            None if gate.margin is None or not gate.threshold else gate.margin / abs(gate.threshold),
-            gate.verdict,
-        )
-        for gate in judged.report.gates
-        if gate.gating
-    ]
-    numbers = {gate.gate: gate.value for gate in judged.report.gates if gate.value is not None}
+    policy = policy_into(settings, Stage(config.to_stage))
+    judged = judge(lake, settings, context.partition_key, policy, now_known(settings))
     return publish(
         lake,
         "gate_report",
         context.partition_key,
-        rows,
+        judged.report.to_table(),
         read=judged.read,
-        verdict=judged.report.verdict.value,
-        policy_sha256=judged.report.policy_sha256,
-        n_trials=judged.evidence.n_trials if judged.evidence.n_trials is not None else "unknown",
-        gates=markdown_table(
-            rows.sort_by("margin").select(["gate", "verdict", "value", "threshold", "samples", "reason", "remedy"])
-        ),
-        margins=image(gates_margin(*zip(*shown, strict=True)), "margin to each gate's threshold, in units of it"),
-        **numbers,
+        **report_shown(judged.report, judged.evidence),
     )

@@ -1,19 +1,29 @@
-"""Evaluate a candidate's gates from the lake: once for the report, once more when a promotion proves its case."""
+"""Evaluate a candidate's gates from the lake: for the report, again when a promotion proves its case, and on replay."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from research_to_prod.defs.research.inputs import read_study
+from research_to_prod.defs.research.inputs import read_bars, read_candidate
 from research_to_prod.gates.evaluation import GateReport, evaluate
-from research_to_prod.gates.evidence import Evidence, gather_evidence
-from research_to_prod.gates.policy import Policy, load_policy
-from research_to_prod.lake import Lake, Snapshot
+from research_to_prod.gates.evidence import BookStrategy, Evidence, book_strategy, gather_evidence
+from research_to_prod.gates.policy import Policy, PolicyError, load_policy
+from research_to_prod.lake import Reader, Snapshot
+from research_to_prod.promotion.record import Record
+from research_to_prod.promotion.stages import standing
 from research_to_prod.research.candidate import Candidate
-from research_to_prod.research.trial_ledger import TrialLedger
+from research_to_prod.research.trial_ledger import TrialRecord
 from research_to_prod.settings import Settings
+from research_to_prod.values import Stage
 
-POLICY_FILE = "research_to_paper.yaml"
+POLICIES: Mapping[Stage, str] = MappingProxyType(
+    {Stage.PAPER: "research_to_paper", Stage.CANARY: "paper_to_canary", Stage.LIVE: "canary_to_live"}
+)
+"""The policy that decides on the way into each stage."""
+MONEY = (Stage.CANARY, Stage.LIVE)
+"""The stages at which a strategy trades the desk's money, and so is part of its book."""
 
 
 @dataclass(frozen=True)
@@ -27,37 +37,120 @@ class Judgement:
     read: tuple[Snapshot, ...]
 
 
-def policy_in_force(settings: Settings) -> Policy:
-    """Load the policy that decides on research -> paper."""
-    return load_policy(settings.desk / "policies" / POLICY_FILE)
+@dataclass(frozen=True)
+class Past:
+    """What two ledgers held when it was judged.
+
+    Parameters
+    ----------
+    records
+        The promotion ledger's records: they say which strategies are the live book.
+    trials
+        The trial ledger's records.
+    """
+
+    records: tuple[Record, ...]
+    trials: tuple[TrialRecord, ...]
 
 
-def judge(lake: Lake, settings: Settings, name: str) -> Judgement:
-    """Gather the candidate's evidence from the lake as it is now, and hold it against the policy in force.
+def policy_into(settings: Settings, stage: Stage) -> Policy:
+    """Load the policy that decides on the way into ``stage``.
+
+    Raises
+    ------
+    PolicyError
+        If its file is wrong, or no policy leads there.
+    """
+    if stage not in POLICIES:
+        raise PolicyError(f"no policy leads to {stage}; there are those to {', '.join(POLICIES)}")
+    return load_policy(settings.desk / "policies" / f"{POLICIES[stage]}.yaml")
+
+
+def policy_named(settings: Settings, policy_id: str) -> Policy:
+    """Load the policy in force under the id that a report names.
+
+    Raises
+    ------
+    PolicyError
+        If there is none.
+    """
+    stages = [stage for stage, name in POLICIES.items() if name == policy_id]
+    if not stages:
+        raise PolicyError(f"no policy is called {policy_id!r}; there are {', '.join(POLICIES.values())}")
+    return policy_into(settings, stages[0])
+
+
+def now_known(settings: Settings) -> Past:
+    """Return what both ledgers hold now, verified.
+
+    Raises
+    ------
+    LedgerError, TrialLedgerError
+        If one of them does not verify: a book or a number of trials that can't be trusted is none.
+    """
+    from research_to_prod.defs.research.assets import TRIAL_LEDGER
+    from research_to_prod.promotion.keys import PUBLIC_FILE, read_keys
+    from research_to_prod.promotion.ledger import RECORDS_FILE, Ledger
+    from research_to_prod.research.trial_ledger import TrialLedger
+
+    records: tuple[Record, ...] = ()
+    if (settings.ledger / RECORDS_FILE).exists():
+        records = tuple(Ledger(settings.ledger, read_keys(settings.keys / PUBLIC_FILE)).records())
+    return Past(records, tuple(TrialLedger(settings.ledger / TRIAL_LEDGER).records()))
+
+
+def judge(lake: Reader, settings: Settings, name: str, policy: Policy, past: Past) -> Judgement:
+    """Gather the candidate's evidence and hold it against ``policy``.
+
+    Parameters
+    ----------
+    lake
+        The lake as it is now, or as a past decision read it.
 
     Raises
     ------
     LakeError
         If backtest, trials, validation, or a month of market quality or findings was never materialized.
     """
-    from research_to_prod.defs.research.assets import TRIAL_LEDGER
+    from research_to_prod.research.trial_ledger import distinct_trials
 
-    study = read_study(lake, settings, name)
+    study = read_bars(lake, settings, name)
     candidate = study.candidate
     backtest, trials, validation = (lake.read(table, name) for table in ("backtest", "trials", "validation"))
     quality, findings = (lake.read(name, candidate.window.months) for name in ("market_quality", "market_findings"))
-    ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
+    book, read = _live_book(lake, settings, name, past.records)
     evidence = gather_evidence(
         candidate,
         study.strategy,
         quality.rows,
         findings.rows,
         backtest.rows,
-        ledger.trials(candidate.strategy, candidate.universe),
+        distinct_trials(past.trials, candidate.strategy, candidate.universe),
         validation=validation.rows,
         bars=study.bars,
-        book=(),
+        book=book,
     )
-    policy = policy_in_force(settings)
-    read = (*study.read, backtest, trials, validation, quality, findings)
+    read = (*study.read, backtest, trials, validation, quality, findings, *read)
     return Judgement(candidate, policy, evidence, evaluate(policy, evidence), read)
+
+
+def _live_book(
+    lake: Reader, settings: Settings, name: str, records: Iterable[Record]
+) -> tuple[tuple[BookStrategy, ...] | None, tuple[Snapshot, ...]]:
+    """Return the strategies that trade the desk's money beside ``name``, None when one is not known; and what was read.
+
+    Records that hold a stage are the book, each with the capital that its limits allow.
+    """
+    book, read = [], []
+    for record in standing(records).deciding():
+        if record.to_stage not in MONEY or record.candidate == name:
+            continue
+        other, _, recorded = read_candidate(lake, settings, record.candidate)
+        backtest = lake.read("backtest", record.candidate)
+        read += [recorded, backtest]
+        capital = None if record.limits is None or record.limits.capital is None else float(record.limits.capital)
+        found = None if capital is None else book_strategy(other, backtest.rows, capital)
+        if found is None or other.sha256 != record.candidate_sha256:
+            return None, tuple(read)
+        book.append(found)
+    return tuple(book), tuple(read)

@@ -10,10 +10,12 @@ from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 
-from research_to_prod.defs.gates.judgement import Judgement, judge, policy_in_force
+from research_to_prod.defs.gates.judgement import Judgement, Past, judge, now_known, policy_into, policy_named
 from research_to_prod.defs.research.assets import TRIAL_LEDGER
 from research_to_prod.defs.research.inputs import read_candidate
+from research_to_prod.gates.policy import Policy as GatePolicy
 from research_to_prod.lake import Lake, LakeError
 from research_to_prod.promotion.code_identity import code_identity
 from research_to_prod.promotion.decision import already_promoted, decide
@@ -45,27 +47,32 @@ class Outcome:
 def decide_promotion(
     instance: dg.DagsterInstance, lake: Lake, settings: Settings, name: str, *, run_id: str, now: datetime
 ) -> Outcome:
-    """Decide on research -> paper for the candidate ``name`` and record the decision.
+    """Decide on the move that the gate report of candidate ``name`` is about, and record the decision.
 
     Raises
     ------
     LakeError
         If there is no materialized candidate to decide on: nothing is recorded of what does not exist.
+    LedgerError
+        If no such move leads on from where the candidate stands.
     """
     candidate, strategy, _ = read_candidate(lake, settings, name)
-    policy = policy_in_force(settings)
-    # Judged before and proven after: what moved in between no longer matches the proof.
-    judgement, refusals = _judge_again(lake, settings, name)
-    proof = prove(instance, lake, name, policy.sha256)
-    refusals += [*proof.refusals, *_disagreements(lake, name, judgement, proof)]
-
+    reported, policy = _asked_for(lake, settings, name)
     keys = open_keys(settings.keys, now)
     ledger = Ledger(settings.ledger, keys)
+    # Judged before and proven after: what moved in between no longer matches the proof.
+    past = now_known(settings)
+    judgement, refusals = _judge_again(lake, settings, name, policy, past)
+    proof = prove(instance, lake, name, policy.sha256)
+    refusals += [*proof.refusals, *_disagreements(reported, judgement, proof)]
+
     records = ledger.records()
     trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
     report = None if judgement is None else judgement.report
     if report is not None and not refusals:
-        standing = already_promoted(records, name, candidate.sha256, Stage.PAPER, sha256_hex(report.canonical_bytes()))
+        standing = already_promoted(
+            records, name, candidate.sha256, policy.to_stage, sha256_hex(report.canonical_bytes())
+        )
         if standing is not None:
             return Outcome(standing)
     case = Case(
@@ -76,7 +83,7 @@ def decide_promotion(
         strategy=candidate.strategy,
         strategy_type=candidate.type,
         from_stage=stage_of(name, candidate.sha256, records),
-        to_stage=Stage.PAPER,
+        to_stage=policy.to_stage,
         policy=Policy(id=policy.id, sha256=policy.sha256),
         code=code_identity(_PACKAGE, _PACKAGE.parent / "requirements.lock"),
         parameters_sha256=sha256_hex(canonical_parameters(candidate.own_parameters(strategy)).encode()),
@@ -94,22 +101,30 @@ def decide_promotion(
     return Outcome(ledger.append(decide(case, report, refusals)))
 
 
-def _judge_again(lake: Lake, settings: Settings, name: str) -> tuple[Judgement | None, list[str]]:
+def _asked_for(lake: Lake, settings: Settings, name: str) -> tuple[pa.Table | None, GatePolicy]:
+    """Return the gate report and the policy that it names; without a report, the policy of the first move."""
+    if not lake.has("gate_report", name):
+        return None, policy_into(settings, Stage.PAPER)
+    reported = lake.read("gate_report", name).rows
+    return reported, policy_named(settings, reported["policy_id"][0].as_py())
+
+
+def _judge_again(
+    lake: Lake, settings: Settings, name: str, policy: GatePolicy, past: Past
+) -> tuple[Judgement | None, list[str]]:
     try:
-        return judge(lake, settings, name), []
+        return judge(lake, settings, name, policy, past), []
     except LakeError as error:
         return None, [f"the gates cannot be evaluated: {error}"]
 
 
-def _disagreements(lake: Lake, name: str, judgement: Judgement | None, proof: Proof) -> list[str]:
+def _disagreements(reported: pa.Table | None, judgement: Judgement | None, proof: Proof) -> list[str]:
     """Return where our own evaluation and the materialized report part."""
     if judgement is None:
         return []
+    if reported is None:
+        return ["there is no gate report; materialize gate_report"]
     problems = []
-    try:
-        reported = lake.read("gate_report", name).rows
-    except LakeError as error:
-        return [str(error)]
     if not reported.equals(judgement.report.to_table()):
         problems.append(
             "gate_report does not say what its own evidence gives now (data, trials or policy changed since); "

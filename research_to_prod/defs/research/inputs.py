@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from research_to_prod.lake import Lake, Snapshot
+from research_to_prod.lake import Lake, Reader, Snapshot
 from research_to_prod.market_data.certificates import certificates_from, covered_until
 from research_to_prod.research.bars import Bars, align_bars
 from research_to_prod.research.candidate import Candidate
@@ -26,7 +26,7 @@ class Study:
     read: tuple[Snapshot, ...]
 
 
-def read_candidate(lake: Lake, settings: Settings, name: str) -> tuple[Candidate, Strategy, Snapshot]:
+def read_candidate(lake: Reader, settings: Settings, name: str) -> tuple[Candidate, Strategy, Snapshot]:
     """Read the materialized candidate, with its strategy as it was when the candidate was materialized.
 
     Raises
@@ -54,10 +54,22 @@ def read_study(lake: Lake, settings: Settings, name: str) -> Study:
     ValueError
         If it trades a perpetual whose funding is not known for the whole window.
     """
+    study = read_bars(lake, settings, name)
+    require_funding(lake, study.candidate)
+    return study
+
+
+def read_bars(lake: Reader, settings: Settings, name: str) -> Study:
+    """Read the candidate and its bars, for those who judge a backtest that was made of them.
+
+    Raises
+    ------
+    LakeError
+        If a month of its window was never materialized.
+    """
     candidate, strategy, recorded = read_candidate(lake, settings, name)
     months = candidate.window.months
     candles, funding = lake.read("candles", months), lake.read("funding_rates", months)
-    require_funding(lake, candidate)
     bars = align_bars(
         candles.rows.filter(
             pc.and_(

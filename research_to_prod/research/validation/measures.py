@@ -26,7 +26,7 @@ STUDIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "walk_forward_rolling": ("oos_sharpe", "efficiency", "positive_share", "folds"),
         "cpcv": ("paths", "quantile_05", "positive_share"),
         "overfitting": ("pbo", "loss_probability", "n_blocks", "n_trials", "days", "idle_trials"),
-        "selection": ("spa_lower", "spa_consistent", "spa_upper", "resamples"),
+        "selection": ("spa_lower", "spa_consistent", "spa_upper", "block_length", "resamples"),
         "neighbourhood": ("base_sharpe", "median_ratio", "minimum_sharpe", "neighbours"),
         "cost_stress": ("base_sharpe",),
         "latency_stress": ("largest_delay_bars", "l_star_ms", "improves_with_latency"),
