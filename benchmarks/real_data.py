@@ -45,7 +45,7 @@ from research_to_prod.research.costs import Costs
 from research_to_prod.research.strategy import Strategy, load_strategy
 from research_to_prod.research.trial_ledger import TrialLedger
 from research_to_prod.research.trials import Experiment, backtest_candidate, run_trials
-from research_to_prod.research.validation.measures import WHOLE
+from research_to_prod.research.validation.measures import WHOLE, validation_table
 from research_to_prod.research.validation.study import validate_candidate
 from research_to_prod.values import Verdict, timeframe_length
 
@@ -278,14 +278,14 @@ def study(market: Market, history: History, name: str, ledger: TrialLedger) -> R
     candidate = candidate_of(market, strategy, chosen)
     studied = validate_candidate(Experiment(candidate, strategy, history.bars, ledger, **asked), trials)
     significance = assess_significance(studied.returns, studied.own, candidate.sha256)
-    figures = {
-        (each.study, each.metric): each.value
-        for each in (*studied.measures, *significance.measures)
-        if each.item == WHOLE
-    }
+    rows = validation_table(candidate.name, [*studied.measures, *significance.measures])
+    figures = {(each["study"], each["metric"]): each["value"] for each in rows.to_pylist() if each["item"] == WHOLE}
     backtest = backtest_candidate(candidate, strategy, history.bars, ledger, **asked)
     counted = ledger.trials(name, candidate.universe)
-    evidence = gather_evidence(candidate, strategy, history.quality, history.findings, backtest, counted)
+    evidence = gather_evidence(
+        candidate, strategy, history.quality, history.findings, backtest, counted,
+        validation=rows, bars=history.bars, book=(),
+    )  # fmt: skip
     report = evaluate(load_policy(DESK / "policies" / "research_to_paper.yaml"), evidence)
     return Result(market, name, chosen, len(counted), best["sharpe_annual"] or float("nan"), figures, report)
 
