@@ -73,14 +73,10 @@ def _resampled_drawdown(evidence: Evidence, confidence: float) -> tuple[float | 
         return None, f"{len(returns)} daily returns don't hold a year to resample"
     if problem := moments_of(returns)[1]:
         return None, problem
-    interval = statistics.stationary_bootstrap_interval(
-        returns,
-        lambda sample: max_drawdown(np.asarray(np.cumprod(1 + sample[:DAYS_A_YEAR]), dtype=np.float64), 1.0),
-        confidence=2 * confidence - 1,
-        reps=_RESAMPLES,
-        seed=int(digest([evidence.candidate, "resampled_drawdown"])[:16], 16),
+    falls = statistics.resampled_drawdowns(
+        returns, DAYS_A_YEAR, reps=_RESAMPLES, seed=int(digest([evidence.candidate, "resampled_drawdown"])[:16], 16)
     )
-    return interval.upper, ""
+    return float(np.quantile(falls, confidence)), ""
 
 
 def _shortfalls(rules: Risk, allocation: CapitalAllocation, evidence: Evidence) -> list[Gate]:
@@ -274,7 +270,8 @@ def _book_correlation(rules: Risk, evidence: Evidence) -> Gate:
             own, book = table[:, 0], table[:, 1:].sum(axis=1)
             n, sharpe = len(table), sharpe_ratio(book) if len(table) else math.nan
             if n > 30 and math.isfinite(sharpe):
-                rho = float(np.clip(np.corrcoef(own, book)[0, 1], -0.999999, 0.999999))
+                edge = math.nextafter(1, 0)
+                rho = float(np.clip(np.corrcoef(own, book)[0, 1], -edge, edge))
                 upper = math.tanh(math.atanh(rho) + float(ndtri(rules.book_confidence.value)) / math.sqrt(n - 3))
                 value -= upper * annualised_sharpe_ratio(sharpe)
                 what = f"{what} (correlation {rho:.2f}, at most {upper:.2f})"

@@ -6,7 +6,12 @@ Neither can pass a gate. Seeds are arguments; results are the same bytes on any 
 Belongs here: formulas. Doesn't: thresholds and verdicts.
 """
 
-from research_to_prod.gates.statistics.bootstrap import Interval, optimal_block_size, stationary_bootstrap_interval
+from research_to_prod.gates.statistics.bootstrap import (
+    Interval,
+    optimal_block_size,
+    resampled_drawdowns,
+    stationary_bootstrap_interval,
+)
 from research_to_prod.gates.statistics.coverage import (
     Christoffersen,
     LikelihoodRatio,
@@ -83,6 +88,7 @@ __all__ = [
     "probabilistic_sharpe_ratios",
     "probability_of_backtest_overfitting",
     "quantile_upper_bound",
+    "resampled_drawdowns",
     "risk_contributions",
     "sharpe_moments",
     "sharpe_standard_error",
@@ -101,3 +107,4 @@ def compile_ahead() -> None:
     probability_of_backtest_overfitting(returns)
     superior_predictive_ability(returns, reps=100, seed=0)
     stationary_bootstrap_interval(returns[:, 0], block_size=2, reps=100, seed=0)
+    resampled_drawdowns(returns[:, 0], 5, block_size=2, reps=100, seed=0)

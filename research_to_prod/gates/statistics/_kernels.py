@@ -167,3 +167,33 @@ def resampled_maxima(
             for j in range(k):
                 largest = max(largest, means[j] / n - centres[c, j])
             result[r, c] = largest
+
+
+@njit(cache=True, nogil=True)
+def resampled_falls(
+    start: int, stop: int, starts: Integers, uniforms: Floats, probability: float, returns: Floats, result: Floats
+) -> None:
+    """Write the largest fall from a peak of the compounded returns along each resampled path.
+
+    Parameters
+    ----------
+    starts, uniforms
+        (reps, horizon) random positions and numbers in [0, 1).
+    returns
+        (n,).
+    result
+        (reps,) as fractions of the peak; the first peak is what it began with.
+    """
+    n, horizon = len(returns), starts.shape[1]
+    for r in range(start, stop):
+        equity, peak, fall, position = 1.0, 1.0, 0.0, 0
+        for t in range(horizon):
+            position += 1
+            if t == 0 or uniforms[r, t] <= probability:
+                position = starts[r, t]
+            elif position == n:
+                position = 0
+            equity *= 1 + returns[position]
+            peak = max(peak, equity)
+            fall = max(fall, (peak - equity) / peak)
+        result[r] = fall

@@ -67,6 +67,36 @@ def stationary_bootstrap_interval(
     return Interval(float(lower), float(upper), size)
 
 
+def resampled_drawdowns(
+    returns: Floats, horizon: int, *, block_size: float | None = None, reps: int, seed: int | np.random.SeedSequence
+) -> Floats:
+    """Return (reps,) largest falls from a peak over ``horizon`` observations of stationary resamples.
+
+    Parameters
+    ----------
+    returns
+        (n,) returns that compound.
+    block_size
+        Mean block length in observations; by default that of `optimal_block_size`.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 20 returns, one that is not finite, no variance, or fewer than 100 resamples.
+    """
+    returns = series("returns", returns, least=20)
+    horizon, reps = whole("horizon", horizon, 1), whole("reps", reps, 100)
+    size = optimal_block_size(returns) if block_size is None else _block_size(block_size, len(returns))
+
+    from research_to_prod.gates.statistics._kernels import over_threads, resampled_falls
+
+    generator = np.random.default_rng(seed)
+    starts, uniforms = generator.integers(len(returns), size=(reps, horizon)), generator.random((reps, horizon))
+    falls = np.empty(reps)
+    over_threads(resampled_falls, reps, starts, uniforms, 1 / size, returns, falls)
+    return falls
+
+
 def optimal_block_size(returns: Floats) -> float:
     """Return the mean block length that suits the dependence of (n,) returns; at least 1.
 
