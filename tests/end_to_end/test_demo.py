@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pytest
 
 from research_to_prod.defs.gates.assets import gate_report
-from research_to_prod.defs.gates.checks import risk_gates_pass
+from research_to_prod.defs.gates.checks import gates_by_family
 from research_to_prod.defs.market_data.assets import validated_candles
 from research_to_prod.defs.promotion.assets import production_manifest, promotion
 from research_to_prod.defs.research.assets import backtest
@@ -130,9 +130,15 @@ def test_one_candidate_is_promoted_and_each_other_refused_for_its_own_reason(dec
     assert failed == {
         GOOD: set(),
         BAD_DATA: {"completeness", "unresolved_findings"},
-        "eth_momentum_3x": {"maximum_drawdown"},
-        "sol_breakout": {"deflated_sharpe_ratio"},
-    }
+        "eth_momentum_3x": {
+            "maximum_drawdown", "resampled_drawdown", "gross_leverage", "kelly_cap",
+            "stress_market_fall", "stress_market_rise", "stress_venue_halt",
+        },
+        "sol_breakout": {
+            "deflated_sharpe_ratio", "superior_predictive_ability", "walk_forward_efficiency",
+            "walk_forward_positive_folds", "kelly_cap", "resampled_drawdown",
+        },
+    }  # fmt: skip
     assert decided.promoted() == {GOOD}
 
 
@@ -227,7 +233,7 @@ def test_a_backtest_made_again_without_its_checks_refuses(desk: Desk) -> None:
 def test_made_again_with_its_checks_and_judged_again_it_promotes(desk: Desk) -> None:
     checks = (accounts_add_up, sees_no_future, does_not_depend_on_warm_up)
     assert desk.materialize(backtest, *checks, partition=GOOD).success
-    assert desk.materialize(gate_report, risk_gates_pass, partition=GOOD).success
+    assert desk.materialize(gate_report, gates_by_family, partition=GOOD).success
     assert desk.materialize(promotion, partition=GOOD).success
 
 
@@ -248,7 +254,7 @@ def test_a_gate_report_reported_by_hand_refuses(desk: Desk) -> None:
 
 
 def test_a_forged_passing_check_refuses(desk: Desk) -> None:
-    key = dg.AssetCheckKey(dg.AssetKey("gate_report"), "risk_gates_pass")
+    key = dg.AssetCheckKey(dg.AssetKey("gate_report"), "data_quality_gates_pass")
     history = desk.instance.event_log_storage.get_asset_check_execution_history(key, limit=50)
     judged = next(each for each in history if each.partition == BAD_DATA)
     assert judged.event is not None

@@ -90,7 +90,7 @@ def test_every_process_with_any_number_of_threads_makes_and_judges_the_same(tmp_
         environment = {
             **os.environ,
             **dict.fromkeys(names, threads),
-            "TZ": ("UTC", "Asia/Tokyo", "America/Lima")[number],
+            "TZ": zone,
         }
         printed.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert len(set(printed)) == 1

@@ -1,0 +1,135 @@
+"""`r2p policy`: what the policies ask for and why, and what a change of one would have done."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.progress import track
+from rich.table import Table
+
+from research_to_prod.settings import Settings
+from research_to_prod.values import StrategyType, Verdict
+
+if TYPE_CHECKING:
+    from research_to_prod.defs.gates.replay import Rejudged
+    from research_to_prod.gates.explanation import Change
+    from research_to_prod.gates.policy import Policy
+
+app = typer.Typer(no_args_is_help=True, help="What the policies ask for and why; what a change would have done.")
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@app.command()
+def explain(
+    policy: Annotated[str, typer.Argument(help="A policy's id, or a file")] = "research_to_paper",
+    strategy_type: Annotated[StrategyType, typer.Option("--type", help="The type of strategy.")] = StrategyType.SWING,
+    *,
+    as_json: JSON = False,
+) -> None:
+    """Print every threshold that a strategy of one type must meet, and the sentence that says why."""
+    from dataclasses import asdict
+
+    from research_to_prod.gates.explanation import explain as lines_of
+
+    loaded = _load(policy)
+    lines = lines_of(loaded, strategy_type)
+    if as_json:
+        shown = {"policy": loaded.id, "sha256": loaded.sha256, "strategy_type": strategy_type}
+        typer.echo(json.dumps({**shown, "thresholds": [asdict(line) for line in lines]}, indent=2))
+        return
+    console = Console()
+    console.print(f"[bold]{loaded.from_stage} -> {loaded.to_stage}[/], {strategy_type} strategies")
+    console.print(f"policy {loaded.id}, SHA-256 {loaded.sha256}", soft_wrap=True)
+    # A list and not a table: sentences in narrow columns can't be read.
+    for family, own in groupby(lines, key=lambda line: line.family):
+        console.print(f"\n[bold]{family}[/]")
+        for line in own:
+            console.print(f"  [cyan]{line.name}[/]  {line.asks}", highlight=False)
+            console.print(Padding(line.why, (0, 0, 0, 6), style="dim"))
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="A policy's id, or a file")],
+    after: Annotated[str, typer.Argument(help="A policy's id, or a file")],
+    *,
+    as_json: JSON = False,
+) -> None:
+    """Print in what two policies differ, and judge every recorded decision again under both."""
+    from research_to_prod.defs.gates.judgement import now_known
+    from research_to_prod.defs.gates.replay import judged_under
+    from research_to_prod.gates.explanation import differences
+    from research_to_prod.lake import Lake
+
+    settings, console = Settings.from_environment(os.environ), Console()
+    old, new = _load(before), _load(after)
+    if (old.from_stage, old.to_stage) != (new.from_stage, new.to_stage):
+        raise typer.BadParameter(f"{old.id} and {new.id} decide on different moves")
+    changes = [_changed(each) for each in differences(old, new)]
+    again = judged_under(Lake(settings.lake), settings, now_known(settings).records, old, new)
+    decisions = [_decided(each) for each in track(again, "judging again", console=console, disable=as_json)]
+    if as_json:
+        typer.echo(json.dumps({"changes": changes, "decisions": decisions}, indent=2))
+        return
+    console.print(_table("What differs", changes) if changes else "The two ask for the same.")
+    console.print(_table("Past decisions", decisions) if decisions else "No decision on this move is recorded.")
+    passes = [[row[side] == Verdict.PASS for side in ("before", "after")] for row in decisions if not row["problem"]]
+    turned, unknown = sum(one != other for one, other in passes), len(decisions) - len(passes)
+    console.print(f"{turned} of {len(passes)} decisions would have been the opposite; {unknown} can't be judged again.")
+
+
+def _load(policy: str) -> Policy:
+    """Load a policy by its id, or a file, with the desk's capital allocation where none lies beside it."""
+    from research_to_prod.gates.policy import PolicyError, load_policy
+
+    desk = Settings.from_environment(os.environ).desk
+    path = Path(policy) if policy.endswith((".yaml", ".yml")) else desk / "policies" / f"{policy}.yaml"
+    own = path.parent.parent / "capital" / "allocation.yaml"
+    try:
+        return load_policy(path, own if own.exists() else desk / "capital" / "allocation.yaml")
+    except PolicyError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _changed(change: Change) -> dict[str, str]:
+    line = change.after or change.before
+    asks = {"before": change.before.asks if change.before else "", "after": change.after.asks if change.after else ""}
+    where = {"type": change.strategy_type.value, "family": line.family, "threshold": line.name} if line else {}
+    return {**where, **asks}
+
+
+def _decided(again: Rejudged) -> dict[str, str]:
+    record, before, after = again.record, again.before, again.after
+    turned = ""
+    if before is not None and after is not None:
+        old = {gate.gate: gate.verdict.value for gate in before.gates if gate.gating}
+        new = {gate.gate: gate.verdict.value for gate in after.gates if gate.gating}
+        differing = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
+        turned = ", ".join(
+            f"{name}: {old.get(name, 'not asked')} -> {new.get(name, 'not asked')}" for name in differing
+        )
+    return {
+        "seq": str(record.seq),
+        "candidate": record.candidate,
+        "recorded": f"{record.type} {record.recorded_at:%Y-%m-%d}",
+        "before": "" if before is None else before.verdict.value,
+        "after": "" if after is None else after.verdict.value,
+        "gates": turned,
+        "problem": again.problem,
+    }
+
+
+def _table(title: str, rows: list[dict[str, str]]) -> Table:
+    table = Table(*rows[0], title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(escape(each) for each in row.values()))
+    return table
