@@ -2,8 +2,8 @@
 
 `simulate` keeps the whole ledger, bar by bar. `summarise` keeps what a search needs and goes from event to event:
 between two events (a target that changes, an order that waits, funding that is due) units stand still, so equity
-follows from the price alone. A stretch of bars whose extreme prices allow neither a new peak nor a new drawdown nor
-ruin is passed over at once; any other is walked bar by bar.
+follows from the price alone. A stretch of bars whose extreme prices allow neither a new peak nor a lower low nor ruin
+is passed over at once; of any other each block is tried so, and walked bar by bar if it can't be.
 
 All stand in one file because numba's cache goes by file: a loop in another one would keep the old `order` compiled in.
 
@@ -320,28 +320,32 @@ def _hold(
     start: int, stop: int, held: Floats,
 ) -> tuple[float, float, float, float, int]:  # fmt: skip
     """Hold through ``start`` to ``stop``; return equity, peak, trough, drawdown, and the bar of ruin or ``stop``."""
-    worst, best, least, positions = cash, cash, cash, 0
-    for m in range(len(held)):
-        if held[m] != 0.0:
-            low, high = _range(marks, blocks, m, start, stop)
-            if held[m] > 0.0:
-                worst, best, least = worst + held[m] * low, best + held[m] * high, least + held[m] * low * gaps[m, 0]
-            else:
-                worst, best, least = worst + held[m] * high, best + held[m] * low, least + held[m] * high * gaps[m, 1]
-            positions += 1
-    # Of a single position the extremes are those of equity itself; of several they bound it.
-    if best <= peak and least > 0.0 and (positions <= 1 or worst >= trough):
-        trough = worst if worst < trough else trough
-        return _value(cash, marks, stop - 1, 1, held), peak, trough, drawdown, stop
-    equity = cash
-    for t in range(start, stop):
-        equity = _value(cash, marks, t, 0, held)
-        if equity > 0.0:
-            equity = _value(cash, marks, t, 1, held)
-        peak, trough, drawdown = _score(equity, peak, trough, drawdown)
-        if equity <= 0.0:
-            return equity, peak, trough, drawdown, t
-    return equity, peak, trough, drawdown, stop
+    equity, begin, end = cash, start, stop
+    while begin < stop:
+        worst, best, least, positions = cash, cash, cash, 0
+        for m in range(len(held)):
+            if held[m] != 0.0:
+                low, high = _range(marks, blocks, m, begin, end)
+                bound = low * gaps[m, 0] if held[m] > 0.0 else high * gaps[m, 1]
+                low, high = (low, high) if held[m] > 0.0 else (high, low)
+                worst, best, least = worst + held[m] * low, best + held[m] * high, least + held[m] * bound
+                positions += 1
+        # Of a single position the extremes are those of equity itself; of several they bound it.
+        if best <= peak and least > 0.0 and (positions <= 1 or worst >= trough):
+            trough = worst if worst < trough else trough
+        elif end > begin // BLOCK * BLOCK + BLOCK:
+            end = begin // BLOCK * BLOCK + BLOCK
+            continue
+        else:
+            for t in range(begin, end):
+                equity = _value(cash, marks, t, 0, held)
+                if equity > 0.0:
+                    equity = _value(cash, marks, t, 1, held)
+                peak, trough, drawdown = _score(equity, peak, trough, drawdown)
+                if equity <= 0.0:
+                    return equity, peak, trough, drawdown, t
+        begin, end = end, min(end + BLOCK, stop)
+    return _value(cash, marks, stop - 1, 1, held), peak, trough, drawdown, stop
 
 
 @_compiled
