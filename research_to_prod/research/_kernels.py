@@ -30,7 +30,6 @@ LEDGER = (
 """The ledger's rows, named as in ``backtest.Backtest``."""
 EQUITY, NET_RETURN, PRICE_PNL, FEES, SPREAD, IMPACT, FUNDING, BORROW, LIQUIDATION, TURNOVER, GROSS = range(len(LEDGER))
 
-
 BLOCK = 16
 """Bars of which the extremes are known in advance: a stretch reads them instead of its bars."""
 Rows = npt.NDArray[np.int64]
@@ -108,7 +107,6 @@ class Course(NamedTuple):
 
 # `error_model="numpy"` drops the check for a zero divisor; prices, volumes and equity are positive where they divide.
 # Loops hand numbers to `order`: a tuple of arrays counts references to each, which made a sweep ten times slower.
-
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 # A call counts references to each array it is given.
