@@ -204,6 +204,7 @@ def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: f
     height = 0.75 + 0.42 * len(names) + 0.24 * legend_rows
     with mpl.rc_context(STYLE | {"font.size": 10, "text.color": _TEXT_COLOUR, "axes.labelcolor": _TEXT_COLOUR}):
         figure = new_figure(width, height)
+        figure.set_layout_engine("constrained")  # the only one that makes room for a legend outside
         axes = figure.subplots()
         right, left = np.zeros(len(names)), np.zeros(len(names))
         for component in components:
@@ -317,21 +318,28 @@ def _strokes(ts: npt.NDArray[np.datetime64], step: np.timedelta64 | None) -> npt
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of so many inches, which pyplot doesn't know."""
+    """Return an empty figure of so many inches at 100 pixels, which pyplot doesn't know."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import TightLayoutEngine
 
-    return Figure(figsize=(width, height), layout="constrained")
+    # Looks after every label once; a constrained layout does so four times, half of the time of a picture.
+    return Figure(figsize=(width, height), dpi=100, layout=TightLayoutEngine(pad=0.4))
 
 
 def png(figure: Figure) -> bytes:
     """Return the figure as a small PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    # 64 colours are enough for lines and text, and a third of the bytes: the Dagster UI keeps every picture for ever.
+    # Not savefig: it draws twice when there is a layout, and packs pixels that are unpacked again at once.
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    # A palette is a third of the bytes: the Dagster UI keeps every picture for ever. An octree merges what is within a
+    # sixteenth of each colour, takes a tenth of the time of a median cut, and keeps the red of a small cross, which
+    # that makes brown. Packing harder than the default saves a twentieth of the bytes and takes seven times as long.
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     small = io.BytesIO()
-    Image.open(buffer).convert("RGB").quantize(64).save(small, format="PNG", optimize=True)
+    image.quantize(256, method=Image.Quantize.FASTOCTREE).save(small, format="PNG")
     return small.getvalue()
 
 
