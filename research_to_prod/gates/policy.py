@@ -11,6 +11,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from research_to_prod.gates.approval import ApprovalRule
 from research_to_prod.values import Stage, StrategyType, digest
 
 
@@ -115,6 +116,7 @@ class Policy(_Frozen):
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{2,63}$")
     from_stage: Stage
     to_stage: Stage
+    approval: ApprovalRule
     data_quality: DataQuality
     statistics: Statistics
     robustness: Robustness

@@ -59,7 +59,7 @@ def already_promoted(
     for record in records:
         if (record.candidate, record.candidate_sha256) != (candidate, candidate_sha256):
             continue
-        if record.type is RecordType.DEMOTE:
+        if record.type in {RecordType.DEMOTE, RecordType.ROLLBACK}:
             found = None
         elif (
             record.type is RecordType.PROMOTE

@@ -30,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 
-from research_to_prod.values import Stage, StrategyType, Verdict, sha256_hex
+from research_to_prod.values import Stage, StrategyType, Verdict, digest, sha256_hex
 
 GENESIS = "0" * 64
 """What the first record of a log names as its predecessor."""
@@ -104,6 +104,7 @@ class RecordType(StrEnum):
     PROMOTE = "promote"
     REJECT = "reject"
     DEMOTE = "demote"
+    ROLLBACK = "rollback"
 
 
 class CanonicalModel(BaseModel):
@@ -208,11 +209,27 @@ class Instrument(CanonicalModel):
 
 
 class Limits(CanonicalModel):
-    """What a promoted strategy may touch and with how much (pre-set limits, RTS 6 Article 8)."""
+    """What a promoted strategy may touch and with how much (pre-set limits, RTS 6 Articles 8 and 15).
+
+    Amounts are in ``currency``; the venues are those of the instruments; messages are orders, amendments and
+    cancellations together.
+    """
 
     instruments: tuple[Instrument, ...]
     capital: DecimalText | None = None
     currency: Text | None = None
+    max_order_value: DecimalText | None = None
+    max_position_value: DecimalText | None = None
+    max_messages_per_second: Count | None = None
+
+
+class Approval(CanonicalModel):
+    """One person's approval: the key, whose it is, and the signed envelope by its hash."""
+
+    key_id: Text
+    person: Text
+    envelope_sha256: Sha256
+    signed_at: UtcMillis
 
 
 class Case(CanonicalModel):
@@ -245,6 +262,7 @@ class Draft(Case):
     gates: tuple[Gate, ...]
     reasons: tuple[Text, ...]
     gate_report_sha256: Sha256 | None = None
+    approvals: tuple[Approval, ...] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -260,6 +278,14 @@ class Draft(Case):
     def decided(self) -> dict[str, Any]:
         """Return what was decided as a JSON value, without the place in the log that a record adds."""
         return self.model_dump(mode="json", exclude_none=True, exclude={"v", "log_id", "seq", "prev"})
+
+    def decision_digest(self) -> str:
+        """Return the SHA-256 of what people approve: the decision, without who approved it and when it was recorded.
+
+        A decision waits for its approvals, so the run and the moment that record it are not those that asked.
+        """
+        apart = {"approvals", "recorded_at", "dagster"}
+        return digest({name: value for name, value in self.decided().items() if name not in apart})
 
 
 class Record(Draft):
