@@ -15,9 +15,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from research_to_prod.commands.promotion import commands as promotion_commands
 from research_to_prod.settings import Settings, SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(promotion_commands)
 
 
 @app.callback()
