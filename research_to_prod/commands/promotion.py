@@ -90,7 +90,9 @@ def new_approver(
 
 
 @keys_commands.command()
-def trust(entry: Annotated[Path, typer.Argument(help="The public entry that `r2p keys new-approver` printed.")]) -> None:
+def trust(
+    entry: Annotated[Path, typer.Argument(help="What `r2p keys new-approver` printed.")],
+) -> None:
     """Add an approver's public key to the desk's keys.json."""
     from research_to_prod.promotion import keys as of
 
@@ -108,7 +110,7 @@ def _show(asked: Asked, console: Console) -> None:
     console.print(
         f"[bold]{escape(request.candidate)}[/], a strategy of {escape(request.author)}, is to go from "
         f"[bold]{request.from_stage}[/] to [bold]{request.to_stage}[/].\n"
-        f"Its {len(decision.checks)} checks on {len(decision.inputs)} partitions of data passed, and so did these gates:"
+        f"Its {len(decision.checks)} checks on {len(decision.inputs)} partitions of data passed, and these gates:"
     )
     table = Table("gate", "value", "threshold", "samples", "why")
     for gate in decision.gates:

@@ -80,11 +80,9 @@ class Asked(CanonicalModel):
         return self
 
 
-class Statement(CanonicalModel):
+class Statement(ApprovalRequest):
     """What a person signs: the request, and when."""
 
-    v: Literal[1] = 1
-    request: ApprovalRequest
     signed_at: UtcMillis
 
 
@@ -156,7 +154,7 @@ def approve(asked: Asked, keys: Keys, now: datetime) -> bytes:
 
     if problems := _untimely(asked.request, to_utc_millis(now)):
         raise ApprovalError("; ".join(problems))
-    payload = Statement(request=asked.request, signed_at=now).canonical_bytes()
+    payload = Statement(**dict(asked.request), signed_at=now).canonical_bytes()
     signature = keys.sign(STATEMENT_TYPE, payload)
     signed = DsseSignature(signature.key_id, base64.b64decode(signature.signature).hex())
     envelope = Envelope(payload, STATEMENT_TYPE, {signature.key_id: signed})
@@ -197,7 +195,7 @@ def approval_obstacles(
     if author != request.author:
         problems.append(f"the request names {request.author} as the author, who is {author}")
     if rule.people and author.startswith("team:"):
-        problems.append(f"the author is {author}, so nobody can be told apart from the author: name a person (user:...)")
+        problems.append(f"the author is {author}, from whom nobody can be told apart: name a person (user:NAME)")
     judged = judge(request, envelopes, keys, now)
     missing = rule.people - len(judged.approvals)
     if missing > 0:
@@ -220,7 +218,7 @@ def judge(request: ApprovalRequest, envelopes: Sequence[bytes], keys: Keys, now:
         except ValueError as error:
             refused.append(f"{name} is not an approval: {error}")
             continue
-        problems = _other_decision(statement.request, request)
+        problems = _other_decision(statement, request)
         problems += keys.problems([signature], STATEMENT_TYPE, payload, statement.signed_at, KeyRole.APPROVER)
         key = keys.public.get(signature.key_id)
         person = None if key is None else key.person
@@ -258,7 +256,7 @@ def _untimely(request: ApprovalRequest, now: datetime) -> list[str]:
     return []
 
 
-def _other_decision(signed: ApprovalRequest, asked: ApprovalRequest) -> list[str]:
+def _other_decision(signed: Statement, asked: ApprovalRequest) -> list[str]:
     differ = [name for name in ApprovalRequest.model_fields if getattr(signed, name) != getattr(asked, name)]
     return [f"it approves another request, with another {', '.join(differ)}"] if differ else []
 

@@ -142,7 +142,7 @@ def _as_asked(draft: Draft, asked: Asked) -> Draft | None:
 
 
 def _changed(draft: Draft, changes: Mapping[str, object]) -> Draft:
-    return Draft.model_validate(dict(draft) | changes)
+    return Draft.model_validate({**dict(draft), **changes})
 
 
 def _approvers(keys: Keys, now: datetime) -> set[str]:

@@ -92,3 +92,37 @@ def production_manifest(
             "entries": dg.MetadataValue.table([dg.TableRecord(each) for each in entries]) if entries else "nothing",
         }
     )
+
+
+@dg.asset(
+    deps=[dg.AssetDep(promotion, partition_mapping=dg.AllPartitionMapping())],
+    group_name="promotion",
+    owners=["team:risk"],
+    kinds={"ed25519"},
+    code_version="1",
+)
+def approvals_pending(
+    settings: dg.ResourceParam[Settings], clock: dg.ResourceParam[Callable[[], datetime]]
+) -> dg.MaterializeResult:
+    """Promotions that passed every gate and wait for people: until when, who has approved, and who may.
+
+    Nobody approves in this UI: a person reads and signs the request on their own machine (``r2p approve``), brings the
+    envelope to ``data/approvals/``, and ``promotion`` is materialized again.
+    """
+    from research_to_prod.defs.promotion.decision import waiting_decisions
+
+    rows = [
+        {
+            "candidate": each.asked.request.candidate,
+            "transition": f"{each.asked.request.from_stage} -> {each.asked.request.to_stage}",
+            "until": f"{each.asked.request.expires_at:%Y-%m-%d %H:%M}Z",
+            "people": each.asked.request.people,
+            "approved": ", ".join(each.approved) or "nobody",
+            "may_approve": ", ".join(each.waiting_for) or "nobody: add a key with r2p keys trust",
+            "refused": "; ".join(each.refused),
+            "run": f"r2p approve {each.path} --key FILE",
+        }
+        for each in waiting_decisions(settings, clock())
+    ]
+    table = dg.MetadataValue.table([dg.TableRecord(row) for row in rows]) if rows else dg.MetadataValue.text("nothing")
+    return dg.MaterializeResult(metadata={"waiting": len(rows), "decisions": table})

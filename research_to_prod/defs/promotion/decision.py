@@ -21,7 +21,8 @@ from research_to_prod.promotion.evidence import Proof, prove
 from research_to_prod.promotion.keys import open_keys
 from research_to_prod.promotion.ledger import Ledger
 from research_to_prod.promotion.record import Case, Dagster, Instrument, Limits, Policy, Record, RecordType
-from research_to_prod.promotion.stages import stage_of
+from research_to_prod.promotion.stages import standing
+from research_to_prod.promotion.waiting import ApprovalFolder, Pending, with_approvals
 from research_to_prod.research.candidate import canonical_parameters
 from research_to_prod.research.trial_ledger import TrialLedger
 from research_to_prod.settings import Settings
@@ -65,9 +66,10 @@ def decide_promotion(
     trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
     report = None if judgement is None else judgement.report
     if report is not None and not refusals:
-        standing = already_promoted(records, name, candidate.sha256, Stage.PAPER, sha256_hex(report.canonical_bytes()))
-        if standing is not None:
-            return Outcome(standing)
+        already = already_promoted(records, name, candidate.sha256, Stage.PAPER, sha256_hex(report.canonical_bytes()))
+        if already is not None:
+            return Outcome(already)
+    state = standing(records)
     case = Case(
         decision_id=f"{run_id}:{name}",
         recorded_at=now,
@@ -75,7 +77,7 @@ def decide_promotion(
         candidate_sha256=candidate.sha256,
         strategy=candidate.strategy,
         strategy_type=candidate.type,
-        from_stage=stage_of(name, candidate.sha256, records),
+        from_stage=state.stage(name, candidate.sha256),
         to_stage=Stage.PAPER,
         policy=Policy(id=policy.id, sha256=policy.sha256),
         code=code_identity(_PACKAGE, _PACKAGE.parent / "requirements.lock"),
@@ -91,7 +93,12 @@ def decide_promotion(
         ),
         dagster=Dagster(run_id=run_id),
     )
-    return Outcome(ledger.append(decide(case, report, refusals)))
+    rule = policy.approval
+    if state.fallen(name, candidate.sha256):
+        # Whatever the policy asks for, what was moved down goes up again only in somebody's name.
+        rule = rule.model_copy(update={"people": max(1, rule.people)})
+    approved = with_approvals(decide(case, report, refusals), ApprovalFolder(settings.approvals), keys, rule, now)
+    return Outcome(ledger.append(approved))
 
 
 def _judge_again(lake: Lake, settings: Settings, name: str) -> tuple[Judgement | None, list[str]]:
@@ -120,6 +127,12 @@ def _disagreements(lake: Lake, name: str, judgement: Judgement | None, proof: Pr
     if unproven := sorted(f"{asset}[{partition}]" for asset, partition, _ in read - proven):
         problems.append(f"the gates rest on {', '.join(unproven)}, which the event log does not prove")
     return problems
+
+
+def waiting_decisions(settings: Settings, now: datetime) -> list[Pending]:
+    """Return the decisions that wait for people, from the requests that the verified ledger does not answer yet."""
+    keys = open_keys(settings.keys, now)
+    return ApprovalFolder(settings.approvals).pending(Ledger(settings.ledger, keys).records(), keys, now)
 
 
 def latest_decisions(settings: Settings, now: datetime) -> dict[str, Record]:
