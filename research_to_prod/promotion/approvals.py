@@ -205,6 +205,11 @@ def approval_obstacles(
     return problems
 
 
+def plain_name(person: str) -> str:
+    """Return by what one person is told from another, however spelled: a candidate's owner is written ``user:ann``."""
+    return person.removeprefix("user:").strip().casefold()
+
+
 def judge(request: ApprovalRequest, envelopes: Sequence[bytes], keys: Keys, now: datetime) -> Judged:
     """Return the approvals of a request that count at ``now``, by person, and what is wrong with the others."""
     now = to_utc_millis(now)
@@ -224,7 +229,7 @@ def judge(request: ApprovalRequest, envelopes: Sequence[bytes], keys: Keys, now:
         person = None if key is None else key.person
         if key is not None and key.valid_to is not None and now >= key.valid_to:
             problems.append(f"key {signature.key_id} is valid until {key.valid_to}, not at {now}")
-        if person is not None and _name(person) == _name(request.author):
+        if person is not None and plain_name(person) == plain_name(request.author):
             problems.append(f"{person} is the author, and nobody approves their own work")
         if statement.signed_at > now:
             problems.append(f"it is signed at {statement.signed_at}, which is after {now}: was the clock set back?")
@@ -237,7 +242,7 @@ def judge(request: ApprovalRequest, envelopes: Sequence[bytes], keys: Keys, now:
             refused += [f"{name} does not count: {problem}" for problem in problems]
         else:
             approvals.setdefault(
-                _name(person),
+                plain_name(person),
                 Approval(
                     key_id=signature.key_id,
                     person=person,
@@ -274,8 +279,3 @@ def _open(data: bytes) -> tuple[Signature, bytes]:
     (signature,) = envelope.signatures.values()
     text = base64.b64encode(bytes.fromhex(signature.signature)).decode()
     return Signature(key_id=signature.keyid, signature=text), envelope.payload
-
-
-def _name(person: str) -> str:
-    # A candidate's owner is written user:ann, and so may be the person of a key.
-    return person.removeprefix("user:").strip().casefold()

@@ -17,7 +17,15 @@ from datetime import datetime
 from pathlib import Path
 
 from research_to_prod.gates.approval import ApprovalRule
-from research_to_prod.promotion.approvals import ApprovalError, Asked, approval_obstacles, ask, judge, read_asked
+from research_to_prod.promotion.approvals import (
+    ApprovalError,
+    Asked,
+    approval_obstacles,
+    ask,
+    judge,
+    plain_name,
+    read_asked,
+)
 from research_to_prod.promotion.files import replace_file
 from research_to_prod.promotion.keys import KeyRole, Keys
 from research_to_prod.promotion.record import Draft, Record, RecordType
@@ -79,8 +87,9 @@ class ApprovalFolder:
                 continue
             judged = judge(asked.request, self.envelopes(asked), keys, now)
             approved = tuple(each.person for each in judged.approvals)
-            others = _approvers(keys, now) - {*approved, asked.request.author.removeprefix("user:")}
-            found.append(Pending(asked, path, approved, tuple(sorted(others)), judged.refused))
+            done = {plain_name(person) for person in (*approved, asked.request.author)}
+            others = tuple(sorted(person for person in _approvers(keys, now) if plain_name(person) not in done))
+            found.append(Pending(asked, path, approved, others, judged.refused))
         return found
 
 
@@ -112,7 +121,7 @@ def with_approvals(draft: Draft, folder: ApprovalFolder, keys: Keys, rule: Appro
         return draft
     asked = folder.asked(draft.candidate, draft.to_stage)
     same = None if asked is None else _as_asked(draft, asked)
-    if asked is None or same is None or now >= asked.request.expires_at:
+    if asked is None or same is None or not _by_rule(asked, rule) or now >= asked.request.expires_at:
         # The refusal of this run is a decision of its own, so what is asked needs another name than this run's.
         asked = ask(draft.model_copy(update={"decision_id": f"{draft.decision_id}:asked"}), rule, now)
         folder.put(asked)
@@ -141,13 +150,18 @@ def _as_asked(draft: Draft, asked: Asked) -> Draft | None:
     return same if same.decision_digest() == asked.request.decision_sha256 else None
 
 
+def _by_rule(asked: Asked, rule: ApprovalRule) -> bool:
+    request = asked.request
+    return (request.people, request.expires_at - request.requested_at) == (rule.people, rule.valid_for)
+
+
 def _changed(draft: Draft, changes: Mapping[str, object]) -> Draft:
     return Draft.model_validate({**dict(draft), **changes})
 
 
 def _approvers(keys: Keys, now: datetime) -> set[str]:
     return {
-        key.person.removeprefix("user:")
+        key.person
         for key in keys.public.values()
         if key.role is KeyRole.APPROVER
         and key.person is not None
