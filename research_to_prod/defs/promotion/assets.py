@@ -81,14 +81,18 @@ def production_manifest(
 
     now = clock()
     keys = open_keys(settings.keys, now)
+    # Controls in force go here: derive(records, now, controls), once operations keep them.
     manifest = derive(Ledger(settings.ledger, keys).records(), now)
     path = settings.production / "manifest.json"
     write_manifest(path, manifest, keys)
     entries = [{"candidate": each.candidate, "stage": each.stage.value, "seq": each.seq} for each in manifest.entries]
+    withheld = "\n".join(f"1. {each.candidate}: {each.mode}: {'; '.join(each.reasons)}" for each in manifest.withheld)
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(Path(path)),
             "ledger_size": manifest.ledger_size,
+            "valid_until": dg.MetadataValue.timestamp(manifest.valid_until),
+            "withheld": dg.MetadataValue.md(withheld or "nothing"),
             "entries": dg.MetadataValue.table([dg.TableRecord(each) for each in entries]) if entries else "nothing",
         }
     )
@@ -111,7 +115,7 @@ def approvals_pending(
     """
     from research_to_prod.defs.promotion.decision import waiting_decisions
 
-    rows = [
+    rows: list[dict[str, str | int]] = [
         {
             "candidate": each.asked.request.candidate,
             "transition": f"{each.asked.request.from_stage} -> {each.asked.request.to_stage}",
