@@ -118,7 +118,14 @@ def test_evidence_promotes_once(ledger, draft):
     with pytest.raises(LedgerError, match="already promoted it to paper: record 0"):
         ledger.append(draft(4, from_stage="demoted", **same_candidate(draft(1))))
     fresh = same_candidate(draft(1)) | {"gate_report_sha256": sha256_hex(b"new evidence")}
-    assert ledger.append(draft(5, from_stage="demoted", **fresh)).seq == 2
+    # What was demoted goes up again only in somebody's name.
+    person = {
+        "key_id": sha256_hex(b"key"),
+        "person": "ada",
+        "envelope_sha256": sha256_hex(b"envelope"),
+        "signed_at": draft(4).recorded_at,
+    }
+    assert ledger.append(draft(5, from_stage="demoted", approvals=[person], **fresh)).seq == 2
 
 
 def same_candidate(other):

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,23 @@ def test_a_copied_file_in_a_clean_interpreter_follows_a_good_manifest_and_refuse
     assert outside(NOON + SECOND) == "TRADE"
     path.write_bytes(old)
     assert "rolled back" in outside(NOON + SECOND)
+
+
+def test_the_example_in_the_docs_runs(reader, ledger, draft, publish, path, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "production_manifest.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path / "execution")
+    monkeypatch.setitem(sys.modules, "manifest_reader", reader)
+    ledger.append(draft(1, limits={"instruments": [{"venue": HERE[0], "symbol": HERE[1]}], "max_order_value": "100"}))
+    publish(datetime.now(UTC))
+    shutil.copy(path, "manifest.json")
+    names: dict = {}
+    exec(example, names)  # noqa: S102 - our own page
+    assert names["allowed"](C1, *HERE, 100, 500) is reader.Permission.REDUCE, "refused: there are no keys"
+    shutil.copy(tmp_path / "keys" / "keys.json", "keys.json")
+    assert names["allowed"](C1, *HERE, 100, 500) is reader.Permission.TRADE
+    assert names["allowed"](C1, *HERE, 101, 500) is reader.Permission.REDUCE
+    assert names["allowed"](digest(2), *HERE, 1, 1) is reader.Permission.NOTHING
 
 
 def test_it_says_who_may_do_what_and_within_which_limits(ledger, draft, publish, read, reader):
