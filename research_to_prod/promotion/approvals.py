@@ -109,6 +109,11 @@ class Judged:
     refused: tuple[str, ...]
 
 
+def rule_for(rule: ApprovalRule, *, fallen: bool) -> ApprovalRule:
+    """Return the rule that applies: whatever a policy asks for, what was moved down goes up in somebody's name only."""
+    return rule.model_copy(update={"people": max(1, rule.people)}) if fallen else rule
+
+
 def read_asked(data: bytes) -> Asked:
     """Read a request with its decision.
 

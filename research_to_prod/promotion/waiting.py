@@ -29,7 +29,7 @@ from research_to_prod.promotion.approvals import (
 from research_to_prod.promotion.files import replace_file
 from research_to_prod.promotion.keys import KeyRole, Keys
 from research_to_prod.promotion.record import Draft, Record, RecordType
-from research_to_prod.values import Stage
+from research_to_prod.values import Stage, sha256_hex
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +98,10 @@ def envelope_name(asked: Asked, keys: Keys) -> str:
     return _envelope(asked, keys.signer_id[:12])
 
 
-def with_approvals(draft: Draft, folder: ApprovalFolder, keys: Keys, rule: ApprovalRule, now: datetime) -> Draft:
-    """Return a promotion with the approvals that its transition asks for, or the refusal that says what is missing.
+def with_approvals(
+    draft: Draft, folder: ApprovalFolder, keys: Keys, rule: ApprovalRule, now: datetime
+) -> tuple[Draft, tuple[bytes, ...]]:
+    """Return a promotion with its approvals and their envelopes, or the refusal that says what is missing.
 
     The first time, and whenever what is decided has changed since it was asked, the request is written and the
     promotion refused. Once enough people have approved, the decision that they signed is the one returned.
@@ -118,7 +120,7 @@ def with_approvals(draft: Draft, folder: ApprovalFolder, keys: Keys, rule: Appro
         When it is decided.
     """
     if draft.type is not RecordType.PROMOTE or rule.people == 0:
-        return draft
+        return draft, ()
     asked = folder.asked(draft.candidate, draft.to_stage)
     same = None if asked is None else _as_asked(draft, asked)
     if asked is None or same is None or not _by_rule(asked, rule) or now >= asked.request.expires_at:
@@ -126,13 +128,16 @@ def with_approvals(draft: Draft, folder: ApprovalFolder, keys: Keys, rule: Appro
         asked = ask(draft.model_copy(update={"decision_id": f"{draft.decision_id}:asked"}), rule, now)
         folder.put(asked)
         same = None
-    obstacles = approval_obstacles(asked.request, folder.envelopes(asked), keys, rule, draft.author, now)
+    envelopes = folder.envelopes(asked)
+    obstacles = approval_obstacles(asked.request, envelopes, keys, rule, draft.author, now)
     if same is not None and not obstacles:
-        judged = judge(asked.request, folder.envelopes(asked), keys, now)
-        return _changed(same, {"approvals": judged.approvals})
+        approvals = judge(asked.request, envelopes, keys, now).approvals
+        named = {each.envelope_sha256 for each in approvals}
+        signed = tuple(data for data in dict.fromkeys(envelopes) if sha256_hex(data) in named)
+        return _changed(same, {"approvals": approvals}), signed
     path = folder.path(draft.candidate, draft.to_stage)
     remedy = f"run `r2p approve {path} --key FILE` until {asked.request.expires_at:%Y-%m-%d %H:%M}Z, then promote again"
-    return _changed(draft, {"type": RecordType.REJECT, "reasons": (*obstacles, remedy)})
+    return _changed(draft, {"type": RecordType.REJECT, "reasons": (*obstacles, remedy)}), ()
 
 
 def _envelope(asked: Asked, key: str) -> str:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
@@ -229,3 +231,32 @@ def test_an_envelope_that_securesystemslib_signed_counts(asked, people, tmp_path
     envelope = Envelope(canonical_json(statement.model_dump(mode="json")), STATEMENT_TYPE, {})
     envelope.sign(signer)
     assert obstacles(asked, [json.dumps(envelope.to_dict()).encode()], people, ONE) == []
+
+
+@given(
+    answers=st.lists(
+        st.tuples(st.sampled_from(["ann", "bob", "eve", "zoe"]), st.sampled_from(["good", "late", "other", "broken"])),
+        max_size=6,
+    ),
+    needed=st.integers(min_value=0, max_value=3),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_it_is_approved_exactly_when_enough_other_people_gave_a_good_answer(decision, crowd, answers, needed):
+    people, held = crowd
+    rule = TWO.model_copy(update={"people": needed})
+    asked = ask(decision, rule, NOW)
+    other = ask(decision.model_copy(update={"decision_id": "other"}), rule, NOW)
+    make = {
+        "good": lambda key: approve(asked, key, NOW),
+        "late": lambda key: approve(asked, key, NOW + 2 * HOUR),
+        "other": lambda key: approve(other, key, NOW),
+        "broken": lambda key: approve(asked, key, NOW).replace(b'"sig": "', b'"sig": "AAAA'),
+    }
+    envelopes = [make[kind](held[person]) for person, kind in answers]
+    good = {person for person, kind in answers if kind == "good"} - {"ann"}
+    assert (obstacles(asked, envelopes, people, rule) == []) is (len(good) >= needed)
+
+
+@pytest.fixture
+def crowd(people):
+    return people, {name: people.key(f"user:{name}") for name in ("ann", "bob", "eve", "zoe")}

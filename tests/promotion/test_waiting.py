@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from research_to_prod.cli import app
 from research_to_prod.gates.approval import ApprovalRule
-from research_to_prod.promotion.approvals import approve
+from research_to_prod.promotion.approvals import approve, rule_for
 from research_to_prod.promotion.keys import PUBLIC_FILE, Keys, new_approver, open_keys, public_entries, trust
 from research_to_prod.promotion.ledger import Ledger, LedgerError
 from research_to_prod.promotion.record import Draft, Record, RecordType
 from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name, with_approvals
-from research_to_prod.values import Stage, digest
+from research_to_prod.values import Stage, digest, sha256_hex
 
 # The command line has the real clock, so these tests live now.
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
@@ -27,7 +27,7 @@ class Desk:
     """A desk's folders, as the pipeline and the people who approve see them."""
 
     def __init__(self, root: Path, draft) -> None:
-        self.root, self._draft = root, draft
+        self.root, self.draft = root, draft
         self.data = root / "data"
         open_keys(self.data / "keys", NOW - 10 * MINUTE)
         self.folder = ApprovalFolder(self.data / "approvals")
@@ -51,8 +51,10 @@ class Desk:
         run = f"run-{self.runs}"
         now = changes.pop("now", NOW + self.runs * MINUTE)
         fields = {"candidate": "momentum", "author": "user:ann", "recorded_at": now, "dagster": {"run_id": run}}
-        draft: Draft = self._draft(1, decision_id=f"{run}:momentum", **(fields | changes))
-        return self.ledger.append(with_approvals(draft, self.folder, self.keys, rule, now))
+        draft: Draft = self.draft(1, decision_id=f"{run}:momentum", **(fields | changes))
+        decided, envelopes = with_approvals(draft, self.folder, self.keys, rule, now)
+        assert {sha256_hex(each) for each in envelopes} == {each.envelope_sha256 for each in decided.approvals or ()}
+        return self.ledger.append(decided)
 
     def approver(self, name: str) -> Keys:
         key = new_approver(self.root / f"{name}.key", f"user:{name}", NOW)
@@ -95,6 +97,22 @@ def test_it_is_refused_then_approved_then_promoted(desk):
 def test_a_rule_of_nobody_promotes_at_once_and_asks_nothing(desk):
     assert desk.decide(ONE.model_copy(update={"people": 0})).type is RecordType.PROMOTE
     assert not desk.request.exists()
+
+
+def test_what_was_moved_down_waits_for_a_person_whatever_the_policy_says(desk):
+    nobody = ONE.model_copy(update={"people": 0})
+    first = desk.decide(nobody)
+    down = {"decision_id": "down", "recorded_at": NOW + MINUTE, "reasons": ["the edge is gone"]}
+    stages = {"from_stage": "paper", "to_stage": "demoted", "candidate_sha256": first.candidate_sha256}
+    desk.ledger.append(desk.draft(1, type="rollback", candidate="momentum", **stages, **down))
+    again = {"from_stage": "demoted", "gate_report_sha256": digest("new")}
+    with pytest.raises(LedgerError, match="only a record that names a person"):
+        desk.decide(nobody, **again)
+    rule = rule_for(nobody, fallen=True)
+    assert (rule.people, rule_for(TWO, fallen=True).people, rule_for(nobody, fallen=False).people) == (1, 2, 0)
+    assert desk.decide(rule, **again).type is RecordType.REJECT
+    desk.approve(desk.approver("bob"))
+    assert desk.decide(rule, **again).to_stage is Stage.PAPER
 
 
 def test_what_the_gates_refuse_is_not_put_to_people(desk):

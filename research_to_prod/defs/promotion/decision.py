@@ -15,6 +15,7 @@ from research_to_prod.defs.gates.judgement import Judgement, judge, policy_in_fo
 from research_to_prod.defs.research.assets import TRIAL_LEDGER
 from research_to_prod.defs.research.inputs import read_candidate
 from research_to_prod.lake import Lake, LakeError
+from research_to_prod.promotion.approvals import rule_for
 from research_to_prod.promotion.code_identity import code_identity
 from research_to_prod.promotion.decision import already_promoted, decide
 from research_to_prod.promotion.evidence import Proof, prove
@@ -93,12 +94,11 @@ def decide_promotion(
         ),
         dagster=Dagster(run_id=run_id),
     )
-    rule = policy.approval
-    if state.fallen(name, candidate.sha256):
-        # Whatever the policy asks for, what was moved down goes up again only in somebody's name.
-        rule = rule.model_copy(update={"people": max(1, rule.people)})
-    approved = with_approvals(decide(case, report, refusals), ApprovalFolder(settings.approvals), keys, rule, now)
-    return Outcome(ledger.append(approved))
+    rule = rule_for(policy.approval, fallen=state.fallen(name, candidate.sha256))
+    folder = ApprovalFolder(settings.approvals)
+    # The envelopes are for the ledger's blobs, by the hashes that the record's approvals name.
+    draft, _envelopes = with_approvals(decide(case, report, refusals), folder, keys, rule, now)
+    return Outcome(ledger.append(draft))
 
 
 def _judge_again(lake: Lake, settings: Settings, name: str) -> tuple[Judgement | None, list[str]]:
