@@ -282,9 +282,10 @@ class Draft(Case):
     def decision_digest(self) -> str:
         """Return the SHA-256 of what people approve: the decision, without who approved it and when it was recorded.
 
-        A decision waits for its approvals, so the run and the moment that record it are not those that asked.
+        A decision waits for its approvals, so the run and the moment that record it are not those that asked, and the
+        trial ledger has grown with others' trials; the number of this strategy's own is in the digest.
         """
-        apart = {"approvals", "recorded_at", "dagster"}
+        apart = {"approvals", "recorded_at", "dagster", "trial_ledger_head"}
         return digest({name: value for name, value in self.decided().items() if name not in apart})
 
 

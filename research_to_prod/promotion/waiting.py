@@ -145,13 +145,8 @@ def _envelope(asked: Asked, key: str) -> str:
 
 
 def _as_asked(draft: Draft, asked: Asked) -> Draft | None:
-    """Return ``draft`` under the name that was asked for, when it still is what was asked; else None.
-
-    The trial ledger grows with everybody's trials. The number of this strategy's is in the decision and in the gate
-    report, so the head at the time of asking stays a true statement of what was counted.
-    """
-    named = {"decision_id": asked.decision.decision_id, "trial_ledger_head": asked.decision.trial_ledger_head}
-    same = _changed(draft, named)
+    """Return ``draft`` under the name that was asked for, when it still is what was asked; else None."""
+    same = _changed(draft, {"decision_id": asked.decision.decision_id})
     return same if same.decision_digest() == asked.request.decision_sha256 else None
 
 

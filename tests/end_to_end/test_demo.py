@@ -22,17 +22,20 @@ import pytest
 from research_to_prod.defs.gates.assets import gate_report
 from research_to_prod.defs.gates.checks import all_gates_pass
 from research_to_prod.defs.market_data.assets import validated_candles
-from research_to_prod.defs.promotion.assets import production_manifest, promotion
+from research_to_prod.defs.promotion.assets import approvals_pending, production_manifest, promotion
 from research_to_prod.defs.research.assets import backtest
 from research_to_prod.defs.research.checks import accounts_add_up, does_not_depend_on_warm_up, sees_no_future
 from research_to_prod.defs.resources import build_resources
 from research_to_prod.defs.runner import open_instance
 from research_to_prod.lake import Lake
-from research_to_prod.promotion.keys import open_keys
+from research_to_prod.promotion.approvals import approve
+from research_to_prod.promotion.keys import new_approver, open_keys, public_entries, trust
 from research_to_prod.promotion.ledger import Ledger
 from research_to_prod.promotion.manifest import read_manifest
 from research_to_prod.promotion.record import Record, RecordType
+from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name
 from research_to_prod.settings import Settings
+from research_to_prod.values import Stage
 
 pytestmark = pytest.mark.slow
 
@@ -293,6 +296,54 @@ def test_an_edited_policy_after_the_evaluation_refuses(desk: Desk, tmp_path: Pat
         assert not result.success
     assert any("judged under another policy" in reason for reason in desk.records()[-1].reasons)
     assert desk.promoted() == set()
+
+
+def test_a_policy_that_asks_for_a_person_promotes_with_their_signed_envelope_only(desk: Desk, tmp_path: Path) -> None:
+    own = tmp_path / "desk"
+    shutil.copytree(Settings().desk, own)
+    policy = own / "policies" / "research_to_paper.yaml"
+    text = policy.read_text()
+    assert "people: 0" in text
+    policy.write_text(text.replace("people: 0", "people: 1"))
+    resources = build_resources({"R2P_DATA": str(desk.settings.data), "R2P_DESK": str(own)})
+
+    def run(*definitions: object, partition: str | None = GOOD) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            list(definitions),  # type: ignore[arg-type]
+            instance=desk.instance,
+            partition_key=partition,
+            resources=resources,
+            raise_on_error=False,
+        )
+
+    bob = new_approver(tmp_path / "bob.key", "user:bob", datetime.now(UTC))
+    (tmp_path / "bob.json").write_bytes(public_entries(bob))
+    open_keys(desk.settings.keys, NOW)
+    trust(desk.settings.keys / "keys.json", tmp_path / "bob.json")
+
+    assert run(gate_report, all_gates_pass).success
+    assert not run(promotion).success
+    assert desk.records()[-1].reasons[0].startswith("waiting for approval of 1 more of 1 people who are not user:")
+    waiting = run(approvals_pending, partition=None).asset_materializations_for_node("approvals_pending")[0].metadata
+    assert waiting["waiting"].value == 1
+    assert "user:bob" in str(waiting["decisions"].value)
+
+    folder = ApprovalFolder(desk.settings.approvals)
+    asked = folder.asked(GOOD, Stage.PAPER)
+    assert asked is not None
+    (desk.settings.approvals / envelope_name(asked, bob)).write_bytes(approve(asked, bob, datetime.now(UTC)))
+    assert run(promotion).success
+    record = desk.records()[-1]
+    assert record.type is RecordType.PROMOTE
+    assert [each.person for each in record.approvals or ()] == ["user:bob"]
+    assert desk.may_trade() == {GOOD}
+    assert (
+        run(approvals_pending, partition=None)
+        .asset_materializations_for_node("approvals_pending")[0]
+        .metadata["waiting"]
+        .value
+        == 0
+    )
 
 
 def test_rows_changed_behind_dagsters_back_refuse(desk: Desk) -> None:

@@ -132,7 +132,7 @@ def test_others_trials_do_not_take_an_approval_back(desk):
     desk.approve(desk.approver("bob"))
     promoted = desk.decide(trial_ledger_head=digest("now"))
     assert promoted.type is RecordType.PROMOTE
-    assert promoted.trial_ledger_head == digest("then")
+    assert promoted.trial_ledger_head == digest("now"), "the record says what was so when it was written"
 
 
 @pytest.mark.parametrize(
