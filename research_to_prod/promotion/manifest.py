@@ -93,11 +93,15 @@ def production_manifest(records: Sequence[Record], as_of: datetime) -> Manifest:
             f"as of {as_of} is before the last record ({records[-1].recorded_at}): was the clock set back? "
             "For a past day, give the records up to then"
         )
-    entries = [_entry(record) for record in standing(records).deciding() if record.to_stage in TRADING]
+    entries = [
+        _entry(record)
+        for record in standing(records).deciding()
+        if record.to_stage in TRADING and (record.expires_at is None or as_of < record.expires_at)
+    ]
     return Manifest(
         as_of=as_of,
         log_id=records[0].log_id if records else None,
-        ledger_size=len(records),
+        ledger_size=records[-1].seq + 1 if records else 0,
         ledger_head=records[-1].sha256 if records else GENESIS,
         entries=tuple(sorted(entries, key=lambda entry: (entry.candidate, entry.stage))),
     )

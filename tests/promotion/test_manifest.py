@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from research_to_prod.promotion.keys import open_keys, read_keys
-from research_to_prod.promotion.ledger import RECORD_TYPE, Ledger
 from research_to_prod.promotion.manifest import ManifestError, production_manifest, read_manifest, write_manifest
 from research_to_prod.promotion.record import GENESIS
 from research_to_prod.values import canonical_json
@@ -111,12 +110,14 @@ def test_a_manifest_signed_with_another_key_is_refused(ledger, keys, draft, path
         read_manifest(path, keys)
 
 
-def test_a_signature_for_a_record_is_none_for_a_manifest(ledger, keys, draft, path):
+def test_a_signature_of_another_type_is_none_for_a_manifest(ledger, keys, draft, path):
     ledger.append(draft(1))
     manifest = production_manifest(ledger.records(), NOON)
     write_manifest(path, manifest, keys)
     signed = json.loads(path.read_bytes())
-    signed["signatures"] = [keys.sign(RECORD_TYPE, manifest.canonical_bytes()).model_dump()]
+    signed["signatures"] = [
+        keys.sign("application/vnd.research-to-prod.approval+json", manifest.canonical_bytes()).model_dump()
+    ]
     path.write_bytes(canonical_json(signed))
     with pytest.raises(ManifestError, match="not of these bytes"):
         read_manifest(path, keys)
@@ -140,7 +141,7 @@ def test_a_slow_writer_does_not_bring_back_what_was_demoted_meanwhile(ledger, ke
 def test_a_manifest_of_another_ledger_does_not_replace_one(ledger, keys, draft, path, tmp_path):
     ledger.append(draft(1))
     write_manifest(path, production_manifest(ledger.records(), NOON), keys)
-    other = Ledger(tmp_path / "other", keys)
+    other = type(ledger)(tmp_path / "other", keys)
     for number in (7, 8):
         other.append(draft(number))
     with pytest.raises(ManifestError, match="replaced on purpose"):

@@ -1,0 +1,1 @@
+"""Commands of `r2p` that belong together, a module each."""
