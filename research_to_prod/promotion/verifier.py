@@ -379,6 +379,7 @@ class Log:
         self._fallen: set[tuple[str, str]] = set()
         self._holders: dict[tuple[str, str], tuple[str, str]] = {}
         self._policies: dict[str, str] = {}
+        self._people: dict[str, int] = {}
 
     @property
     def origin(self) -> str:
@@ -468,14 +469,18 @@ class Log:
             if not approval["signed_at"] <= record["recorded_at"] < str(told[2]):
                 yield f"{who} holds from {approval['signed_at']} to {told[2]}, not at {record['recorded_at']}"
         if record["type"] in {"promote", "policy_change"}:
-            needed = self._people_asked_for(record["policy"]["sha256"])
-            if len(set(people)) < needed:
-                yield f"policy {record['policy']['id']} asks for the approval of {needed} people, it has {len(people)}"
+            stage, asked = self._asked_for(record)
+            if len(set(people)) < max(asked, self._people.get(stage, 0)):
+                yield (
+                    f"a way to {stage} is approved by {len(people)} people; its policy asks for {asked}, the one before "
+                    f"for {self._people.get(stage, 0)}: fewer than before takes a policy_change that they approve"
+                )
 
-    def _people_asked_for(self, policy_sha256: str) -> int:
-        policy = self._read(policy_sha256)
-        asked = policy.get("approval", {}).get("people", 0) if isinstance(policy, dict) else 0
-        return int(asked)
+    def _asked_for(self, record: Mapping[str, Any]) -> tuple[str, int]:
+        """Return the stage to which a policy lets candidates, and how many people it asks for their approval."""
+        policy = self._read(record["policy"]["sha256"])
+        policy = policy if isinstance(policy, dict) else {}
+        return record.get("to_stage") or str(policy.get("to_stage")), int(policy.get("approval", {}).get("people", 0))
 
     def _illegal(self, record: Mapping[str, Any]) -> Iterator[str]:
         """Find the rules between records that a decision breaks."""
@@ -517,6 +522,8 @@ class Log:
 
     def _apply(self, record: dict[str, Any]) -> None:
         kind, seq = record["type"], len(self.records)
+        if kind in {"promote", "policy_change"}:
+            stage, self._people[stage] = self._asked_for(record)
         if kind == "key_change":
             known, until = self.keys.get(record["key_id"]), record["key"].get("valid_to")
             if known is None:
