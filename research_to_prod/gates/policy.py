@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from research_to_prod.gates.approval import ApprovalRule
-from research_to_prod.values import Stage, StrategyType, digest
+from research_to_prod.values import Stage, StrategyType, canonical_json, sha256_hex
 
 
 class PolicyError(ValueError):
@@ -133,7 +133,11 @@ class Policy(_Frozen):
     @property
     def sha256(self) -> str:
         """Digest of the canonical form; comments and layout of the file don't enter."""
-        return digest(self.model_dump(mode="json"))
+        return sha256_hex(self.canonical_bytes())
+
+    def canonical_bytes(self) -> bytes:
+        """Return the canonical form, by whose hash a record names the policy."""
+        return canonical_json(self.model_dump(mode="json"))
 
     def for_type(self, strategy_type: StrategyType) -> Policy:
         """Return the policy that applies to ``strategy_type``: the general one with its overrides."""

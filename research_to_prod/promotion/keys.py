@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import model_validator
 
+from research_to_prod.promotion import verifier
 from research_to_prod.promotion.files import create_once, replace_file
 from research_to_prod.promotion.record import CanonicalModel, Text, UtcMillis
 from research_to_prod.values import sha256_hex
@@ -124,6 +125,20 @@ class Keys:
         signer = self._signer()
         signature = signer.sign(pre_authentication_encoding(payload_type, payload))
         return Signature(key_id=key_id(signer.public_key()), signature=base64.b64encode(signature).decode())
+
+    def sign_checkpoint(self, origin: str, size: int, root: bytes) -> bytes:
+        """Sign a log's tree head with the log's key and return it as a C2SP checkpoint.
+
+        No other text is signed without its type, and none of a checkpoint's form could pass for one with it.
+
+        Raises
+        ------
+        KeyFileError
+            When only public keys are at hand.
+        """
+        text, signer = verifier.checkpoint_text(origin, size, root), self._signer()
+        named = verifier.note_key_hash(origin, 1, signer.public_key().public_bytes_raw())
+        return text + b"\n" + verifier.signature_line(origin, named + signer.sign(text))
 
     def _signer(self) -> Ed25519PrivateKey:
         if self._private is None:

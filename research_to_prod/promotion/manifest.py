@@ -126,17 +126,20 @@ def production_manifest(
         raise ManifestError(f"{error}: was the clock set back?") from error
     state = standing(records)
     entries: list[Entry] = []
+    trading: list[Record] = []
     withheld: list[Withheld] = []
     for record in state.deciding():
-        limits, held = _permitted(record, state, holding)
+        limits, held = _permitted(record, state, holding, as_of)
         withheld += held
         if limits is not None:
             entries.append(_entry(record, limits))
+            trading.append(record)
     return Manifest(
         as_of=as_of,
-        valid_until=as_of + valid_for,
+        # A promotion that ends before the manifest does ends with it.
+        valid_until=min([as_of + valid_for, *(each.expires_at for each in trading if each.expires_at)]),
         log_id=records[0].log_id if records else None,
-        ledger_size=len(records),
+        ledger_size=records[-1].seq + 1 if records else 0,
         ledger_head=records[-1].sha256 if records else GENESIS,
         entries=tuple(sorted(entries, key=lambda each: (each.candidate, each.stage))),
         withheld=tuple(sorted(withheld, key=lambda each: (each.candidate, each.candidate_sha256, each.venue or ""))),
@@ -182,7 +185,7 @@ def read_manifest(path: Path, keys: Keys) -> Manifest:
 
 
 def _permitted(
-    record: Record, state: Standing, holding: Sequence[Control]
+    record: Record, state: Standing, holding: Sequence[Control], as_of: datetime
 ) -> tuple[Limits | None, tuple[Withheld, ...]]:
     """Return within which limits a version may trade, None for not at all, and what is withheld of it."""
 
@@ -194,6 +197,8 @@ def _permitted(
     if record.to_stage not in TRADING or state.reduce_only(record.candidate, record.candidate_sha256):
         mode = Mode.HALT if record.to_stage is Stage.HALTED else Mode.REDUCE_ONLY
         back.append((mode, f"{record.type} to {record.to_stage}: {'; '.join(record.reasons)}"))
+    if record.expires_at is not None and as_of >= record.expires_at:
+        back.append((Mode.REDUCE_ONLY, f"its promotion ended at {record.expires_at}"))
     if missing := _missing_limits(record):
         back.append((Mode.REDUCE_ONLY, f"no pre-set {', '.join(missing)}"))
     if back or record.limits is None:

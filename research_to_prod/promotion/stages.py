@@ -45,6 +45,8 @@ LEGAL: Mapping[RecordType, frozenset[tuple[Stage, Stage]]] = {
     RecordType.DEMOTE: _DOWN | {_END_OF_A_HALT},
     # By a rule: it takes away and never gives back.
     RecordType.ROLLBACK: _DOWN,
+    # Moves nothing: what a rule asked for is set aside.
+    RecordType.OVERRIDE: frozenset({(stage, stage) for stage in (*TRADING, Stage.DEMOTED, Stage.HALTED)}),
 }
 
 _Key = tuple[str, str]
@@ -55,7 +57,7 @@ class IllegalTransitionError(ValueError):
     """A record asks for a move that the table does not have, from where its candidate is not, or that names nobody."""
 
 
-def check_transition(record: Draft, current: Stage, *, fallen: bool = False) -> None:
+def check_transition(record: Draft | Record, current: Stage, *, fallen: bool = False) -> None:
     """Raise unless ``record`` moves its candidate legally from ``current``.
 
     A rejection asks for the transition that it refuses, so it must be one that could have been promoted.
@@ -146,7 +148,7 @@ class Standing:
         current = self.stage(*key)
         check_transition(record, current, fallen=key in self._fallen)
         self._note_policy(record)
-        if record.type is RecordType.REJECT:
+        if record.type in {RecordType.REJECT, RecordType.OVERRIDE}:
             return
         if record.to_stage in TRADING:
             # Two versions of one candidate at one stage would double its positions.

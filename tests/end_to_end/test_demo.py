@@ -56,7 +56,11 @@ class Desk:
         return Lake(self.settings.lake)
 
     def records(self) -> list[Record]:
-        return list(Ledger(self.settings.ledger, open_keys(self.settings.keys, NOW)).records())
+        return list(self.ledger.records())
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings.ledger, open_keys(self.settings.keys, NOW))
 
     def promoted(self) -> set[str]:
         return {record.candidate for record in self.records() if record.type is RecordType.PROMOTE}
@@ -110,6 +114,7 @@ def desk(finished: tuple[Path, str], tmp_path: Path) -> Iterator[Desk]:
     shutil.copytree(finished[0], tmp_path / "data")
     settings = Settings(data=tmp_path / "data")
     (settings.ledger / "records.jsonl").unlink()
+    shutil.rmtree(settings.ledger / "checkpoints")
     # A manifest of another ledger is refused to be replaced, so the old one goes with it.
     (settings.production / "manifest.json").unlink()
     with open_instance(settings) as instance:
@@ -127,7 +132,9 @@ def decided(finished: tuple[Path, str]) -> Iterator[Desk]:
 def test_one_candidate_is_promoted_and_each_other_refused_for_its_own_reason(decided: Desk) -> None:
     """The truth is in the sandbox: one real edge, one pure noise, one with bad data, one with too much leverage."""
     failed = {
-        record.candidate: {gate.gate for gate in record.gates if gate.gating and gate.verdict != "pass"}
+        record.candidate: {
+            gate.gate for gate in decided.ledger.evidence(record).gates if gate.gating and gate.verdict != "pass"
+        }
         for record in decided.records()
     }
     assert failed == {
@@ -150,11 +157,12 @@ def test_the_closing_table_says_what_the_ledger_says(finished: tuple[Path, str],
 
 def test_a_promotion_cites_its_whole_upstream_closure(decided: Desk) -> None:
     (record,) = (each for each in decided.records() if each.type is RecordType.PROMOTE)
-    months = {each.partition for each in record.inputs if each.asset == "candles"}
+    inputs = decided.ledger.evidence(record).inputs
+    months = {each.partition for each in inputs if each.asset == "candles"}
     assert len(months) == 36
-    raw = {each.partition for each in record.inputs if each.asset == "raw_candles"}
+    raw = {each.partition for each in inputs if each.asset == "raw_candles"}
     assert raw == months
-    for each in record.inputs[:5]:
+    for each in inputs[:5]:
         assert decided.lake.read(each.asset, each.partition, each.lake_version).rows.num_rows == each.rows
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from research_to_prod.promotion.controls import Control, Mode, Scope
 from research_to_prod.promotion.keys import open_keys, read_keys
-from research_to_prod.promotion.ledger import RECORD_TYPE, Ledger
 from research_to_prod.promotion.manifest import ManifestError, production_manifest, read_manifest, write_manifest
 from research_to_prod.promotion.record import GENESIS
 from research_to_prod.values import canonical_json
@@ -89,6 +88,16 @@ def test_what_a_rule_rolled_back_only_reduces_at_its_lower_stage(ledger, draft):
     manifest = production_manifest(ledger.records(), NOON)
     assert manifest.entries == ()
     assert [(each.stage, each.mode) for each in manifest.withheld] == [("paper", "reduce_only")]
+
+
+def test_a_promotion_that_ends_is_followed_until_then_and_no_longer(ledger, draft):
+    ends = NOON + timedelta(hours=1)
+    ledger.append(draft(1, expires_at=ends))
+    before = production_manifest(ledger.records(), ends - timedelta(milliseconds=1))
+    assert (len(before.entries), before.valid_until) == (1, ends)
+    after = production_manifest(ledger.records(), ends)
+    assert (after.entries, after.valid_until) == ((), ends + timedelta(hours=26))
+    assert "its promotion ended" in after.withheld[0].reasons[0]
 
 
 def control(mode, scope=Scope.ALL, name=None, since=NOON):
@@ -213,12 +222,14 @@ def test_a_manifest_signed_with_another_key_is_refused(ledger, keys, draft, path
         read_manifest(path, keys)
 
 
-def test_a_signature_for_a_record_is_none_for_a_manifest(ledger, keys, draft, path):
+def test_a_signature_of_another_type_is_none_for_a_manifest(ledger, keys, draft, path):
     ledger.append(draft(1))
     manifest = production_manifest(ledger.records(), NOON)
     write_manifest(path, manifest, keys)
     signed = json.loads(path.read_bytes())
-    signed["signatures"] = [keys.sign(RECORD_TYPE, manifest.canonical_bytes()).model_dump()]
+    signed["signatures"] = [
+        keys.sign("application/vnd.research-to-prod.approval+json", manifest.canonical_bytes()).model_dump()
+    ]
     path.write_bytes(canonical_json(signed))
     with pytest.raises(ManifestError, match="not of these bytes"):
         read_manifest(path, keys)
@@ -242,7 +253,7 @@ def test_a_slow_writer_does_not_bring_back_what_was_demoted_meanwhile(ledger, ke
 def test_a_manifest_of_another_ledger_does_not_replace_one(ledger, keys, draft, path, tmp_path):
     ledger.append(draft(1))
     write_manifest(path, production_manifest(ledger.records(), NOON), keys)
-    other = Ledger(tmp_path / "other", keys)
+    other = type(ledger)(tmp_path / "other", keys)
     for number in (7, 8):
         other.append(draft(number))
     with pytest.raises(ManifestError, match="replaced on purpose"):

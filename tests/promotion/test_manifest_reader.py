@@ -265,13 +265,11 @@ def test_what_is_older_than_what_was_read_is_refused(ledger, draft, publish, rea
 def test_a_ledger_cut_short_or_rewritten_or_another_is_refused(
     ledger, draft, publish, read, reader, path, tmp_path, keys
 ):
-    from research_to_prod.promotion.ledger import Ledger
-
     for number in (1, 2):
         ledger.append(draft(number))
     publish()
     read()
-    rewritten, other = Ledger(tmp_path / "rewritten", keys), Ledger(tmp_path / "other", keys)
+    rewritten, other = (type(ledger)(tmp_path / name, keys) for name in ("rewritten", "other"))
     rewritten.append(draft(1))
     rewritten.append(draft(3))
     for number in (7, 8, 9):

@@ -14,13 +14,15 @@ from research_to_prod.promotion.keys import PUBLIC_FILE, Keys, new_approver, ope
 from research_to_prod.promotion.ledger import Ledger, LedgerError
 from research_to_prod.promotion.record import Draft, Record, RecordType
 from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name, with_approvals
-from research_to_prod.values import Stage, digest, sha256_hex
+from research_to_prod.values import Stage, canonical_json, digest, sha256_hex
 
 # The command line has the real clock, so these tests live now.
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
 MINUTE = timedelta(minutes=1)
 ONE = ApprovalRule(people=1, valid_for=timedelta(days=7), why="A rule of one person, for these tests only.")
 TWO = ONE.model_copy(update={"people": 2})
+BLOBS = tuple(canonical_json(each) for each in (1, "edited", "another", "new"))
+"""What the drafts of these tests name by hash."""
 
 
 class Desk:
@@ -54,7 +56,7 @@ class Desk:
         draft: Draft = self.draft(1, decision_id=f"{run}:momentum", **(fields | changes))
         decided, envelopes = with_approvals(draft, self.folder, self.keys, rule, now)
         assert {sha256_hex(each) for each in envelopes} == {each.envelope_sha256 for each in decided.approvals or ()}
-        return self.ledger.append(decided)
+        return self.ledger.append(decided, (*envelopes, *BLOBS))
 
     def approver(self, name: str) -> Keys:
         key = new_approver(self.root / f"{name}.key", f"user:{name}", NOW)
@@ -104,7 +106,7 @@ def test_what_was_moved_down_waits_for_a_person_whatever_the_policy_says(desk):
     first = desk.decide(nobody)
     down = {"decision_id": "down", "recorded_at": NOW + MINUTE, "reasons": ["the edge is gone"]}
     stages = {"from_stage": "paper", "to_stage": "demoted", "candidate_sha256": first.candidate_sha256}
-    desk.ledger.append(desk.draft(1, type="rollback", candidate="momentum", **stages, **down))
+    desk.ledger.append(desk.draft(1, type="rollback", candidate="momentum", **stages, **down), BLOBS)
     again = {"from_stage": "demoted", "gate_report_sha256": digest("new")}
     with pytest.raises(LedgerError, match="only a record that names a person"):
         desk.decide(nobody, **again)

@@ -37,12 +37,12 @@ def promotion(
     outcome = decide_promotion(
         context.instance, lake, settings, context.partition_key, run_id=context.run.run_id, now=clock()
     )
-    metadata = {
+    metadata: dict[str, str | int] = {
         "decision": outcome.record.type.value,
         "ledger_seq": outcome.record.seq,
         "record_sha256": outcome.record.sha256,
-        "inputs_proven": len(outcome.record.inputs),
-        "checks_proven": len(outcome.record.checks),
+        "inputs_proven": len(outcome.evidence.inputs),
+        "checks_proven": len(outcome.evidence.checks),
     }
     if not outcome.promoted:
         reasons = "\n".join(f"1. {reason}" for reason in outcome.record.reasons)
