@@ -423,11 +423,8 @@ class Log:
             )
 
     def _bad_blobs(self, record: Mapping[str, Any]) -> Iterator[str]:
-        named = {name.removesuffix("_sha256").replace("_", " "): record.get(name) for name in _BLOBS_OF_A_RECORD}
-        named["policy"] = record.get("policy", {}).get("sha256")
-        named |= {f"envelope of {each['person']}": each["envelope_sha256"] for each in record.get("approvals", [])}
-        for what, name in named.items():
-            if name is None or name in self._good_blobs:
+        for what, name in named_blobs(record).items():
+            if name in self._good_blobs:
                 continue
             data = self._blob(name)
             if data is None:
@@ -471,9 +468,10 @@ class Log:
         if record["type"] in {"promote", "policy_change"}:
             stage, asked = self._asked_for(record)
             if len(set(people)) < max(asked, self._people.get(stage, 0)):
+                before = self._people.get(stage, 0)
                 yield (
-                    f"a way to {stage} is approved by {len(people)} people; its policy asks for {asked}, the one before "
-                    f"for {self._people.get(stage, 0)}: fewer than before takes a policy_change that they approve"
+                    f"a way to {stage} is approved by {len(people)} people; its policy asks for {asked}, the one "
+                    f"before for {before}: for fewer than before it takes a policy_change that so many approve"
                 )
 
     def _asked_for(self, record: Mapping[str, Any]) -> tuple[str, int]:
@@ -558,6 +556,14 @@ def _open_envelope(envelope: Any, key_id: str, key: Key) -> dict[str, Any]:
 
 _DECISIONS = ("promote", "reject", "demote", "rollback", "override")
 _BLOBS_OF_A_RECORD = ("parameters_sha256", "evidence_sha256", "gate_report_sha256")
+
+
+def named_blobs(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a record names by its hash, by what it is."""
+    named = {name.removesuffix("_sha256").replace("_", " "): record.get(name) for name in _BLOBS_OF_A_RECORD}
+    named["policy"] = record.get("policy", {}).get("sha256")
+    named |= {f"envelope of {each['person']}": each["envelope_sha256"] for each in record.get("approvals", [])}
+    return {what: name for what, name in named.items() if name is not None}
 
 
 def _evidence_of(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -725,14 +731,21 @@ def verify(export: Path, keys: Path, witness: Path | None = None) -> Report:
     outside = None if witness is None else witness.read_bytes()
     if export.is_dir():
         sizes = [int(path.name) for path in (export / CHECKPOINTS).glob("[0-9]*") if path.name.isdecimal()]
-        return check(lambda name: _file(export / name), sizes, trusted, outside)[1]
+        return _some_records(export, check(lambda name: _file(export / name), sizes, trusted, outside)[1])
     with zipfile.ZipFile(export) as archive:
         names = Counter(archive.namelist())
         if twice := [name for name, times in names.items() if times > 1]:
             raise ValueError(f"{export} has more than one file named {twice[0]}")
         found = [name.removeprefix(CHECKPOINTS) for name in names if name.startswith(CHECKPOINTS)]
         sizes = [int(name) for name in found if name.isdecimal()]
-        return check(lambda name: archive.read(name) if name in names else None, sizes, trusted, outside)[1]
+        report = check(lambda name: archive.read(name) if name in names else None, sizes, trusted, outside)[1]
+        return _some_records(export, report)
+
+
+def _some_records(export: Path, report: Report) -> Report:
+    if not (report.records or report.problems):
+        raise ValueError(f"{export} has no {RECORDS}, or nothing in it")
+    return report
 
 
 def _file(path: Path) -> bytes | None:
