@@ -78,11 +78,13 @@ KINDS = {
 }
 """Texts, by pattern. Numbers that matter are texts: JSON floats differ between implementations."""
 _PATTERNS = {kind: re.compile(pattern).fullmatch for kind, pattern in KINDS.items()}
-_FIELDS = {
-    form: {name.removesuffix("?"): (kind, not name.endswith("?")) for name, kind in
-           (each.split(":") for each in fields.split())}
-    for form, fields in FORMS.items()
-}  # fmt: skip
+_PLAIN = _PATTERNS.keys() - {"time", "number"}
+_FIELDS: dict[str, dict[str, str]] = {}
+_NEEDED: dict[str, set[str]] = {}
+for _form, _text in FORMS.items():
+    _named = [each.split(":") for each in _text.split()]
+    _FIELDS[_form] = {name.removesuffix("?"): kind for name, kind in _named}
+    _NEEDED[_form] = {name for name, _ in _named if not name.endswith("?")}
 
 
 def form_problems(value: object, kind: str, where: str = "it") -> list[str]:
@@ -95,12 +97,13 @@ def form_problems(value: object, kind: str, where: str = "it") -> list[str]:
         fine = False
     elif kind in _FIELDS and isinstance(value, dict):
         fields = _FIELDS[kind]
-        problems = [f"{where} has no {name}" for name, (_, needed) in fields.items() if needed and name not in value]
+        problems = [f"{where} has no {name}" for name in sorted(_NEEDED[kind] - value.keys())]
         for name, each in value.items():
-            if name in fields:
-                problems += form_problems(each, fields[name][0], name)
-            else:
+            inner = fields.get(name)
+            if inner is None:
                 problems.append(f"{where} has an unknown field {name!r}")
+            elif not (inner in _PLAIN and isinstance(each, str) and _PATTERNS[inner](each)):  # most of all fields
+                problems += form_problems(each, inner, name)
         return problems
     else:
         fine = {
@@ -373,6 +376,8 @@ class Log:
         self.notes: list[str] = []
         self._blob = blob
         self._good_blobs: set[str] = set()
+        self._parsed: tuple[str, Any] = "", None
+        self._asked: dict[str, tuple[str, int]] = {}
         self._decisions: dict[str, dict[str, Any]] = {}
         self._evidence: dict[tuple[str, ...], int] = {}
         self._stages: dict[tuple[str, str], str] = {}
@@ -435,14 +440,17 @@ class Log:
                 self._good_blobs.add(name)
 
     def _read(self, name: str) -> Any:
-        try:
-            return json.loads(self._blob(name) or b"")
-        except (ValueError, RecursionError):
-            return None
+        if self._parsed[0] != name:
+            try:
+                self._parsed = name, json.loads(self._blob(name) or b"")
+            except (ValueError, RecursionError):
+                self._parsed = name, None
+        return self._parsed[1]
 
     def _not_approved(self, record: Mapping[str, Any]) -> Iterator[str]:
         """Find what is wrong with the approvals of a record, and how many the policy asks for that are not there."""
-        digest, approvals = decision_digest(record), record.get("approvals", [])
+        approvals = record.get("approvals", [])
+        digest = decision_digest(record) if approvals else ""
         people = [person_name(approval["person"]) for approval in approvals]
         if len(set(people)) < len(people):
             yield f"one person approved twice: {', '.join(sorted(people))}"
@@ -476,9 +484,13 @@ class Log:
 
     def _asked_for(self, record: Mapping[str, Any]) -> tuple[str, int]:
         """Return the stage to which a policy lets candidates, and how many people it asks for their approval."""
-        policy = self._read(record["policy"]["sha256"])
-        policy = policy if isinstance(policy, dict) else {}
-        return record.get("to_stage") or str(policy.get("to_stage")), int(policy.get("approval", {}).get("people", 0))
+        name = record["policy"]["sha256"]
+        if name not in self._asked:
+            policy = self._read(name)
+            policy = policy if isinstance(policy, dict) else {}
+            self._asked[name] = str(policy.get("to_stage")), int(policy.get("approval", {}).get("people", 0))
+        stage, people = self._asked[name]
+        return record.get("to_stage", stage), people
 
     def _illegal(self, record: Mapping[str, Any]) -> Iterator[str]:
         """Find the rules between records that a decision breaks."""
@@ -731,7 +743,7 @@ def verify(export: Path, keys: Path, witness: Path | None = None) -> Report:
     outside = None if witness is None else witness.read_bytes()
     if export.is_dir():
         sizes = [int(path.name) for path in (export / CHECKPOINTS).glob("[0-9]*") if path.name.isdecimal()]
-        return _some_records(export, check(lambda name: _file(export / name), sizes, trusted, outside)[1])
+        return _some_records(export, check(lambda name: _file(f"{export}/{name}"), sizes, trusted, outside)[1])
     with zipfile.ZipFile(export) as archive:
         names = Counter(archive.namelist())
         if twice := [name for name, times in names.items() if times > 1]:
@@ -748,9 +760,10 @@ def _some_records(export: Path, report: Report) -> Report:
     return report
 
 
-def _file(path: Path) -> bytes | None:
+def _file(path: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - of 10,000 records, pathlib takes a fifth of the time
+            return stream.readall()
     except FileNotFoundError:
         return None
 
