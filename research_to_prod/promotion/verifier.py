@@ -159,9 +159,10 @@ def parse_record(line: bytes) -> dict[str, Any]:
 def decision_digest(record: Mapping[str, Any]) -> str:
     """Return what approvers sign: the digest of a decision without its approvals, run, time and place in the log.
 
-    A decision waits for its approvals, so the run and the moment that record it are not those that asked.
+    A decision waits for its approvals, so the run and the moment that record it are not those that asked, and the
+    trial ledger has grown with the trials of others.
     """
-    given_later = {"v", "log_id", "seq", "prev", "recorded_at", "approvals", "dagster"}
+    given_later = {"v", "log_id", "seq", "prev", "recorded_at", "approvals", "dagster", "trial_ledger_head"}
     return sha256(canonical({name: value for name, value in record.items() if name not in given_later}))
 
 
