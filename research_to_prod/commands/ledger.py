@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from research_to_prod.settings import Settings, SettingsError
@@ -26,15 +27,17 @@ commands.add_typer(ledger_commands, name="ledger")
 @contextmanager
 def _told() -> Iterator[None]:
     """Say what is wrong with the ledger, a target or a setting in its own words; a fault of ours stays a crash."""
+    from research_to_prod.promotion.export import ExportError
     from research_to_prod.promotion.keys import KeyFileError
     from research_to_prod.promotion.ledger import LedgerError
+    from research_to_prod.promotion.witness import WitnessError
 
     try:
         yield
-    except LedgerError as error:
-        Console(stderr=True).print(f"[red]the ledger does not verify:[/] {error}")
+    except (LedgerError, WitnessError) as error:
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise typer.Exit(code=1) from None
-    except (SettingsError, KeyFileError) as error:
+    except (SettingsError, KeyFileError, ExportError) as error:
         raise typer.BadParameter(str(error)) from None
 
 
@@ -61,6 +64,30 @@ def ledger(context: typer.Context) -> None:
         table.add_row(str(record.seq), when, record.type, record.candidate, record.to_stage, reasons)
     console.print(table)
     console.print(verified.report.text(), markup=False, soft_wrap=True)
+
+
+@ledger_commands.command()
+def export(
+    destination: Annotated[Path, typer.Argument(help="A new folder, or a new file that ends in .zip.")],
+) -> None:
+    """Write the ledger, its checkpoints and all evidence to a folder or a zip, for `r2p verify`."""
+    from research_to_prod.promotion.export import export as write
+
+    with _told():
+        records = write(_ledger(), destination)
+    Console().print(f"{records} records in {destination}; give the auditor the public keys by another way")
+
+
+@ledger_commands.command()
+def witness(
+    target: Annotated[str, typer.Argument(help="A file, git:REMOTE, or s3://BUCKET/PREFIX, outside the desk's reach.")],
+) -> None:
+    """Publish the newest checkpoint where the desk cannot alter it; exit 1 when it contradicts what is there."""
+    from research_to_prod.promotion.witness import open_target, publish
+
+    with _told():
+        head = publish(_ledger(), open_target(target))
+    Console().print(f"{target} keeps the checkpoint of {head.size} records")
 
 
 @commands.command()

@@ -140,6 +140,19 @@ class Keys:
         named = verifier.note_key_hash(origin, 1, signer.public_key().public_bytes_raw())
         return text + b"\n" + verifier.signature_line(origin, named + signer.sign(text))
 
+    def cosign_checkpoint(self, name: str, note: bytes, at: datetime) -> bytes:
+        """Add the cosignature of the witness ``name`` to a checkpoint (C2SP tlog-cosignature, version 1).
+
+        Raises
+        ------
+        KeyFileError
+            When only public keys are at hand.
+        """
+        signer, timestamp = self._signer(), int(at.timestamp())
+        named = verifier.note_key_hash(name, 4, signer.public_key().public_bytes_raw())
+        message = verifier.cosigned_message(verifier.parse_checkpoint(note).text, timestamp)
+        return note + verifier.signature_line(name, named + timestamp.to_bytes(8) + signer.sign(message))
+
     def _signer(self) -> Ed25519PrivateKey:
         if self._private is None:
             raise KeyFileError("only public keys are at hand; open the keys with open_keys() to sign")

@@ -79,6 +79,10 @@ class Verification:
     unacknowledged_bytes: int
     report: verifier.Report
 
+    def entries(self) -> list[Record | ChangeRecord]:
+        """Return everything that was recorded, in order."""
+        return sorted([*self.records, *self.changes], key=lambda record: record.seq)
+
 
 class Ledger:
     """The log in ``folder``, verified with ``keys``; appending needs keys that can sign.
@@ -108,6 +112,13 @@ class Ledger:
             When it is not there, whole and unaltered.
         """
         return Evidence.from_canonical_bytes(self.blobs.read(record.evidence_sha256))
+
+    def checkpoint(self, size: int) -> bytes:
+        """Return the signed checkpoint of the first ``size`` records, as it is on disk."""
+        note = self._read(self._checkpoint_name(size))
+        if note is None:
+            raise LedgerError(f"{self.path} has no checkpoint of {size} records")
+        return note
 
     @property
     def head(self) -> Head:

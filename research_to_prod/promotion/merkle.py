@@ -67,7 +67,7 @@ def _subproof(leaves: Sequence[bytes], size: int, *, known: bool) -> list[bytes]
 
 
 def includes(leaf: bytes, index: int, size: int, proof: Sequence[bytes], tree_root: bytes) -> bool:
-    """Whether ``proof`` shows that the tree of ``size`` and ``tree_root`` has ``leaf`` at ``index`` (RFC 9162, 2.1.3.2)."""
+    """Whether ``proof`` shows ``leaf`` at ``index`` of the tree of ``size`` and ``tree_root`` (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size:
         return False
     node, position, last = leaf_hash(leaf), index, size - 1
