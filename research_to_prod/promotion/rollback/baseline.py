@@ -1,0 +1,134 @@
+"""What a candidate is held to: its mean and its noise, estimated once on a reference and then fixed.
+
+Belongs here: estimating. Doesn't: the observations made with it (``recursions``), and what the reference is: daily net
+returns of the backtest for the edge, live less shadow on paper for the implementation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import ndtri
+
+from research_to_prod.promotion.rollback.policy import Standardisation
+from research_to_prod.promotion.rollback.recursions import standardise
+from research_to_prod.research.bars import Floats
+
+_STRONGEST = 0.5
+"""Beyond, a daily return is no return but a moving average of some."""
+
+
+class BaselineError(ValueError):
+    """The reference can't hold a candidate to anything; the message says why."""
+
+
+@dataclass(frozen=True)
+class Standard:
+    """How values of one kind become observations.
+
+    Parameters
+    ----------
+    centre
+        What is expected on average.
+    autocorrelation
+        Share of a day's deviation that the next day repeats; never negative: that is mostly timing between two records,
+        and earns no credit.
+    deviation
+        Of a day's surprise.
+    scale
+        Deviation of the clipped surprises in units of their own day's deviation.
+    """
+
+    centre: float
+    autocorrelation: float
+    deviation: float
+    scale: float
+
+    @property
+    def long_run_deviation(self) -> float:
+        """The deviation of a long sum, by the root of its length."""
+        return self.deviation * self.scale / (1 - self.autocorrelation)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a candidate's live returns, and their residuals against the shadow, are held to."""
+
+    edge: Standard
+    residual: Standard
+
+
+def held_to_edge(returns: Floats, rules: Standardisation) -> Standard:
+    """Return the standard of live returns.
+
+    Its centre is the lower bound of the mean that the policy asks for, so that the declared rate of false alarms holds
+    with that confidence; the price is that less of the edge is left to be missed.
+
+    Parameters
+    ----------
+    returns
+        (n,) daily net returns of the reference.
+
+    Raises
+    ------
+    BaselineError
+        If days are too few, missing or all equal, or the bound leaves no edge.
+    """
+    noise, mean = _noise(returns, rules), float(np.mean(returns))
+    error = noise.long_run_deviation / math.sqrt(len(returns))
+    centre = mean - float(ndtri(rules.reference_confidence.value)) * error
+    if centre <= 0:
+        raise BaselineError(
+            f"the reference mean of {mean:.3g} a day has a lower bound of {centre:.3g} at confidence "
+            f"{rules.reference_confidence.value:g}: there is no edge whose loss could be seen"
+        )
+    return replace(noise, centre=centre)
+
+
+def held_to_shadow(residuals: Floats, rules: Standardisation) -> Standard:
+    """Return the standard of residuals: their noise is that of the reference, their centre is zero.
+
+    A residual that was biased in the reference is no excuse for one that is biased now.
+
+    Parameters
+    ----------
+    residuals
+        (n,) daily live less shadow returns.
+
+    Raises
+    ------
+    BaselineError
+        If days are too few, missing or all equal.
+    """
+    return _noise(residuals, rules)
+
+
+def _noise(values: Floats, rules: Standardisation) -> Standard:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) < rules.fewest_days.value:
+        raise BaselineError(f"a reference of shape {values.shape}: {rules.fewest_days.value:g} days are needed")
+    if missing := int((~np.isfinite(values)).sum()):
+        raise BaselineError(f"{missing} of {len(values)} days of the reference are not finite")
+    centred = values - values.mean()
+    variance = float(np.mean(centred**2))
+    if math.sqrt(variance) <= 1e-12 * float(np.max(np.abs(values))):
+        raise BaselineError("the reference doesn't vary")
+    correlation = float(np.mean(centred[1:] * centred[:-1])) / variance
+    autocorrelation = min(max(correlation, 0.0), _STRONGEST)
+    deviation = math.sqrt(variance * (1 - autocorrelation**2))
+    unscaled = Standard(0.0, autocorrelation, deviation, 1.0)
+    floor = least_variance(unscaled, rules)
+    squares, expected, daily = 0.0, 0.0, deviation**2
+    for each in centred.tolist():
+        surprise, expected, daily = standardise(
+            each, autocorrelation, 1.0, rules.clip.value, rules.memory.value, floor, expected, daily
+        )
+        squares += surprise**2
+    return replace(unscaled, scale=math.sqrt(squares / len(values)))
+
+
+def least_variance(standard: Standard, rules: Standardisation) -> float:
+    """Return the least daily variance that a surprise is divided by."""
+    return (rules.volatility_floor.value * standard.deviation) ** 2
