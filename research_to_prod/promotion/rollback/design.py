@@ -31,6 +31,8 @@ class Design:
     ----------
     policy_sha256
         Of the whole policy, overrides included.
+    strategies
+        Most candidates that may be watched together: the budgets are divided among so many.
     canary_upper, canary_lower
         Limits of the log likelihood ratio: the edge is lost, the edge is there.
     audit_limit
@@ -40,6 +42,7 @@ class Design:
     """
 
     policy_sha256: str
+    strategies: int
     position: float
     orders_a_minute: float
     leverage: float
@@ -84,6 +87,7 @@ def design(policy: RollbackPolicy, strategy_type: StrategyType) -> Design:
     edge_shift = daily_shift(own.edge.lost_sharpe.value)
     return Design(
         policy_sha256=policy.sha256,
+        strategies=int(own.book.strategies.value),
         position=own.limits.position.value,
         orders_a_minute=own.limits.orders_a_minute.value,
         leverage=own.limits.leverage.value,
