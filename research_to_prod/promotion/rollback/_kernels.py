@@ -20,8 +20,8 @@ RULES = np.dtype(
     [
         (name, np.float64)
         for name in (
-            "residual_centre", "residual_autocorrelation", "residual_deviation", "residual_scale",
-            "edge_centre", "edge_autocorrelation", "edge_deviation", "edge_scale",
+            "residual_centre", "residual_autocorrelation", "residual_deviation", "residual_offset", "residual_scale",
+            "edge_centre", "edge_autocorrelation", "edge_deviation", "edge_offset", "edge_scale",
             "clip", "memory", "volatility_floor", "clean_reads",
             "implementation_reference", "implementation_threshold", "edge_reference", "edge_threshold",
             "canary_shift", "canary_upper", "canary_lower", "audit_shift",
@@ -61,8 +61,8 @@ def advance(rules: Any, state: Floats, live: float, residual: float) -> None:
     if math.isfinite(residual):
         floor = (rules.volatility_floor * rules.residual_deviation) ** 2
         z, state[_RESIDUAL_EXPECTED], state[_RESIDUAL_VARIANCE] = standardise(
-            rules.residual_centre - residual, rules.residual_autocorrelation, rules.residual_scale, rules.clip,
-            rules.memory, floor, state[_RESIDUAL_EXPECTED], state[_RESIDUAL_VARIANCE],
+            rules.residual_centre - residual, rules.residual_autocorrelation, rules.residual_offset,
+            rules.residual_scale, rules.clip, rules.memory, floor, state[_RESIDUAL_EXPECTED], state[_RESIDUAL_VARIANCE],
         )  # fmt: skip
         state[BEHIND] = cusum(state[BEHIND], z, rules.implementation_reference)
         state[AHEAD] = cusum(state[AHEAD], -z, rules.implementation_reference)
@@ -76,8 +76,8 @@ def advance(rules: Any, state: Floats, live: float, residual: float) -> None:
         return
     floor = (rules.volatility_floor * rules.edge_deviation) ** 2
     z, state[_EDGE_EXPECTED], state[_EDGE_VARIANCE] = standardise(
-        rules.edge_centre - live, rules.edge_autocorrelation, rules.edge_scale, rules.clip,
-        rules.memory, floor, state[_EDGE_EXPECTED], state[_EDGE_VARIANCE],
+        rules.edge_centre - live, rules.edge_autocorrelation, rules.edge_offset, rules.edge_scale,
+        rules.clip, rules.memory, floor, state[_EDGE_EXPECTED], state[_EDGE_VARIANCE],
     )  # fmt: skip
     state[LIVE_DAYS] += 1
     state[EVIDENCE] = log1p_shiryaev_roberts(state[EVIDENCE], z, rules.audit_shift)

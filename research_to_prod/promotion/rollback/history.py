@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from research_to_prod.promotion.rollback.baseline import Standard
 from research_to_prod.promotion.rollback.trigger import Trigger
 from research_to_prod.promotion.rollback.watch import Watch
 from research_to_prod.values import Stage
@@ -82,7 +83,9 @@ def judge_days(watches: Sequence[Watch], live: pd.DataFrame, shadow: pd.DataFram
         return np.where(np.isfinite(values), values, np.nan)
 
     earned, promised = series(live), series(shadow)
-    recorded, fired = watched(np.array([rules(watch) for watch in watches]), earned, earned - promised)
+    held = np.array([[watch.baseline.residual is not None] for watch in watches])
+    residuals = np.where(held, earned - promised, np.nan)
+    recorded, fired = watched(np.array([rules(watch) for watch in watches]), earned, residuals)
     charts = {
         name: pd.DataFrame(recorded[i], days, list(_CHARTS)).astype({"live_days": int, "paired_days": int})
         for i, name in enumerate(names)
@@ -105,10 +108,11 @@ def rules(watch: Watch) -> npt.NDArray[Any]:
     """Return a watch's rules as the kernel reads them."""
     from research_to_prod.promotion.rollback._kernels import RULES
 
-    edge, residual, design = watch.baseline.edge, watch.baseline.residual, watch.design
+    edge, design = watch.baseline.edge, watch.design
+    residual = watch.baseline.residual or _UNHELD
     numbers = (
-        residual.centre, residual.autocorrelation, residual.deviation, residual.scale,
-        edge.centre, edge.autocorrelation, edge.deviation, edge.scale,
+        residual.centre, residual.autocorrelation, residual.deviation, residual.offset, residual.scale,
+        edge.centre, edge.autocorrelation, edge.deviation, edge.offset, edge.scale,
         design.standardisation.clip.value, design.standardisation.memory.value,
         design.standardisation.volatility_floor.value, design.clean_reads,
         design.implementation.reference, design.implementation.threshold, design.edge.reference, design.edge.threshold,
@@ -133,6 +137,8 @@ def watched(
 
 
 _CHARTS = ("behind", "ahead", "decay", "canary", "evidence", "live_days", "paired_days")
+_UNHELD = Standard(0.0, 0.0, 0.0, 0.0, 1.0)
+"""Stands for the reference of residuals that are all unknown."""
 _IMPLEMENTATION, _EDGE, _CANARY = range(3)
 _DECIDES = {
     Stage.PAPER: (_IMPLEMENTATION,),
@@ -150,3 +156,10 @@ def _trigger(watch: Watch, layer: int, at: Mapping[str, float], day: str) -> Tri
     # On paper the edge is not watched, and there is no evidence about it.
     evidence = 0.0 if watch.stage is Stage.PAPER else at["evidence"]
     return watch.implementation_differs(at["behind"], at["ahead"], int(at["paired_days"]), day, evidence)
+
+
+def compile_ahead() -> None:
+    """Compile the kernel into its cache, so that the first night doesn't wait for it; ``make install`` does."""
+    from research_to_prod.promotion.rollback._kernels import RULES
+
+    watched(np.ones(1, RULES), np.zeros((1, 1)), np.zeros((1, 1)))

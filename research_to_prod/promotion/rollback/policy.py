@@ -107,6 +107,8 @@ class Standardisation(_Frozen):
 
     fewest_days: Count
     """Days of reference below which nothing is watched."""
+    fewest_paired_days: Count
+    """Days of live and shadow together below which the implementation is held to nothing."""
     reference_confidence: Confidence
     """The edge that a candidate is held to is this one-sided lower bound of its reference mean."""
     clip: Clip

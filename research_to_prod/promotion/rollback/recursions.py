@@ -9,7 +9,7 @@ import math
 
 
 def standardise(
-    deviation: float, autocorrelation: float, scale: float, clip: float, memory: float, floor: float,
+    deviation: float, autocorrelation: float, offset: float, scale: float, clip: float, memory: float, floor: float,
     expected: float, variance: float,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Return one observation of unit long-run deviation, the deviation expected next, and the variance of it.
@@ -24,6 +24,8 @@ def standardise(
     ----------
     deviation
         What was expected on average, less what came.
+    offset, scale
+        Mean and deviation of the clipped surprises of a healthy series: clipping moves the mean of a skewed one.
     floor
         Least variance to divide by.
     expected, variance
@@ -33,7 +35,7 @@ def standardise(
     surprise = min(max((deviation - expected) / spread, -clip), clip)
     # What was clipped is not believed, neither by the next day's expectation nor by its variance.
     following = autocorrelation * (expected + surprise * spread)
-    return surprise / scale, following, memory * variance + (1 - memory) * (surprise * spread) ** 2
+    return (surprise - offset) / scale, following, memory * variance + (1 - memory) * (surprise * spread) ** 2
 
 
 def cusum(chart: float, observation: float, reference: float) -> float:

@@ -211,6 +211,8 @@ def _day(watch: Watch, state: State, reading: DayResult) -> Outcome:
     live = reading.live if whole and known(reading.live) else None
     shadow = reading.shadow if whole and known(reading.shadow) else None
     unknown = [f"{name} of {day}: not known" for name, value in (("live", live), ("shadow", shadow)) if value is None]
+    if watch.baseline.residual is None:
+        unknown.append(f"live less shadow of {day}: no reference yet to hold it to")
     state = replace(state, day=reading.day, inconclusive=state.inconclusive + len(unknown))
     triggers: list[Trigger] = []
     # On paper nothing is at stake that an edge could be missed by; what paper tests is the implementation.
@@ -222,8 +224,10 @@ def _day(watch: Watch, state: State, reading: DayResult) -> Outcome:
 
 
 def _implementation(watch: Watch, state: State, day: str, residual: float | None) -> tuple[State, list[Trigger]]:
-    chart = watch.design.implementation
-    observation, noise = _observed(watch, watch.baseline.residual, state.residual, residual)
+    chart, held_to = watch.design.implementation, watch.baseline.residual
+    if held_to is None:
+        return state, []
+    observation, noise = _observed(watch, held_to, state.residual, residual)
     state = replace(state, residual=noise)
     if observation is None:
         return state, []
@@ -274,8 +278,8 @@ def _observed(watch: Watch, held_to: Standard, noise: Filter, value: float | Non
         return None, replace(noise, expected=held_to.autocorrelation * noise.expected)
     rules = watch.design.standardisation
     observation, expected, variance = standardise(
-        held_to.centre - value, held_to.autocorrelation, held_to.scale, rules.clip.value, rules.memory.value,
-        least_variance(held_to, rules), noise.expected, noise.variance,
+        held_to.centre - value, held_to.autocorrelation, held_to.offset, held_to.scale, rules.clip.value,
+        rules.memory.value, least_variance(held_to, rules), noise.expected, noise.variance,
     )  # fmt: skip
     return observation, Filter(expected, variance)
 
@@ -289,8 +293,8 @@ def _fired(state: State, layer: Layer) -> State:
     return replace(state, fired=(*state.fired, layer))
 
 
-def _fresh(held_to: Standard) -> Filter:
-    return Filter(0.0, held_to.deviation**2)
+def _fresh(held_to: Standard | None) -> Filter:
+    return Filter(0.0, 0.0 if held_to is None else held_to.deviation**2)
 
 
 @cache
