@@ -43,14 +43,14 @@ def test_a_path_ends_when_its_detector_fires_and_a_crossing_comes_before(shipped
     assert (fired[:, FIRED.index("implementation")] == 500).all()
 
 
-# 3,000 paths of exponential length leave an error of 1.8 %, so that this fails where the true run length is off by a
+# 2,000 paths of exponential length leave an error of 2.3 %, so that this fails where the true run length is off by a
 # tenth or more in half of the cases; the page's 20,000 paths, below, know it to 0.7 %.
 @pytest.mark.parametrize("detector", ["edge", "implementation"])
 @pytest.mark.parametrize("kind", range(study.PROMISED), ids=NOISE[: study.PROMISED])
 def test_false_alarms_come_as_rarely_as_declared(shipped: Design, kind: int, detector: str) -> None:
-    theory, found = study.false_alarms(shipped, kind, detector, 3000)
+    theory, found = study.false_alarms(shipped, kind, detector, 2000)
     assert found.first.unfinished == 0
-    assert found.first.error / theory < 0.022
+    assert found.first.error / theory < 0.027
     assert abs(found.first.against(theory)) <= study.TOLERANCE
     # Three clean days in a row can only come later.
     assert found.fired.mean > found.first.mean
@@ -58,7 +58,7 @@ def test_false_alarms_come_as_rarely_as_declared(shipped: Design, kind: int, det
 
 def test_a_lost_edge_is_found_when_theory_says(shipped: Design) -> None:
     theory = cusum_average_run_length(shipped.edge.reference, shipped.edge.threshold, daily_shift(3.0))
-    found = study.measured(shipped, 0, "edge", study.known(shipped, 0, 3.0, 3000), 0.0, 1460)
+    found = study.measured(shipped, 0, "edge", study.known(shipped, 0, 3.0, 2000), 0.0, 1460)
     assert found.first.mean == pytest.approx(theory, rel=0.06)
 
 
