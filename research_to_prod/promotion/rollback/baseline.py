@@ -108,6 +108,28 @@ def held_to_shadow(residuals: Floats, rules: Standardisation) -> Standard:
     return _noise(residuals, rules, rules.fewest_paired_days.value)
 
 
+def baseline_of(returns: Floats, residuals: Floats, rules: Standardisation) -> Baseline:
+    """Return what a candidate is held to.
+
+    Parameters
+    ----------
+    returns
+        (n,) daily net returns of the reference; none may be missing.
+    residuals
+        (m,) daily live less shadow returns before the watch; days that are not known are left out, and with too few
+        that are, the implementation is held to nothing yet.
+
+    Raises
+    ------
+    BaselineError
+        As `held_to_edge` and `held_to_shadow` do.
+    """
+    paired = np.asarray(residuals, dtype=np.float64)
+    paired = paired[np.isfinite(paired)]
+    enough = len(paired) >= rules.fewest_paired_days.value
+    return Baseline(held_to_edge(returns, rules), held_to_shadow(paired, rules) if enough else None)
+
+
 def _noise(values: Floats, rules: Standardisation, fewest: float) -> Standard:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) < fewest:

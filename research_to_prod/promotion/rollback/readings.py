@@ -13,7 +13,7 @@ from pydantic import AwareDatetime
 
 @dataclass(frozen=True)
 class Exposure:
-    """What a candidate holds and does at one moment.
+    """What a candidate holds and does at one moment; a number that is None, not finite or impossible is not known.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class DayResult:
     observed_at
         When the day's result was taken; before the day's end it is not the day's. None when nothing was taken.
     live, shadow
-        Net returns on the capital approved; None or NaN: not known.
+        Net returns on the capital approved; None or not finite: not known.
     """
 
     candidate: str

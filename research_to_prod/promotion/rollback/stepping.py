@@ -192,7 +192,8 @@ def _exposure(watch: Watch, state: State, reading: Exposure) -> Outcome:
         ("loss", rules.clean_reads),
     ):
         value, limit = getattr(reading, name), getattr(rules, name)
-        if not fresh or not known(value):
+        # A gross position, a count or a leverage below zero was not measured; a loss below zero is a gain.
+        if not fresh or not known(value) or (value < 0 and name != "loss"):
             unknown.append(f"{name} at {when}: {'not known' if fresh else 'not observed in time'}")
             continue
         state = _counted(state, name, beyond=value > limit)

@@ -15,7 +15,7 @@ from research_to_prod.values import Stage
 
 
 class Layer(StrEnum):
-    """What fired; the order is that of severity."""
+    """What fired."""
 
     LIMIT = "limit"
     IMPLEMENTATION = "implementation"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from research_to_prod.promotion.rollback.baseline import BaselineError, held_to_edge, held_to_shadow
+from research_to_prod.promotion.rollback.baseline import BaselineError, baseline_of, held_to_edge, held_to_shadow
 from research_to_prod.promotion.rollback.design import Design
 
 
@@ -69,3 +69,13 @@ def test_a_reference_without_an_edge_holds_to_nothing(shipped: Design) -> None:
         held_to_edge(autocorrelated(0.0, 1088), shipped.standardisation)
     with pytest.raises(BaselineError, match="120 days are needed"):
         held_to_edge(autocorrelated(0.0, 119) + 0.01, shipped.standardisation)
+
+
+def test_too_few_known_residuals_hold_to_nothing_yet(shipped: Design) -> None:
+    own, returns = shipped.standardisation, autocorrelated(0.1, 400) + 0.003
+    residuals = np.append(autocorrelated(0.0, 30, seed=2), np.full(20, math.nan))
+    assert baseline_of(returns, residuals, own).residual == held_to_shadow(residuals[:30], own)
+    assert baseline_of(returns, residuals[1:], own).residual is None
+    assert baseline_of(returns, np.empty(0), own).edge == held_to_edge(returns, own)
+    with pytest.raises(BaselineError, match="not finite"):
+        baseline_of(np.append(returns, math.nan), residuals, own)

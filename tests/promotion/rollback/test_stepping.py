@@ -88,6 +88,11 @@ def test_what_is_not_known_neither_fires_nor_counts_as_calm(watch_of: WatchOf, n
         assert step(watch, outcome.state, exposure(3, **bad)).triggers
 
 
+def test_a_number_that_cannot_be_is_not_known_and_a_gain_is_no_loss(watch_of: WatchOf) -> None:
+    outcome = replay(watch_of(), [exposure(0, position=-2.0, orders_a_minute=-1.0, leverage=-9.0, loss=-0.5)])
+    assert [text.split()[0] for text in outcome.inconclusive] == ["position", "orders_a_minute", "leverage"]
+
+
 @pytest.mark.parametrize("age", [None, 5.1, -0.1])
 def test_an_exposure_that_is_old_or_from_the_future_is_not_known(watch_of: WatchOf, age: float | None) -> None:
     watch = watch_of()
