@@ -95,6 +95,5 @@ def relation(
     if not paths:
         empty = pa.schema(delta.schema().to_arrow()).empty_table()
         return connection.from_arrow(empty.drop_columns(delta.metadata().partition_columns))
-    # Delta keeps partition columns in the path only, so plain files hold exactly the declared columns; DuckDB would
-    # take them from the path, and has a type of its own for what looks like a day.
-    return connection.read_parquet(paths, hive_partitioning=False)
+    # Delta keeps partition columns in the path only, so plain files hold exactly the declared columns.
+    return connection.read_parquet(paths)
