@@ -52,8 +52,34 @@ def whole(conformed: pa.Table, partition: str | None, schema: Schema) -> Change:
         stored = _with_text(conformed, PARTITION, partition)
         return Change(stored, replaces, content_hash(conformed), conformed.num_rows)
     parts = schema.slicing.split(conformed)
-    held = contents(parts)
-    return Change(_stored(parts, partition, schema), replaces, combined_hash(held), conformed.num_rows, held)
+    return _sliced(parts, contents(parts), partition, schema, replaces)
+
+
+def sparing(change: Change, conformed: pa.Table, schema: Schema, delta: DeltaTable, current: Version | None) -> Change:
+    """Return ``change``, which writes the partition whole, without the slices that are stored as they should be.
+
+    What the log says of a slice is believed only when its file says so too: a partition whose files were changed or
+    broken is healed by writing it again.
+    """
+    if schema.slicing is None or change.slices is None or current is None:
+        return change
+    held = log.slices(delta, current)
+    alike = [name for name, each in change.slices.items() if held.get(name) == each]
+    if not alike:
+        return change
+    partition = str(current.partition)
+    try:
+        (found,) = files.rows(delta, [partition], schema.key, slices=(alike[0], alike[-1]))
+    except (OSError, pa.ArrowInvalid):
+        return change
+    parts, stored = schema.slicing.split(conformed), schema.slicing.split(found)
+    stay = [name for name in alike if name in stored and stored[name].equals(parts[name])]
+    if not stay:
+        return change
+    parts = {name: rows for name, rows in parts.items() if name not in stay}
+    names = ", ".join(f"'{name}'" for name in stay)
+    replaces = f"{change.replaces} AND {SLICE} NOT IN ({names})"
+    return _sliced(parts, change.slices, partition, schema, replaces)
 
 
 def within(span: Span, conformed: pa.Table, schema: Schema, delta: DeltaTable, current: Version) -> Change:
@@ -86,13 +112,13 @@ def within(span: Span, conformed: pa.Table, schema: Schema, delta: DeltaTable, c
     parts = slicing.split(schema.conform(pa.concat_tables([kept, conformed]), partition))
     held = {name: each for name, each in held.items() if name not in touched} | contents(parts)
     replaces = f"{PARTITION} = '{partition}' AND {SLICE} >= '{first}' AND {SLICE} <= '{last}'"
-    rows = sum(each for _, each in held.values())
-    return Change(_stored(parts, partition, schema), replaces, combined_hash(held), rows, held)
+    return _sliced(parts, held, partition, schema, replaces)
 
 
-def _stored(parts: dict[str, pa.Table], partition: str, schema: Schema) -> pa.Table:
-    sliced = [_with_text(_with_text(rows, PARTITION, partition), SLICE, name) for name, rows in parts.items()]
-    return pa.concat_tables(sliced) if sliced else schema.stored.empty_table()
+def _sliced(parts: dict[str, pa.Table], held: Contents, partition: str, schema: Schema, replaces: str) -> Change:
+    texts = [_with_text(_with_text(rows, PARTITION, partition), SLICE, name) for name, rows in parts.items()]
+    stored = pa.concat_tables(texts) if texts else schema.stored.empty_table()
+    return Change(stored, replaces, combined_hash(held), sum(rows for _, rows in held.values()), held)
 
 
 def _with_text(rows: pa.Table, name: str, text: str) -> pa.Table:

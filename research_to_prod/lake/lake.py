@@ -81,7 +81,8 @@ class Lake:
     def write(self, table: str, partition: str | None, rows: pa.Table | pd.DataFrame, schema: Schema) -> Version:
         """Replace one partition (or the whole unpartitioned table) in one commit.
 
-        Columns are matched by name. A writer that loses the commit race runs again whole, after a random pause.
+        Columns are matched by name. A writer that loses the commit race runs again whole, after a random pause. Of a
+        table that is stored in slices, files whose rows are as they should be stay.
 
         Raises
         ------
@@ -92,7 +93,13 @@ class Lake:
         """
         conformed = schema.conform(rows, partition)
         whole = change.whole(conformed, partition, schema)
-        return self._commit(table, partition, schema, lambda _target: whole)
+
+        def changed(target: DeltaTable) -> Change:
+            if whole.slices is None:
+                return whole
+            return change.sparing(whole, conformed, schema, target, log.versions(table, target).get(partition))
+
+        return self._commit(table, partition, schema, changed)
 
     def write_span(
         self,

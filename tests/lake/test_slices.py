@@ -149,23 +149,54 @@ def test_what_cannot_be_replaced_alone_is_refused_and_nothing_written(
     assert lake.tables() == ["bars", "plain"]
 
 
+def test_a_month_written_again_stores_only_the_slices_that_differ(lake: Lake) -> None:
+    first = lake.write("bars", MONTH, bars(0, DAYS - 3), BARS)
+    before = stored(lake)
+    longer = in_order(pa.concat_tables([bars(0, 7), bars(7, 8, close=2.0), bars(8, DAYS)]), BARS.key)
+    second = lake.write("bars", MONTH, longer, BARS)
+    assert lake.read_version(second) == longer
+    assert lake.read_version(first) == bars(0, DAYS - 3)
+    # Of 10: the one that differs, and the last, whose other days were not there yet; the 11th is new.
+    assert len(before & stored(lake)) == 8
+    assert len(stored(lake) - before) == 3
+    third = lake.write("bars", MONTH, longer, BARS)
+    assert (third.version, third.content_sha256) == (second.version + 1, second.content_sha256)
+    assert lake.read_version(third) == longer
+
+
+def foreign_file(lake: Lake, close: float) -> bytes:
+    """Return the file of another lake's third slice."""
+    other = Lake(Path(lake.root).parent / "other")
+    other.write("bars", MONTH, bars(0, DAYS, close=close), BARS)
+    return third_file(other).read_bytes()
+
+
+def third_file(lake: Lake) -> Path:
+    (path,) = Path(lake.root).glob("bars/partition=2024-02/slice=2024-02-08/*.parquet")
+    return path
+
+
 def test_a_change_to_stored_rows_is_not_hidden_by_a_new_hash(lake: Lake) -> None:
     """The neighbours in the span's own file are read and hashed again; had they been changed, nobody would see it."""
     lake.write("bars", MONTH, bars(0, DAYS), BARS)
-    forged = Lake(Path(lake.root).parent / "other")
-    forged.write("bars", MONTH, bars(0, DAYS, close=6.0), BARS)
-    (mine,), (theirs,) = (
-        Path(root).glob("bars/partition=2024-02/slice=2024-02-08/*.parquet") for root in (lake.root, forged.root)
-    )
-    mine.write_bytes(theirs.read_bytes())
+    third_file(lake).write_bytes(foreign_file(lake, close=6.0))
     with pytest.raises(LakeError, match="the stored files were changed; write the whole partition again"):
         lake.write_span("bars", MONTH, span(7, 8), bars(7, 8), BARS)
     # Elsewhere in the partition it stays as visible as it was.
     version = lake.write_span("bars", MONTH, span(20, 21), bars(20, 21), BARS)
     with pytest.raises(LakeError, match="the stored files were changed"):
         lake.read_version(version)
-    healed = lake.write("bars", MONTH, bars(0, DAYS), BARS)
-    assert lake.read_version(healed) == bars(0, DAYS)
+
+
+@pytest.mark.parametrize("broken", ["changed", "cut", "gone"])
+def test_writing_a_partition_again_heals_its_files(lake: Lake, broken: str) -> None:
+    lake.write("bars", MONTH, bars(0, DAYS), BARS)
+    path = third_file(lake)
+    if broken == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(foreign_file(lake, close=6.0) if broken == "changed" else path.read_bytes()[:-100])
+    assert lake.read_version(lake.write("bars", MONTH, bars(0, DAYS), BARS)) == bars(0, DAYS)
 
 
 def test_a_span_written_meanwhile_is_in_the_content_that_the_commit_names(
