@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -54,7 +55,7 @@ class Slicing:
         return f"{self.column}:{self.days}"
 
     def split(self, rows: pa.Table) -> dict[str, pa.Table]:
-        """Return the rows of each slice by its name, slices by time, rows in the order given; nothing is copied."""
+        """Return the rows of each slice by its name, slices by time, rows in the order given."""
         numbers = rows[self.column].cast(pa.int64()).to_numpy() // (self.days * _DAY // timedelta(microseconds=1))
         starts = _starts(numbers)
         if len(starts) > 1000 + rows.num_rows // 100:
@@ -65,7 +66,8 @@ class Slicing:
         pieces: dict[int, list[pa.Table]] = {}
         for start, stop in itertools.pairwise([*starts.tolist(), rows.num_rows]):
             pieces.setdefault(int(numbers[start]), []).append(rows.slice(start, stop - start))
-        return {self._name(number): pa.concat_tables(pieces[number]) for number in sorted(pieces)}
+        # One piece each: 190 pieces cost the writer of a month 90 ms more than the copy does.
+        return {self._name(number): pa.concat_tables(pieces[number]).combine_chunks() for number in sorted(pieces)}
 
     def names(self, span: tuple[datetime, datetime]) -> tuple[str, str]:
         """Return the names of the first and the last slice that ``span``, its end excluded, touches."""
@@ -85,7 +87,9 @@ class Slicing:
 
 def contents(slices: Mapping[str, pa.Table]) -> Contents:
     """Return hash and number of rows of each slice."""
-    return {name: (content_hash(rows), rows.num_rows) for name, rows in slices.items()}
+    with ThreadPoolExecutor() as pool:
+        hashes = pool.map(content_hash, slices.values())
+        return {name: (sha256, rows.num_rows) for (name, rows), sha256 in zip(slices.items(), hashes, strict=True)}
 
 
 def combined_hash(slices: Contents) -> str:
