@@ -3,6 +3,7 @@
 Belongs here: the list of what is compiled. Doesn't: kernels, and the examples that they are compiled with.
 """
 
+from research_to_prod.attribution import quote_match
 from research_to_prod.gates import statistics
 from research_to_prod.market_data import bar_proof
 from research_to_prod.research import sweep
@@ -13,6 +14,7 @@ def compile_ahead() -> None:
     bar_proof.compile_ahead()
     sweep.compile_ahead()
     statistics.compile_ahead()
+    quote_match.compile_ahead()
 
 
 if __name__ == "__main__":

@@ -191,6 +191,17 @@ class Lake:
             )
         return rows
 
+    def pieces(self, version: Version, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield some columns of what ``version`` committed, as stored, a row group or less at a time.
+
+        For what is too large to hold at once. Texts come dictionary-encoded: decoding two of twenty million rows takes
+        as long as reading all else.
+        """
+        delta = self._open(version.table, version.version)
+        for stored in _stored(delta, [version.partition], encoded=True):
+            for batch in stored.to_batches(columns=list(columns)):
+                yield pa.Table.from_batches([batch])
+
     def version(self, table: str, partition: str | None) -> Version:
         """Return the current version of one partition."""
         versions = log.versions(table, self._open(table))
@@ -312,8 +323,22 @@ def _parquet(stored: pa.Schema) -> WriterProperties:
 
 def _rows(delta: DeltaTable, partitions: Sequence[str | None], where: Mapping[str, str]) -> Iterator[pa.Table]:
     """Read each partition (None: the unpartitioned table) from its files, without the storage's partition column."""
+    conditions = [pc.field(name) == value for name, value in where.items()]
+    condition = functools.reduce(operator.and_, conditions) if conditions else None
+    for stored in _stored(delta, partitions):
+        yield stored.to_table(filter=condition)
+
+
+def _stored(delta: DeltaTable, partitions: Sequence[str | None], *, encoded: bool = False) -> Iterator[pads.Dataset]:
+    """Return the files of each partition as a dataset, its texts dictionary-encoded if asked for."""
     schema = pa.schema(delta.schema().to_arrow())
     declared = pa.schema([field for field in schema if field.name != PARTITION])
+    parquet = pads.ParquetFileFormat()
+    if encoded:
+        texts = {field.name for field in declared if pa.types.is_string(field.type)}
+        parquet = pads.ParquetFileFormat(dictionary_columns=texts)
+        code = pa.dictionary(pa.int32(), pa.string())
+        declared = pa.schema([field.with_type(code) if field.name in texts else field for field in declared])
     paths: dict[str | None, list[str]] = {}
     # Delta finds the files of one partition among 1,000 in 0.5 ms, the loop below in 3; of 1,000 it needs 40.
     alone = len(partitions) == 1 and partitions[0] is not None
@@ -326,14 +351,11 @@ def _rows(delta: DeltaTable, partitions: Sequence[str | None], where: Mapping[st
         paths.setdefault(key, []).append(f"{folder}/{name}" if is_partition else name)
     # Not delta-rs's own dataset: that builds an expression per column and file of the whole table (40 ms at 36 files).
     files = pafs.PyFileSystem(DeltaStorageHandler(delta.table_uri))
-    conditions = [pc.field(name) == value for name, value in where.items()]
-    condition = functools.reduce(operator.and_, conditions) if conditions else None
     for partition in partitions:
-        if partition not in paths:
-            yield declared.empty_table()
+        if partition in paths:
+            yield pads.dataset(paths[partition], schema=declared, format=parquet, filesystem=files)
         else:
-            stored = pads.dataset(paths[partition], schema=declared, format="parquet", filesystem=files)
-            yield stored.to_table(filter=condition)
+            yield pads.dataset(declared.empty_table())
 
 
 def _relation(

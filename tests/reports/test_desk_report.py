@@ -37,7 +37,13 @@ def slippage_row(number: int, total: float = 10.0, **changes: Any) -> dict[str, 
     row: dict[str, Any] = dict.fromkeys(COMPONENTS, 0.0)
     row |= {"fees": total / 2, "spread": total / 2, "total": total, "residual": 0.0}
     row |= {"order_id": f"o{number:03d}", "strategy": "momentum", "venue": "sandbox", "symbol": "BTC/USDT", "side": 1}
-    row |= {"sent_at": NOON + timedelta(seconds=number), "quantity": 2.0, "fills": 3, "filled_quantity": 1.5}
+    row |= {
+        "sent_at": NOON + timedelta(seconds=number),
+        "ended_at": NOON + timedelta(hours=1),
+        "quantity": 2.0,
+        "fills": 3,
+        "filled_quantity": 1.5,
+    }
     row |= {"decision_mid": 5000.0, "arrival_mid": 5000.0, "end_mid": 5000.0, "order_value": 10_000.0}
     row |= {"executed_value": 7_500.0, "total_bps_of_order_value": total, "total_bps_of_executed_value": total / 0.75}
     return row | {"excluded_reason": None} | changes
