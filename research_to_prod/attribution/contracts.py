@@ -75,3 +75,37 @@ SLIPPAGE = Schema(
     key=("order_id",),
     partition_by=PartitionBy("ended_at", "%Y-%m-%d"),
 )
+
+
+def _gain(name: str, description: str) -> Column:
+    return Column(name, _NUMBER, description, "quote currency, gain positive", nullable=True)
+
+
+MARKOUTS = Schema(
+    description="What the market did until one horizon after one fill; measures null where excluded.",
+    columns=(
+        Column("venue", _TEXT, "venue name as in the universe file"),
+        Column("symbol", _TEXT, "ccxt unified symbol"),
+        Column("fill_id", _TEXT, "the venue's trade id as text; unique per venue and symbol only"),
+        Column("horizon_seconds", pa.int64(), "time from the fill to the mid after it", "s"),
+        Column("order_id", _TEXT, "the parent order; fills of one parent are no independent observations"),
+        Column("strategy", _TEXT, "name of the strategy that decided"),
+        Column("liquidity", _TEXT, "'maker' or 'taker'"),
+        Column("side", pa.int64(), "+1 buy, -1 sell", "sign"),
+        Column("filled_at", TIMESTAMP, "when the trade happened, the venue's clock"),
+        Column("matured_at", TIMESTAMP, "when the longest horizon ended; decides the partition"),
+        Column("quantity", _NUMBER, "filled quantity", "base units; quote units of an inverse contract"),
+        Column("price", _NUMBER, "fill price", "quote per base unit"),
+        Column("value", _NUMBER, "quantity x price", "quote currency"),
+        _mid("mid", "mid just before the fill"),
+        _mid("mid_after", "mid at the horizon"),
+        _gain("spread_capture", "side x quantity x (mid - price)"),
+        _cost("adverse_selection", "-side x quantity x (mid after - mid)"),
+        _gain("net_markout", "side x quantity x (mid after - price): capture less adverse selection"),
+        _cost("fee", "fee; a rebate is negative"),
+        _gain("net_after_fee", "net markout less fee"),
+        Column("excluded_reason", _TEXT, "why there are no measures; null when there are", nullable=True),
+    ),
+    key=("venue", "symbol", "fill_id", "horizon_seconds"),
+    partition_by=PartitionBy("matured_at", "%Y-%m-%d"),
+)

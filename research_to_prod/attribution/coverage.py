@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,3 +38,12 @@ def coverage_of_costs(slippage: pa.Table, fills: pa.Table, orders: pa.Table) -> 
     known = pc.is_in(fills["order_id"], value_set=orders["order_id"].combine_chunks())
     stray = fills.num_rows - (pc.sum(known).as_py() or 0)
     return Coverage(found.enough and stray == 0, found.numbers | {"fills_without_an_order": stray})
+
+
+def worst_markout_residual(markouts: pa.Table) -> float:
+    """Return the largest |net markout - capture + adverse selection| / (1 + |net markout|); 0 without rows."""
+    counted = markouts.filter(markouts["excluded_reason"].is_null())
+    capture, adverse, net = (
+        counted[name].to_numpy() for name in ("spread_capture", "adverse_selection", "net_markout")
+    )
+    return float(np.max(np.abs(net - capture + adverse) / (1 + np.abs(net)), initial=0.0))

@@ -106,8 +106,8 @@ def implementation_shortfall(orders: pa.Table | pd.DataFrame, fills: pa.Table | 
         "executed_value": np.where(inverse, filled, per_order(q * p)),
     }
     units = np.where(inverse, decision, 1.0)
-    decision, arrival, end = (_linear(prices, inverse) for prices in (decision, arrival, end))
-    p, m, a = (_linear(prices, inverse[at]) for prices in (p, m, a))
+    decision, arrival, end = (linear_price(prices, inverse) for prices in (decision, arrival, end))
+    p, m, a = (linear_price(prices, inverse[at]) for prices in (p, m, a))
 
     mids = {"decision mid": decision, "arrival mid": arrival, "end mid": end}
     of_fills = {"mid missing at a fill": m, "touch missing at a fill": a, "fill price missing": p}
@@ -138,6 +138,15 @@ def market_adjusted(shortfall: float, side: int, beta: float, market_return: flo
     return shortfall - side * beta * market_return
 
 
+def linear_price(prices: Floats, inverse: npt.NDArray[np.bool_]) -> Floats:
+    """Return (N,) what the profit of each contract is linear in: its price, or ``-1 / price`` where inverse.
+
+    NaN where the price of an inverse contract is not positive.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(inverse, np.where(prices > 0, -1.0 / prices, np.nan), prices)
+
+
 def cost_against(
     benchmark: Floats, side: Floats, filled: Floats, average: Floats, decision: Floats, inverse: npt.NDArray[np.bool_]
 ) -> Floats:
@@ -151,7 +160,7 @@ def cost_against(
         (N,) decision mids, at which the coins of inverse contracts are valued.
     """
     units = np.where(inverse, decision, 1.0)
-    return side * filled * units * (_linear(average, inverse) - _linear(benchmark, inverse))
+    return side * filled * units * (linear_price(average, inverse) - linear_price(benchmark, inverse))
 
 
 def _table(rows: pa.Table | pd.DataFrame, needed: tuple[str, ...], what: str) -> pa.Table:
@@ -166,12 +175,6 @@ def _floats(table: pa.Table, name: str) -> Floats:
     """Return a numeric column as (N,) float64, null and infinity as NaN."""
     values = table.column(name).cast(pa.float64()).combine_chunks().to_numpy(zero_copy_only=False)
     return np.where(np.isfinite(values), values, np.nan)
-
-
-def _linear(prices: Floats, inverse: npt.NDArray[np.bool_]) -> Floats:
-    """Return what the profit of each contract is linear in: its price, or ``-1 / price``, NaN where not positive."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(inverse, np.where(prices > 0, -1.0 / prices, np.nan), prices)
 
 
 def _measured(columns: dict[str, Floats], reasons: pa.Array) -> dict[str, pa.Array]:

@@ -45,6 +45,7 @@ from research_to_prod.values import day_bounds
 FIRST_DAY = date(2026, 1, 1)
 STRATEGIES = Path(__file__).parent.parent / "desk" / "strategies"
 _MS = 1000
+_MARKOUTS = (1_000, 5_000, 10_000, 60_000, 300_000, 1_800_000)  # when markouts look, ms after a fill
 _BAND = Decimal("0.004")  # share of the capital by which a position may miss its target before it is traded
 _HISTORY = timedelta(days=60)  # bars that a strategy sees, unless it needs more to warm up
 
@@ -295,9 +296,11 @@ class SandboxDesk:
 
     def quotes(self, day: str) -> pa.Table:
         """Return the day's quotes of the book's symbols: each minute, and around every decision, order and fill."""
-        simulated = self.simulate_day(day)
-        start, end = (micros(each) for each in day_bounds(day))
-        parts = [self._quotes(symbol, _quote_times(simulated, symbol, start, end)) for symbol in sorted(self.symbols)]
+        start, end = day_bounds(day)
+        # The markouts of the evening's fills lie in the next day.
+        simulated = list(self.days(start - timedelta(days=1), end))
+        bounds = micros(start), micros(end)
+        parts = [self._quotes(symbol, _quote_times(simulated, symbol, *bounds)) for symbol in sorted(self.symbols)]
         return pa.concat_tables(parts)
 
     def _quotes(self, symbol: str, times: Ints) -> pa.Table:
@@ -353,15 +356,15 @@ def _table(rows: Iterable[Decision | ParentOrder | Fill], schema: Schema) -> pa.
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=schema.arrow)
 
 
-def _quote_times(day: DeskDay, symbol: str, start: int, end: int) -> Ints:
+def _quote_times(days: Sequence[DeskDay], symbol: str, start: int, end: int) -> Ints:
     """Return when the desk recorded quotes: each minute, just before every event, and after fills for markouts."""
     times = [np.arange(start, end, MINUTE)]
-    decided = [micros(each.decided_at) for each in day.decisions if each.symbol == symbol]
-    orders = [each for each in day.orders if each.symbol == symbol]
+    decided = [micros(each.decided_at) for day in days for each in day.decisions if each.symbol == symbol]
+    orders = [each for day in days for each in day.orders if each.symbol == symbol]
     ours = [micros(at) for each in orders for at in (each.acknowledged_at, each.ended_at) if at is not None]
-    fills = np.array([micros(each.filled_at) for each in day.fills if each.symbol == symbol], np.int64)
+    fills = np.array([micros(each.filled_at) for day in days for each in day.fills if each.symbol == symbol], np.int64)
     times.append(np.array(decided, np.int64) - 150 * _MS)
     times.append(np.array(ours, np.int64) - 60 * _MS)
-    times += [fills + offset * _MS for offset in (-100, 200, 1_000, 5_000, 30_000)]
+    times += [fills + offset * _MS for offset in (-100, 200, *_MARKOUTS)]
     found = np.unique(np.concatenate(times))
     return found[(found >= start) & (found < end)]

@@ -4,7 +4,7 @@ import dagster as dg
 
 from research_to_prod.defs.attribution.records import TWO_DAYS, read_records
 from research_to_prod.defs.partitions import DAYS
-from research_to_prod.defs.publishing import publish
+from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
 
@@ -45,4 +45,36 @@ def slippage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
         excluded=rows.num_rows - counted.num_rows,
         with_a_vwap=rows.num_rows - rows["interval_vwap"].null_count,
         total_cost=float(sum(counted["total"].to_pylist())),
+    )
+
+
+@dg.asset(
+    deps=[dg.AssetDep(name, partition_mapping=TWO_DAYS) for name in ("fills", "quotes")],
+    partitions_def=DAYS,
+    group_name="attribution",
+    owners=["team:trading"],
+    kinds={"numpy"},
+    code_version="1",
+    metadata=described("markouts"),
+)
+def markouts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+    """What the market did 1 s to 30 min after each fill: spread captured, adverse selection, what is left after fees.
+
+    A row is a fill and a horizon. A fill belongs to the day in which its half hour ended, so that each day is whole
+    when it is made. The tables show means in basis points, weighted by the root of value, with 95 % intervals that
+    count the fills of one parent order as one observation.
+    """
+    from research_to_prod.attribution.markouts import maker_toxicity, markout_curve, markouts_of_fills
+
+    day = context.partition_key
+    records = read_records(lake, day, "fills")
+    rows = markouts_of_fills(day, records.tables[0], records.quotes)
+    return publish(
+        lake,
+        "markouts",
+        day,
+        rows,
+        read=records.read,
+        markout_curve=table_preview(markout_curve(rows)),
+        maker_toxicity=table_preview(maker_toxicity(rows)),
     )

@@ -41,3 +41,33 @@ def costs_cover_the_orders(context: dg.AssetCheckExecutionContext, lake: dg.Reso
     orders = read_records(lake, day, "orders").tables[0]
     covered = coverage_of_costs(lake.read("slippage", day).rows, lake.read("fills", day).rows, orders)
     return dg.AssetCheckResult(passed=covered.enough, metadata=covered.numbers)
+
+
+@dg.asset_check(
+    asset="markouts",
+    partitions_def=DAYS,
+    blocking=True,
+    description="For every fill and horizon, capture less adverse selection is the net markout within 1e-9 of it.",
+)
+def markouts_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Compare the parts and the independently computed net, from the stored rows."""
+    from research_to_prod.attribution.coverage import worst_markout_residual
+
+    rows = lake.read("markouts", context.partition_key).rows
+    worst = worst_markout_residual(rows)
+    return dg.AssetCheckResult(passed=worst <= 1e-9, metadata={"rows": rows.num_rows, "worst_relative_residual": worst})
+
+
+@dg.asset_check(
+    asset="markouts",
+    partitions_def=DAYS,
+    description="At most one markout in twenty lacks a quote at the fill or at the horizon. Not blocking.",
+)
+def markouts_cover_the_fills(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+) -> dg.AssetCheckResult:
+    """Count what was left out, by reason."""
+    from research_to_prod.attribution.coverage import coverage
+
+    covered = coverage(lake.read("markouts", context.partition_key).rows)
+    return dg.AssetCheckResult(passed=covered.enough, metadata=covered.numbers)
