@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from research_to_prod.attribution.markouts import markout_curve
 from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE
 from research_to_prod.attribution.slippage import COMPONENTS
 from research_to_prod.operations.contracts import BreakClass, BreakVerdict
@@ -24,6 +25,7 @@ from research_to_prod.reports.desk_report import (
     CostLine,
     DeskReport,
     Exclusion,
+    MarkoutLine,
     OrderLine,
     Reconciliation,
     Status,
@@ -55,6 +57,7 @@ def compile_desk_report(
     slippage: pa.Table,
     breaks: pa.Table,
     *,
+    markouts: pa.Table,
     internal_fills: int,
     venue_fills: int,
     candidates: Sequence[CandidateLine],
@@ -71,6 +74,8 @@ def compile_desk_report(
     slippage, breaks
         The day's ``SLIPPAGE`` and ``BREAKS`` rows. Orders quoted in another currency than ``currency`` are excluded,
         with that reason: sums over currencies mean nothing.
+    markouts
+        The day's ``MARKOUTS`` rows.
     internal_fills, venue_fills
         How many fills were compared on either side.
     candidates
@@ -106,6 +111,7 @@ def compile_desk_report(
         by_strategy=tuple(sorted(by_strategy, key=lambda line: (-line.total, line.name))),
         dearest=tuple(line for line in reversed(ranked[-_LISTED_ORDERS:]) if line.total > 0),
         cheapest=tuple(line for line in ranked[:_LISTED_ORDERS] if line.total <= 0),
+        markouts=_markouts(markouts),
         reconciliation=reconciliation,
         candidates=tuple(candidates),
         exclusions=(*excluded, *exclusions),
@@ -135,6 +141,11 @@ def _cost_line(name: str, rows: pd.DataFrame) -> CostLine:
         total_bps=bps,
         bps_standard_error=error,
     )
+
+
+def _markouts(markouts: pa.Table) -> tuple[MarkoutLine, ...]:
+    lines = markout_curve(markouts).drop_columns(["standard_error_bps"]).to_pylist()
+    return tuple(MarkoutLine.model_validate(line) for line in lines)
 
 
 def _order_line(row: dict[Any, Any]) -> OrderLine:

@@ -296,11 +296,9 @@ class SandboxDesk:
 
     def quotes(self, day: str) -> pa.Table:
         """Return the day's quotes of the book's symbols: each minute, and around every decision, order and fill."""
-        start, end = day_bounds(day)
-        # The markouts of the evening's fills lie in the next day.
-        simulated = list(self.days(start - timedelta(days=1), end))
-        bounds = micros(start), micros(end)
-        parts = [self._quotes(symbol, _quote_times(simulated, symbol, *bounds)) for symbol in sorted(self.symbols)]
+        simulated = self.simulate_day(day)
+        start, end = (micros(each) for each in day_bounds(day))
+        parts = [self._quotes(symbol, _quote_times(simulated, symbol, start, end)) for symbol in sorted(self.symbols)]
         return pa.concat_tables(parts)
 
     def _quotes(self, symbol: str, times: Ints) -> pa.Table:
@@ -356,13 +354,13 @@ def _table(rows: Iterable[Decision | ParentOrder | Fill], schema: Schema) -> pa.
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=schema.arrow)
 
 
-def _quote_times(days: Sequence[DeskDay], symbol: str, start: int, end: int) -> Ints:
+def _quote_times(day: DeskDay, symbol: str, start: int, end: int) -> Ints:
     """Return when the desk recorded quotes: each minute, just before every event, and after fills for markouts."""
     times = [np.arange(start, end, MINUTE)]
-    decided = [micros(each.decided_at) for day in days for each in day.decisions if each.symbol == symbol]
-    orders = [each for day in days for each in day.orders if each.symbol == symbol]
+    decided = [micros(each.decided_at) for each in day.decisions if each.symbol == symbol]
+    orders = [each for each in day.orders if each.symbol == symbol]
     ours = [micros(at) for each in orders for at in (each.acknowledged_at, each.ended_at) if at is not None]
-    fills = np.array([micros(each.filled_at) for day in days for each in day.fills if each.symbol == symbol], np.int64)
+    fills = np.array([micros(each.filled_at) for each in day.fills if each.symbol == symbol], np.int64)
     times.append(np.array(decided, np.int64) - 150 * _MS)
     times.append(np.array(ours, np.int64) - 60 * _MS)
     times += [fills + offset * _MS for offset in (-100, 200, *_MARKOUTS)]
