@@ -25,6 +25,9 @@ def _benchmark(name: str, description: str) -> Column:
     return Column(name, _NUMBER, description, "quote per base unit", nullable=True)
 
 
+REVERSION_SECONDS = (60, 300, 1800)
+"""When temporary and permanent cost are told apart: no horizon is the truth, so each is stated."""
+
 SLIPPAGE = Schema(
     description="What one parent order cost against its decision price, by component; costs null where excluded.",
     columns=(
@@ -63,6 +66,14 @@ SLIPPAGE = Schema(
         Column("own_share_of_volume", _NUMBER, "filled quantity / interval volume", "fraction", nullable=True),
         Column(
             "worse_volume_share", _NUMBER, "share of that volume at worse prices than ours", "fraction", nullable=True
+        ),
+        *(
+            _cost(f"{kind}_{seconds}s", f"{what} {seconds} s after the end; null where no quote stood then")
+            for seconds in REVERSION_SECONDS
+            for kind, what in (
+                ("temporary", "what of the cost against arrival came back by"),
+                ("permanent", "what of the cost against arrival stayed by"),
+            )
         ),
         _cost("against_decision", "the filled part against the decision mid"),
         _cost("against_arrival", "the filled part against the arrival mid"),

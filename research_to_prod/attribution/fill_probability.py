@@ -46,6 +46,12 @@ class FillCurve:
     high: Floats
     orders: int
 
+    @property
+    def table(self) -> pa.Table:
+        """A row a time."""
+        names = ("seconds", "at_risk", "filled", "probability", "standard_error", "low", "high")
+        return pa.table({name: getattr(self, name) for name in names})
+
 
 def kaplan_meier(waited: Floats, filled: npt.NDArray[np.bool_], confidence: float = 0.95) -> FillCurve:
     """Return the product-limit estimate of Kaplan and Meier (1958).

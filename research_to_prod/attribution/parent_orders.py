@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.attribution.benchmarks import benchmark_prices
-from research_to_prod.attribution.contracts import SLIPPAGE
+from research_to_prod.attribution.contracts import REVERSION_SECONDS, SLIPPAGE
 from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE, Clock, Floats, QuoteMatch, match_quotes
 from research_to_prod.attribution.slippage import cost_against, implementation_shortfall
 from research_to_prod.values import day_bounds
@@ -58,7 +58,11 @@ def slippage_of_orders(
     fills = fills.filter(pc.is_in(fills.column("order_id"), value_set=orders.column("order_id").combine_chunks()))
     decided = pc.index_in(orders.column("decision_id"), value_set=decisions.column("decision_id").combine_chunks())
     orders = orders.append_column("decided_at", pc.take(decisions.column("decided_at"), decided))
-    clocks: dict[str, Clock] = dict.fromkeys(_INSTANTS.values(), "received_at")
+    later = {seconds: f"{seconds} s after the end" for seconds in REVERSION_SECONDS}
+    orders = _with(
+        orders, {name: pc.add(orders["ended_at"], timedelta(seconds=seconds)) for seconds, name in later.items()}
+    )
+    clocks: dict[str, Clock] = dict.fromkeys([*_INSTANTS.values(), *later.values()], "received_at")
     instants = match_quotes(orders, clocks, quotes, max_quote_age)
     at_fill = match_quotes(fills, {"filled_at": "quoted_at"}, quotes, max_quote_age)["filled_at"]
     mids = {f"{name}_mid": pa.array(instants[at].mid, from_pandas=True) for name, at in _INSTANTS.items()}
@@ -83,6 +87,14 @@ def slippage_of_orders(
     table = _with(table, found)
     tape = benchmark_prices(table, trades)
     table = _with(table, {name: tape[name] for name in tape.column_names})
+    for seconds, name in later.items():
+        # Average price less arrival, cut at the mid of the horizon: the two sum to the cost against arrival.
+        table = _with(table, {name: pa.array(instants[name].mid, from_pandas=True)})
+        split = {
+            f"temporary_{seconds}s": _against(table, name),
+            f"permanent_{seconds}s": _against(table, "arrival_mid", name),
+        }
+        table = _with(table, split)
     table = _with(table, {f"against_{name.removesuffix('_mid')}": _against(table, name) for name in _COMPARED})
     return _explain(table, instants, at_fill, fills).select([c.name for c in SLIPPAGE.columns])
 
@@ -114,11 +126,11 @@ def average_prices(ids: pa.ChunkedArray, inverse: pa.Array, fills: pa.Table) -> 
     return pa.array(average, from_pandas=True)
 
 
-def _against(table: pa.Table, benchmark: str) -> pa.Array:
-    """Return what the filled parts cost against a column of prices, null where either is missing."""
-    names = (benchmark, "side", "filled_quantity", "average_price", "decision_mid")
-    price, side, filled, average, decision = (table[name].cast(pa.float64()).to_numpy() for name in names)
-    cost = cost_against(price, side, filled, average, decision, table["inverse"].to_numpy())
+def _against(table: pa.Table, benchmark: str, price: str = "average_price") -> pa.Array:
+    """Return what the filled parts cost at one column of prices against another, null where either is missing."""
+    names = (benchmark, "side", "filled_quantity", price, "decision_mid")
+    against, side, filled, paid, decision = (table[name].cast(pa.float64()).to_numpy() for name in names)
+    cost = cost_against(against, side, filled, paid, decision, table["inverse"].to_numpy())
     return pa.array(cost, from_pandas=True)
 
 

@@ -138,6 +138,19 @@ def market_adjusted(shortfall: float, side: int, beta: float, market_return: flo
     return shortfall - side * beta * market_return
 
 
+def kissell_glantz_split(
+    impact: float, quantity: float, volume: float, temporary_share: float = 0.95
+) -> tuple[float, float]:
+    """Return (temporary, permanent) impact of a measured total, by the model of Kissell and Glantz (2003).
+
+    A model's split, to stand beside what was measured at stated horizons: the instantaneous impact I solves
+    ``impact = I (b Q / (Q + V / 2) + 1 - b)``, half of the volume V taken as counterflow.
+    """
+    temporary = temporary_share * quantity / (quantity + volume / 2)
+    instantaneous = impact / (temporary + 1 - temporary_share)
+    return instantaneous * temporary, instantaneous * (1 - temporary_share)
+
+
 def linear_price(prices: Floats, inverse: npt.NDArray[np.bool_]) -> Floats:
     """Return (N,) what the profit of each contract is linear in: its price, or ``-1 / price`` where inverse.
 

@@ -200,6 +200,17 @@ def test_the_tape_gives_the_benchmarks() -> None:
     assert (row["against_decision"], row["against_arrival"], row["against_close_price"]) == (5, 3, -15)
 
 
+def test_temporary_and_permanent_sum_to_the_cost_against_arrival_at_every_horizon() -> None:
+    after = [quote(12.5 + seconds - 0.5, mid) for seconds, mid in ((60, 103), (300, 101), (1800, 107))]
+    (row,) = slippage([*MIDS, *after])
+    # One bought at 105, arrival 102: at 103 two came back and one stayed.
+    assert [row[f"temporary_{s}s"] for s in (60, 300, 1800)] == pytest.approx([2, 4, -2])
+    assert [row[f"permanent_{s}s"] for s in (60, 300, 1800)] == pytest.approx([1, -1, 5])
+    (row,) = slippage([*MIDS, *after[:1]])
+    assert (row["temporary_60s"], row["temporary_300s"], row["permanent_1800s"]) == (pytest.approx(2), None, None)
+    assert row["excluded_reason"] is None
+
+
 def test_a_vwap_that_is_mostly_our_own_is_withheld() -> None:
     (row,) = slippage(trades=[trade(1, 103, 9, 3), trade(3, 104, 1), trade(5, 106, 2, 2)])
     assert row["own_share_of_volume"] == pytest.approx(1 / 3)

@@ -19,6 +19,7 @@ from research_to_prod.attribution.slippage import (
     COMPONENTS,
     RESIDUAL_TOLERANCE,
     implementation_shortfall,
+    kissell_glantz_split,
     market_adjusted,
 )
 
@@ -167,6 +168,15 @@ def test_the_market_adjusted_shortfall_takes_out_the_market(cases: dict[str, Any
     assert ours == approx(cases["market_adjusted_is"]["expected"]["adj_is_pct"], 1e-9)
     # A seller in a rising market was helped: the market's part is added back.
     assert market_adjusted(0.15, -1, 1.3, 0.5) == approx(0.8)
+
+
+def test_johnsons_impact_splits_into_temporary_and_permanent(cases: dict[str, Any]) -> None:
+    given_, expected = (cases["johnson_kissell_glantz_temp_perm"][part] for part in ("inputs", "expected"))
+    temporary, permanent = kissell_glantz_split(given_["impact_usd"], given_["exec_qty"], given_["adv"])
+    assert temporary == approx(expected["temporary"], 1)
+    assert permanent == approx(expected["permanent"], 1)
+    assert permanent / 0.05 == approx(expected["inst_impact"], 1)
+    assert temporary + permanent == approx(given_["impact_usd"])
 
 
 prices = st.floats(0.01, 100_000)

@@ -85,7 +85,7 @@ def test_what_was_read_of_both_days_is_recorded(made: dict[str, dg.ExecuteInProc
         }
         for event in made[DAYS[1]].get_asset_materialization_events()
     }
-    assert read["markouts"] == {(table, day) for table in ("fills", "quotes") for day in DAYS}
+    assert read["markouts"] == {(table, day) for table in ("orders", "fills", "quotes") for day in DAYS}
     assert read["slippage"] == {(t, day) for t in ("decisions", "orders", "fills", "quotes") for day in DAYS}
 
 

@@ -49,7 +49,7 @@ def slippage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
 
 
 @dg.asset(
-    deps=[dg.AssetDep(name, partition_mapping=TWO_DAYS) for name in ("fills", "quotes")],
+    deps=[dg.AssetDep(name, partition_mapping=TWO_DAYS) for name in ("orders", "fills", "quotes")],
     partitions_def=DAYS,
     group_name="attribution",
     owners=["team:trading"],
@@ -62,13 +62,15 @@ def markouts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
 
     A row is a fill and a horizon. A fill belongs to the day in which its half hour ended, so that each day is whole
     when it is made. The tables show means in basis points, weighted by the root of value, with 95 % intervals that
-    count the fills of one parent order as one observation.
+    count the fills of one parent order as one observation. Beside them: how likely a resting order was filled in time.
     """
+    from research_to_prod.attribution.fill_probability import kaplan_meier, resting_orders
     from research_to_prod.attribution.markouts import maker_toxicity, markout_curve, markouts_of_fills
 
     day = context.partition_key
-    records = read_records(lake, day, "fills")
-    rows = markouts_of_fills(day, records.tables[0], records.quotes)
+    records = read_records(lake, day, "orders", "fills")
+    orders, fills = records.tables
+    rows = markouts_of_fills(day, fills, records.quotes)
     return publish(
         lake,
         "markouts",
@@ -77,4 +79,5 @@ def markouts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
         read=records.read,
         markout_curve=table_preview(markout_curve(rows)),
         maker_toxicity=table_preview(maker_toxicity(rows)),
+        fill_probability=table_preview(kaplan_meier(*resting_orders(orders, fills)).table),
     )
