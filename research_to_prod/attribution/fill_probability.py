@@ -74,9 +74,9 @@ def kaplan_meier(waited: Floats, filled: npt.NDArray[np.bool_], confidence: floa
         raise ValueError(f"{int((~(waited >= 0)).sum())} waiting times are negative or missing")
     seconds, count = np.unique(waited[filled], return_counts=True)
     at_risk = len(waited) - np.searchsorted(np.sort(waited), seconds, side="left")
-    survival = np.cumprod(1 - count / at_risk)
+    survival = np.cumprod(1 - count / at_risk, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        greenwood = np.cumsum(count / (at_risk * (at_risk - count)))
+        greenwood = np.cumsum(count / (at_risk * (at_risk - count)), dtype=np.float64)
         error = survival * np.sqrt(greenwood)
         reach = float(ndtri((1 + confidence) / 2)) * np.sqrt(greenwood) / np.log(survival)
         low, high = 1 - survival ** np.exp(reach), 1 - survival ** np.exp(-reach)
