@@ -250,6 +250,7 @@ def test_an_order_without_fills_is_all_delay_and_opportunity(
     assert result["total_bps_of_executed_value"] is None
 
 
+@pytest.mark.slow
 def test_a_million_orders_keep_the_residual_bound() -> None:
     random = np.random.default_rng(11)
     n, m = 1_000_000, 2_000_000
