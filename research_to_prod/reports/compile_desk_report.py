@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from research_to_prod.attribution.coverage import LARGEST_EXCLUDED_SHARE
 from research_to_prod.attribution.markouts import markout_curve
 from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE
 from research_to_prod.attribution.slippage import COMPONENTS
@@ -35,8 +36,6 @@ from research_to_prod.values import Verdict
 
 # Below this many orders a standard error of a mean of heavy-tailed costs says nothing.
 _ORDERS_FOR_ERROR = 8
-# Above this share of excluded orders the cost figures no longer speak for the day.
-_EXCLUDED_SHARE = 0.05
 _LISTED_ORDERS = 5
 _BPS = 1e4
 
@@ -193,7 +192,7 @@ def _reconciliation(breaks: pa.Table, internal_fills: int, venue_fills: int) -> 
 def _status(reconciliation: Reconciliation, orders: pd.DataFrame, counted: pd.DataFrame) -> Status:
     if reconciliation.status is not Status.CLEAR:
         return reconciliation.status
-    return Status.UNKNOWN if len(orders) - len(counted) > _EXCLUDED_SHARE * len(orders) else Status.CLEAR
+    return Status.UNKNOWN if len(orders) - len(counted) > LARGEST_EXCLUDED_SHARE * len(orders) else Status.CLEAR
 
 
 def _headline(status: Status, reconciliation: Reconciliation, excluded: int, orders: int) -> str:
@@ -222,7 +221,7 @@ def _actions(
     last = _REMEDIES[BreakClass.SOURCE_INCOMPLETE]
     found.sort(key=lambda action: (action.what == last, -(action.money or Decimal(0))))
     missing = sum(each.n for each in excluded)
-    if missing > _EXCLUDED_SHARE * orders:
+    if missing > LARGEST_EXCLUDED_SHARE * orders:
         why = "; ".join(f"{each.n} {each.reason}" for each in excluded)
         what = "Repair the recording of quotes and acknowledgements"
         found.append(Action(what=what, why=why, owner="data", money=None, n=missing))
