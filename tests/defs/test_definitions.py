@@ -117,6 +117,7 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "venue_fills",
         "trades",
         "slippage",
+        "markouts",
         "breaks",
         "desk_report",
     } == names
