@@ -11,6 +11,7 @@ they call expected is a little deep.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,6 +37,7 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)
 """Of depth and length, shown on the card."""
 
 _SECONDS_A_DAY = 86_400
+_SEAM = 1e-8  # around a = 1 the first eigenfunction is linear
 
 
 class Standing(StrEnum):
@@ -298,30 +300,31 @@ def _measure(observed: float, simulated: Floats) -> Measure:
 
 
 def _roots(a: float, n: int) -> Floats:
-    """Return the first n positive roots of ``tan x = x / a``, by bisection of ``a sin x - x cos x``."""
-    # One root in each interval of length pi / 2 in which the sign changes; the one below pi / 2 goes at a = 1.
-    first = np.arange(n) * np.pi if 0 < a < 1 else np.arange(1, n + 1) * np.pi
-    low, high = (first, first + np.pi / 2) if a > 0 else (first - np.pi / 2, first)
-    low = np.where(low == 0, 1e-12, low)
-    sign = np.sign(a * np.sin(high) - high * np.cos(high))
-    for _ in range(60):
-        middle = (low + high) / 2
-        right = np.sign(a * np.sin(middle) - middle * np.cos(middle)) == sign
-        low, high = np.where(right, low, middle), np.where(right, middle, high)
-    return np.asarray((low + high) / 2)
+    """Return the first n positive roots of ``tan x = x / a``."""
+    branches = np.pi * np.arange(0 if a < 1 - _SEAM else 1, n)
+    roots = branches + np.pi / 2
+    for _ in range(30):  # each step takes at least two thirds of the error away, beyond the first branch
+        roots = branches + np.arctan2(roots, a)
+    if 0 < a < 1 - _SEAM:
+        roots[0] = _bisect(lambda x: math.sin(x) * a > x * math.cos(x), math.pi / 2, 0.0)
+    return roots
+
+
+def _bisect(holds: Callable[[float], bool], yes: float, no: float) -> float:
+    """Return where between ``yes`` and ``no`` a condition ceases to hold."""
+    for _ in range(80):
+        middle = (yes + no) / 2
+        yes, no = (middle, no) if holds(middle) else (yes, middle)
+    return (yes + no) / 2
 
 
 def _slowest(a: float, h: float, mu: float) -> float:
     """Return the part of the survival whose eigenvalue is below ``mu^2 / 2``: there is one from ``a = 1`` on."""
-    if a < 1 - 1e-8:
+    if a < 1 - _SEAM:
         return 0.0
-    if a <= 1 + 1e-8:
+    if a <= 1 + _SEAM:
         return 3 * math.exp(-1 - mu**2 / 2)
-    low, high = 0.0, a
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if a * math.tanh(middle) > middle else (low, middle)
-    eta = (low + high) / 2
+    eta = _bisect(lambda x: a * math.tanh(x) > x, 0.0, a)
     # exp(-a) sinh(eta), without overflow.
     weight = (math.exp(eta - a) - math.exp(-eta - a)) / 2
     return 2 * eta * weight / (eta**2 - a**2 + a) * math.exp(-(mu**2) / 2 + eta**2 / (2 * h**2))

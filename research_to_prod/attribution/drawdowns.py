@@ -64,7 +64,9 @@ class Contributions:
         ValueError
             Lists all that is wrong: nulls, money that is not finite or too large, shadow components.
         """
-        money = table["money"].cast(pa.float64() if not pa.types.is_decimal(table["money"].type) else None)
+        money = table["money"]
+        if not pa.types.is_decimal(money.type):
+            money = money.cast(pa.float64())
         problems = [f"{name} has nulls" for name in ("at", "money", *DIMENSIONS) if table[name].null_count]
         if shadow := sorted(SHADOW.intersection(table["component"].to_pylist())):
             problems.append(f"{', '.join(shadow)}: what was not traded is no part of the ledger's P&L; leave it out")

@@ -237,7 +237,7 @@ class Sight:
 
 
 def usual(profile: pa.Table, metric: str, at: Integers, *, observed: bool = False) -> Floats:
-    """Return what is usual of ``metric`` at each of (k,) times, as the profile of one market says; NaN where it does not.
+    """Return what is usual of ``metric`` at each of (k,) times, as the profile of a market says; NaN where it doesn't.
 
     Parameters
     ----------
