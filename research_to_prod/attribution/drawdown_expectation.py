@@ -307,7 +307,7 @@ def _roots(a: float, n: int) -> Floats:
         roots = branches + np.arctan2(roots, a)
     if 0 < a < 1 - _SEAM:
         roots[0] = _bisect(lambda x: math.sin(x) * a > x * math.cos(x), math.pi / 2, 0.0)
-    return roots
+    return np.asarray(roots, np.float64)
 
 
 def _bisect(holds: Callable[[float], bool], yes: float, no: float) -> float:

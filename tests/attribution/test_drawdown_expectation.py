@@ -92,7 +92,7 @@ def test_simulated_paths_fall_as_often_as_the_formula_says() -> None:
 
 def test_what_can_not_be_computed_is_refused() -> None:
     for drift, volatility, horizon in ((0, 0, 1), (0, 1, 0), (0, math.nan, 1), (math.nan, 1, 1), (-3, 1, 1)):
-        with pytest.raises(ValueError, match="must be|can be computed"):
+        with pytest.raises(ValueError, match=r"must be|can be computed"):
             maximum_drawdown_probability(1, drift, volatility, horizon)
 
 
@@ -109,7 +109,9 @@ def test_depth_and_length_of_a_path_are_those_of_its_episodes(moves: list[int]) 
 def test_the_depth_is_the_one_of_the_metrics_for_a_capital_that_dwarfs_it() -> None:
     moves = np.random.default_rng(1).normal(size=300)
     capital = 1e9
-    assert deepest(moves[None])[0] / capital == pytest.approx(max_drawdown(capital + np.cumsum(moves), capital), rel=1e-5)
+    assert deepest(moves[None])[0] / capital == pytest.approx(
+        max_drawdown(capital + np.cumsum(moves), capital), rel=1e-5
+    )
 
 
 def simulated(seed: int, days: int, sharpe: float = 1.5, deviation: float = 0.01) -> np.ndarray[Any, Any]:

@@ -24,6 +24,7 @@ from research_to_prod.attribution.failure_mode_rules.case import (
     Span,
     moments,
     reached,
+    unseen,
     usual,
 )
 from research_to_prod.gates.statistics import long_run_variance_ratio, normal_mixture_bound, normal_mixture_precision
@@ -59,18 +60,21 @@ def thin_hours(window: Span, limits: ThinHours, profile: pa.Table, orders: Order
     return Sight(spans if held else [], above / limits.deviations.value, evidence)
 
 
-def trend_whipsaw(window: Span, limits: TrendWhipsaw, bars: MarketBars, fills: Fills) -> Sight:
+def trend_whipsaw(window: Span, limits: TrendWhipsaw, seen: float, bars: MarketBars, fills: Fills) -> Sight:
     """``within`` the time, prices get nowhere, the position changes side ``flips`` times, and those trades lose.
 
     Nowhere is an efficiency ratio (Kaufman: net move over the sum of moves of the bars) below ``efficiency``.
     """
     start, end = window
     length = bars.length // timedelta(microseconds=1)
-    at = bars.rows["ts"].cast("int64").to_numpy() + length
+    opens = bars.rows["ts"].cast("int64").to_numpy()
     steps = round(limits.within.value * SECOND) // length
-    logs = np.log(bars.rows["close"].to_numpy())
-    if steps < 2 or len(logs) <= steps:
-        return Sight([], None, doubt=f"{len(logs)} bars of {length // SECOND} s don't fill {limits.within.value:g} s")
+    if steps < 2 or len(opens) < steps:
+        return Sight([], None, doubt=f"{len(opens)} bars of {length // SECOND} s don't fill {limits.within.value:g} s")
+    doubt = unseen(opens, window, length / SECOND, seen)
+    # From the first open on, close by close.
+    at = np.concatenate([opens[:1], opens + length])
+    logs = np.log(np.concatenate([bars.rows["open"].to_numpy()[:1], bars.rows["close"].to_numpy()]))
     moves = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(logs)))])
     path = moves[steps:] - moves[:-steps]
     efficiency = np.divide(np.abs(logs[steps:] - logs[:-steps]), path, out=np.ones(len(path)), where=path > 0)
@@ -91,7 +95,7 @@ def trend_whipsaw(window: Span, limits: TrendWhipsaw, bars: MarketBars, fills: F
         "lost_in_flips": float(lost[held].max() if held.any() else lost[inside].max()),
     }
     spans = [(int(starts[i]), int(ends[i])) for i in np.flatnonzero(held)]
-    return Sight(spans, reached(spans, most / limits.flips.value), evidence)
+    return Sight(spans, reached(spans, most / limits.flips.value), evidence, doubt)
 
 
 def far_through_the_touch(window: Span, limits: FatFinger, seen: float, fills: Fills) -> Sight:
