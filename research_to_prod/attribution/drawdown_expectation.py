@@ -73,6 +73,24 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Current:
+    """The drawdown at the end of the live window, and how often a strategy is in a deeper or longer one.
+
+    Parameters
+    ----------
+    depth, seconds
+        0 at a high.
+    depth_probability, length_probability
+        In the long run, of a Brownian motion with the deflated Sharpe ratio; 1 where that is 0: it never recovers.
+    """
+
+    depth: float
+    seconds: float
+    depth_probability: float
+    length_probability: float
+
+
+@dataclass(frozen=True)
 class Card:
     """What was to be expected of a live window, and where it stands.
 
@@ -83,11 +101,13 @@ class Card:
     sharpe
         Annual Sharpe ratio of the backtest, and after deflation: the resamples have the latter.
     depth, length
-        None where inconclusive, and so are the two below.
+        None where inconclusive, and so are the three below.
     expected_depth
         Mean of the deepest drawdown of a Brownian motion with that drift (Magdon-Ismail), a fraction of capital.
     normal_exceedance
         Probability that such a motion falls at least as deep within the window.
+    current
+        How the window ends.
     by_sharpe
         The exceedance of the depth if the true annual Sharpe ratio were another one.
     """
@@ -101,6 +121,7 @@ class Card:
     length: Measure | None = None
     expected_depth: float | None = None
     normal_exceedance: float | None = None
+    current: Current | None = None
     by_sharpe: tuple[tuple[float, float], ...] = ()
 
 
@@ -176,6 +197,7 @@ def expectation_card(
         length=length,
         expected_depth=expected_maximum_drawdown(daily * deviation, deviation, n),
         normal_exceedance=maximum_drawdown_probability(depth.observed, daily * deviation, deviation, n),
+        current=_current(live, annualised_sharpe_ratio(daily), deviation * math.sqrt(DAYS_A_YEAR)),
         by_sharpe=tuple(
             (annualised_sharpe_ratio(sharpe), _measure(depth.observed, simulated).exceedance)
             for sharpe, simulated in zip(assumed, depths, strict=True)
@@ -270,11 +292,6 @@ def current_length_probability(annual_sharpe: float, years: float) -> float:
     return float(2 * (1 + s**2) * ndtr(-s) - s * math.sqrt(2 / math.pi) * math.exp(-(s**2) / 2))
 
 
-def annual_deviation(returns: Floats) -> float:
-    """Return the annual deviation of (n,) daily returns: the unit of the two functions above."""
-    return float(np.std(returns, ddof=1)) * math.sqrt(DAYS_A_YEAR)
-
-
 def _problems(live: Floats, backtest: Floats) -> list[str]:
     problems = []
     for name, returns, least in (("live", live, FEWEST_LIVE), ("backtest", backtest, FEWEST_BACKTEST)):
@@ -287,6 +304,18 @@ def _problems(live: Floats, backtest: Floats) -> list[str]:
     if not problems and math.isnan(sharpe_ratio(backtest)):
         problems.append("the backtest's returns don't vary")
     return problems
+
+
+def _current(live: Floats, annual_sharpe: float, annual_deviation: float) -> Current:
+    path = np.concatenate([[0.0], np.cumsum(live)])
+    depth = float(path.max() - path[-1])
+    days = int(np.argmax(path[::-1] == path.max()))
+    return Current(
+        depth,
+        float(_SECONDS_A_DAY * days),
+        current_depth_probability(annual_sharpe, depth / annual_deviation),
+        current_length_probability(annual_sharpe, days / DAYS_A_YEAR),
+    )
 
 
 def _measure(observed: float, simulated: Floats) -> Measure:

@@ -27,6 +27,7 @@ class VolatilityShock(Frozen):
     """Volatility far above what is usual at this hour."""
 
     ratio: Limit
+    floor: Limit
     hot_buckets: Limit
     buckets: Limit
     longest_bucket: Limit

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from research_to_prod.attribution.failure_mode_policy import FailureModePolicy
 from research_to_prod.attribution.failure_mode_rules import market, own, venue
 from research_to_prod.attribution.failure_mode_rules.case import Case, Sight, Window, windows_of
-from research_to_prod.market_data.series import Floats, Mask
+from research_to_prod.market_data.series import Floats, Mask, micros
 
 
 class Answer(StrEnum):
@@ -140,6 +141,16 @@ def _answer(mode: Mode, sights: Sequence[Sight]) -> Diagnosis:
     )
 
 
+def flagged_steps(windows: Sequence[Window], start: datetime, end: datetime, step: timedelta) -> Mask:
+    """Return (n,) whether a window touches each step from ``start`` to ``end``: as `drawdowns.losses_in_steps` cuts."""
+    begins = np.arange(micros(start), micros(end), step // timedelta(microseconds=1))
+    ends = np.append(begins[1:], micros(end))
+    flagged = np.zeros(len(begins), bool)
+    for each in windows:
+        flagged |= (begins < micros(each.end)) & (ends > micros(each.start))
+    return flagged
+
+
 EXACT_UP_TO = 5000
 """Steps up to which all circular shifts are tried."""
 
@@ -180,7 +191,7 @@ def enrichment(losses: Floats, flagged: Mask, *, seed: int, reps: int = 4999) ->
     Parameters
     ----------
     losses
-        (n,) money lost in each of equal steps of time, within drawdowns, positive; 0 outside of them.
+        (n,) money lost in each of equal steps of time, within drawdowns; 0 outside of them.
     flagged
         (n,) steps in which the mode was present.
 

@@ -80,10 +80,14 @@ def bars(times_usual: Any, length: timedelta = timedelta(minutes=5), close: Any 
     return MarketBars(pa.table(table).select([each.name for each in CANDLES.columns]), length)
 
 
-def shocked(*hot: float) -> Case:
+def shocked(*hot: float, usual: float = 1.0) -> Case:
+    """Six hours at ``usual`` times one percent the hour, the bars from the thirtieth on so many times that."""
     factor = np.ones(72)
     factor[30 : 30 + len(hot)] = hot
-    return case(bars=bars(factor), profile=profile())
+    rows = profile()
+    index = rows.column_names.index("volatility_med")
+    quiet = pa.array(np.full(168, np.log(usual * HOURLY_RANGE)))
+    return case(bars=bars(usual * factor), profile=rows.set_column(index, rows.schema.field(index), quiet))
 
 
 def book(depth: float, spread: float, lasting: int, *, proxy: bool = False) -> Case:
@@ -286,8 +290,12 @@ POSITIVE: dict[str, list[Made]] = {
     "crowding": [lambda: decayed(-0.5, 2.0), lambda: decayed(-0.5, 0.0, half_life=0.5)],
 }
 NEAR_MISS: dict[str, list[Made]] = {
-    # Two hot bars of five; three that are nearly hot.
-    "volatility_shock": [lambda: shocked(9, 1, 1, 9, 1), lambda: shocked(3.9, 3.9, 3.9, 3.9)],
+    # Two hot bars of five; three that are nearly hot; twelve times what is usual in a market that hardly moves.
+    "volatility_shock": [
+        lambda: shocked(9, 1, 1, 9, 1),
+        lambda: shocked(3.9, 3.9, 3.9, 3.9),
+        lambda: shocked(12, 12, 12, usual=0.2),
+    ],
     # Away for less than a minute; away for long, but only by two thirds.
     "liquidity_vacuum": [lambda: book(0.1, 6, 40 * SECOND), lambda: book(0.35, 4.5, HOUR)],
     # Dearer, but not beyond chance: 1 bp with a standard error of 0.87.

@@ -133,6 +133,19 @@ def test_a_live_window_like_the_backtest_is_within_expectation_and_its_card_says
     assert card.normal_exceedance == pytest.approx(card.depth.exceedance, abs=0.15)
 
 
+def test_the_card_says_how_deep_and_how_long_ago_the_last_high_is_and_how_often_that_is_so() -> None:
+    live = np.append(simulated(2, 60, sharpe=20), [-0.01, -0.02, 0.005])
+    card = expectation_card(live, simulated(1, 1000, sharpe=4), 5, seed=7)
+    assert card.current is not None
+    assert card.current.depth == pytest.approx(0.025)
+    assert card.current.seconds == 3 * 86_400
+    assert 0 < card.current.depth_probability < 1
+    assert 0 < card.current.length_probability < 1
+    hopeless = expectation_card(live, simulated(1, 300, sharpe=-1), 5, seed=7).current
+    assert hopeless is not None
+    assert (hopeless.depth_probability, hopeless.length_probability) == (1, 1)
+
+
 def test_the_same_window_is_less_expected_the_higher_the_sharpe_ratio_is_taken_to_be() -> None:
     card = expectation_card(simulated(2, 120), simulated(1, 1000, sharpe=3), 20, seed=7)
     sharpes, exceedances = zip(*card.by_sharpe, strict=True)

@@ -42,7 +42,7 @@ _FEWEST_HISTORY = 100  # samples of the basis that its deviation is measured on
 
 
 def volatility_shock(window: Span, limits: VolatilityShock, seen: float, bars: MarketBars, profile: pa.Table) -> Sight:
-    """``hot_buckets`` of ``buckets`` adjacent bars have ``ratio`` times the volatility that is usual at their hour.
+    """``hot_buckets`` of ``buckets`` adjacent bars have ``ratio`` times their hour's usual volatility, and ``floor``.
 
     Volatility is the range of the bar, as in the liquidity profile, whose median is the usual one. A bar whose usual
     volatility is unknown, or that is missing, is not hot.
@@ -52,7 +52,9 @@ def volatility_shock(window: Span, limits: VolatilityShock, seen: float, bars: M
     measured = observe(bars.rows, bars.length)["volatility"]
     inside = (measured.ts >= start) & (measured.ts < end)
     at = measured.ts[inside]
-    ratio = np.exp(measured.logs[inside]) / usual(profile, "volatility", at)
+    volatility = np.exp(measured.logs[inside])
+    ratio = volatility / usual(profile, "volatility", at)
+    excess = np.nan_to_num(np.minimum(ratio / limits.ratio.value, volatility / limits.floor.value))
     known = at[np.isfinite(ratio)]
     longest = max(limits.longest_bucket.value, length / SECOND)
     doubt = unseen(known, window, longest, seen)
@@ -64,17 +66,17 @@ def volatility_shock(window: Span, limits: VolatilityShock, seen: float, bars: M
     slots = (at - at[0]) // length
     width, least = round(limits.buckets.value), round(limits.hot_buckets.value)
     filled = np.zeros(int(slots[-1]) + 2 * width - 1)
-    filled[slots + width - 1] = np.nan_to_num(ratio)
+    filled[slots + width - 1] = excess
     groups = np.lib.stride_tricks.sliding_window_view(filled, width)
     # A group is as severe as the weakest of the bars that it takes.
     severe = np.sort(groups, axis=1)[:, -least]
     spans = []
-    for group in np.flatnonzero(severe > limits.ratio.value):
-        hot = np.flatnonzero(groups[group] > limits.ratio.value) + group - (width - 1)
+    for group in np.flatnonzero(severe > 1):
+        hot = np.flatnonzero(groups[group] > 1) + group - (width - 1)
         spans.append((int(at[0] + hot[0] * length), int(at[0] + (hot[-1] + 1) * length)))
-    worst = float(severe.max())
-    evidence = {"times_usual": worst, "hottest_bar": float(np.nanmax(ratio)), "bars": float(len(known))}
-    return Sight(spans, worst / limits.ratio.value, evidence, doubt)
+    hottest = int(np.argmax(excess))
+    evidence = {"hottest_times_usual": float(ratio[hottest]), "hottest_volatility": float(volatility[hottest])}
+    return Sight(spans, float(severe.max()), evidence | {"bars": float(len(known))}, doubt)
 
 
 def liquidity_vacuum(
