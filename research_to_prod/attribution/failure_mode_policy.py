@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from research_to_prod.market_data.quality_policy import Frozen, Limit, Share, read_policy
 
 
 class FailureModePolicyError(ValueError):
     """The policy file is wrong; the message lists every field."""
+
+
+class Chance(Limit):
+    """A limit that is the probability of one of two sides."""
+
+    value: float = Field(gt=0, lt=0.5)
 
 
 class Common(Frozen):
@@ -31,6 +37,12 @@ class VolatilityShock(Frozen):
     hot_buckets: Limit
     buckets: Limit
     longest_bucket: Limit
+
+    @model_validator(mode="after")
+    def _fits(self) -> VolatilityShock:
+        if not 1 <= round(self.hot_buckets.value) <= round(self.buckets.value):
+            raise ValueError("of the buckets at least one and at most all can be asked to be hot")
+        return self
 
 
 class LiquidityVacuum(Frozen):
@@ -134,14 +146,14 @@ class MakerToxicity(Frozen):
     """Fills that only come when they are wrong."""
 
     fills: Limit
-    false_alarms: Share
+    false_alarms: Chance
 
 
 class Crowding(Frozen):
     """An edge that others have found."""
 
     days: Limit
-    false_alarms: Share
+    false_alarms: Chance
     deviations: Limit
 
 

@@ -112,13 +112,13 @@ def orders(n: int, **given: Any) -> Orders:
     return Orders(**base | given)
 
 
-def in_thin_hours(excess: float) -> Case:
-    """Two orders in each of the 17 thin hours of Saturday, 5 bp dearer or cheaper than ``excess`` by turns."""
-    first = 5 * 24
-    at = START + np.repeat(np.arange(first, first + 17, dtype=np.int64), 2) * HOUR + np.tile([0, 30 * MINUTE], 17)
-    cost = excess + np.tile([5.0, -5.0], 17)
-    thin = tuple(range(first, first + 17))
-    return case(7 * DAY, profile=profile(thin=thin, proxy=True), orders=orders(34, at=at, excess_cost=cost))
+def in_thin_hours(excess: float, elsewhere: float = 0.0) -> Case:
+    """Two orders in each of the 17 thin hours of Saturday and in 17 of Monday, by turns 5 bp over and under a cost."""
+    hours = np.concatenate([np.arange(17), np.arange(5 * 24, 5 * 24 + 17)])
+    at = START + np.repeat(hours, 2) * HOUR + np.tile([0, 30 * MINUTE], 34)
+    cost = np.repeat([elsewhere, excess], 34) + np.tile([5.0, -5.0], 34)
+    thin = tuple(range(5 * 24, 5 * 24 + 17))
+    return case(7 * DAY, profile=profile(thin=thin, proxy=True), orders=orders(68, at=at, excess_cost=cost))
 
 
 def liquidated(times_mean: float, one_sided: float, interest_falls: float) -> Case:
@@ -132,10 +132,10 @@ def liquidated(times_mean: float, one_sided: float, interest_falls: float) -> Ca
     return case(liquidations=Liquidations(at, longs, total - longs), open_interest=Samples(five, interest))
 
 
-def funded(rate: float, carry: float) -> Case:
-    """Half a year of one basis point an eight hours with some of four, then one payment of ``rate``."""
+def funded(rate: float, carry: float, often: float = 0.0004) -> Case:
+    """Half a year of one basis point each eight hours, every fiftieth ``often``, then one payment of ``rate``."""
     at = times(8 * HOUR, 182 * DAY + DAY, START - 182 * DAY)
-    value = np.where(np.arange(len(at)) % 50 == 0, 0.0004, 0.0001)
+    value = np.where(np.arange(len(at)) % 50 == 0, often, 0.0001)
     value[-2] = rate
     return case(DAY, funding=Samples(at, value), carry_share=carry)
 
@@ -290,24 +290,25 @@ POSITIVE: dict[str, list[Made]] = {
     "crowding": [lambda: decayed(-0.5, 2.0), lambda: decayed(-0.5, 0.0, half_life=0.5)],
 }
 NEAR_MISS: dict[str, list[Made]] = {
-    # Two hot bars of five; three that are nearly hot; twelve times what is usual in a market that hardly moves.
+    # Beyond the quantile and below the floor, with a large share that is no quarter; large, but not for these months.
     "volatility_shock": [
         lambda: shocked(9, 1, 1, 9, 1),
+        lambda: shocked(9, 1, 1, 9, 1, 9),
         lambda: shocked(3.9, 3.9, 3.9, 3.9),
         lambda: shocked(12, 12, 12, usual=0.2),
     ],
     # Away for less than a minute; away for long, but only by two thirds.
     "liquidity_vacuum": [lambda: book(0.1, 6, 40 * SECOND), lambda: book(0.35, 4.5, HOUR)],
-    # Dearer, but not beyond chance: 1 bp with a standard error of 0.87.
-    "thin_hours": [lambda: in_thin_hours(1.0)],
+    # Dearer, but not beyond chance: 1 bp with a standard error of 0.87; dear in the thinnest of the other hours.
+    "thin_hours": [lambda: in_thin_hours(1.0), lambda: in_thin_hours(0.0, elsewhere=6.0)],
     # Large and one-sided without lost positions; with them but on both sides; too small.
     "liquidation_cascade": [
         lambda: liquidated(200, 0.84, 0.03),
         lambda: liquidated(200, 0.7, 0.2),
         lambda: liquidated(19, 0.84, 0.2),
     ],
-    # Beyond the quantile and below the floor; a large share that is no quarter.
-    "funding_squeeze": [lambda: funded(0.00045, 0.24)],
+    # Beyond the quantile and below the floor, with a large share that is no quarter; large, but not for this half year.
+    "funding_squeeze": [lambda: funded(0.00045, 0.24), lambda: funded(0.001, 0.0, often=0.0012)],
     # Two flips only; prices that get somewhere.
     "trend_whipsaw": [lambda: flipping(2, 0.0), lambda: flipping(5, 0.2)],
     # Silent while all are; shorter than it takes; two rejections of ten.

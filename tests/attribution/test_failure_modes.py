@@ -271,6 +271,15 @@ def test_the_policy_says_why_for_each_threshold_and_takes_no_field_that_it_does_
     assert [line.split(": ")[1] for line in lines] == ["maker_toxicity.fills.why", "crowding.days", "crowding.dayz"]
 
 
+def test_a_policy_that_asks_for_more_hot_buckets_than_there_are_is_refused(tmp_path: Path) -> None:
+    text = yaml.safe_load(FILE.read_text())
+    text["volatility_shock"]["hot_buckets"]["value"] = 6
+    wrong = tmp_path / "failure_modes.yaml"
+    wrong.write_text(yaml.safe_dump(text))
+    with pytest.raises(FailureModePolicyError, match=r"volatility_shock: .*at most all"):
+        load_failure_mode_policy(wrong)
+
+
 def test_losses_that_all_fall_into_the_windows_are_as_enriched_as_can_be() -> None:
     flagged = np.zeros(100, bool)
     flagged[40:50] = True
