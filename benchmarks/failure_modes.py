@@ -31,10 +31,13 @@ from research_to_prod.market_data.contracts import CANDLES
 from research_to_prod.market_data.liquidity import WEEKS, profile_week
 from research_to_prod.market_data.series import micros
 from research_to_prod.market_data.universe import MarketSpec
+from research_to_prod.reports.figures import underwater_and_windows
 from research_to_prod.values import month_bounds, timeframe_length
 
 DESK = Path(research_to_prod.__file__).parent / "desk"
 PAGE = DESK.parent.parent / "docs" / "failure_modes.md"
+PICTURE = "pictures/failure_modes.png"
+SHOWN = "FTX, 2022-11"
 POLICY = load_failure_mode_policy(DESK / "policies" / "failure_modes.yaml")
 
 
@@ -321,6 +324,8 @@ def page(events: Sequence[Seen], calm: Sequence[Seen]) -> str:
         "## Dated events",
         EVENTS_TEXT,
         table(head, documented),
+        f"![Drawdown and modes, {SHOWN}]({PICTURE})",
+        f"A holder of bitcoin in the window {SHOWN}, and when the modes were present.",
         "Present without being documented:",
         table(head, others) if others else "none.",
         "## Calm months",
@@ -332,13 +337,26 @@ def page(events: Sequence[Seen], calm: Sequence[Seen]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def picture(seen: Seen, folder: Path) -> bytes:
+    """Return the drawdown of a holder of the asset, with the windows of each mode that was present."""
+    _, rows = read_bars(folder, seen.source.bars)
+    ts = rows["ts"].to_numpy().astype("datetime64[us]")
+    start, end = (np.datetime64(each.replace(tzinfo=None), "us") for each in (seen.event.start, seen.event.end))
+    inside = (ts >= start) & (ts < end)
+    close = rows["close"].to_numpy()[inside]
+    present = {each.mode: [(w.start, w.end) for w in each.windows] for each in seen.found if each.windows}
+    return underwater_and_windows(ts[inside], close / np.maximum.accumulate(close) - 1, present)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with candles/ and funding/")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page to write")
     given = parser.parse_args()
-    seen = look(given.data, EVENTS), look(given.data, calm_months(given.data))
-    given.page.write_text(page(*seen), encoding="utf-8")
+    events, calm = look(given.data, EVENTS), look(given.data, calm_months(given.data))
+    given.page.write_text(page(events, calm), encoding="utf-8")
+    shown = next(each for each in events if each.event.name == SHOWN)
+    (given.page.parent / PICTURE).write_bytes(picture(shown, given.data))
     return 0
 
 

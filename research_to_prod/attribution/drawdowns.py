@@ -29,8 +29,8 @@ UNITS = 10**8
 DIMENSIONS = ("component", "symbol", "venue", "regime")
 """What each contribution to the P&L is named by; the loss of an episode is split by each."""
 
-SHADOW = frozenset({"delay_unfilled", "opportunity", "missed_trades"})
-"""Components of what was not traded: no money moved, so they never belong to a sum that must meet the ledger."""
+SHADOW = frozenset({"delay_unfilled", "opportunity"})
+"""Columns of the slippage table about what was not traded: no money moved, and the ledger's sum doesn't have them."""
 
 _LARGEST = 2**62
 

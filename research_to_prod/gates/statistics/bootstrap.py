@@ -99,9 +99,7 @@ def draw(n: int, reps: int, seed: int | np.random.SeedSequence) -> Iterator[tupl
         yield starts, uniforms
 
 
-def resampled_positions(
-    n: int, block_size: float, reps: int, seed: int | np.random.SeedSequence
-) -> Iterator[Integers]:
+def resampled_positions(n: int, block_size: float, reps: int, seed: int | np.random.SeedSequence) -> Iterator[Integers]:
     """Yield batches of (batch, n) positions: stationary resamples of n observations, ``reps`` rows in all."""
     from research_to_prod.gates.statistics._kernels import continue_blocks
 
