@@ -253,7 +253,7 @@ Windows and documented modes were written down before a rule saw them, the thres
 were first a ratio to the usual volatility alone; calm months then showed dozens of them, because what is usual there \
 is a third of an ordinary year's. The floor that was added follows from that year, four times over, and was looked at \
 on other quiet months first. It costs a detection: on 2025-10-10 there are only hourly bars, three of five of which \
-the ratio alone had flagged.
+the ratio alone had flagged. The bars of ether on that day were added after the first run.
 
 What is documented is from memory and from what was read about these days, not from the data. A dash says that no file \
 holds the input. Of several markets the one that says most is shown."""
@@ -268,8 +268,10 @@ dollar book takes USDC for dollars (from memory), so that March 2023 shows USDC'
 - The perpetuals of 2025 have no spot bars beside them but Coinbase's of four hours, too few for a baseline."""
 CALM_TEXT = """\
 Calm are the whole months of five-minute bars, eight weeks into their file or later, in which daily closes deviate by \
-less than half of what a year at 60 % has (1.6 %). The list is what that rule finds. The floor of shocks came after a \
-look at two of them (July and September 2023)."""
+less than half of what a year at 60 % has (1.6 %). The list is what that rule finds. It is the second rule: the first \
+took the calmest month of each file, which need not be a calm one, and with it SOL showed three shocks in September \
+2023 and bitcoin one on 2020-02-19. The floor of shocks came after a look at two of the months below (July and \
+September 2023); the first of them nobody had looked at."""
 
 
 def _modes() -> str:
