@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +83,45 @@ def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np
             xytext=(5, 3),
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1},
         )
+        return png(figure)
+
+
+def underwater_and_windows(
+    ts: npt.NDArray[np.datetime64],
+    underwater: npt.NDArray[np.float64],
+    windows: Mapping[str, Sequence[tuple[datetime, datetime]]],
+) -> bytes:
+    """Return a PNG (under 60 kB) of an underwater curve above a lane for each named group of windows.
+
+    Parameters
+    ----------
+    ts, underwater
+        (T,) times and fractions of the peak, at most 0; T >= 2.
+    windows
+        Start and end (UTC) of each window; one too short to see is drawn as wide as a line.
+    """
+    import matplotlib as mpl
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+    from matplotlib.ticker import PercentFormatter
+
+    keep = _extremes(underwater, 800)
+    with mpl.rc_context(STYLE):
+        figure = new_figure(8, 2.4 + 0.25 * len(windows))
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 0.3 * max(1, len(windows))])
+        above.fill_between(ts[keep], underwater[keep], 0, color="#2f4b7c", alpha=0.5, linewidth=0)
+        above.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        above.set_ylabel("underwater")
+        above.grid(axis="y", linewidth=0.4, alpha=0.5)
+        for lane, spans in enumerate(windows.values()):
+            for start, end in spans:
+                left, right = date2num(start), date2num(end)
+                below.broken_barh([(left, right - left)], (lane - 0.35, 0.7), color="#b5533c", linewidth=0.8)
+                above.axvspan(left, right, color="#b5533c", alpha=0.15, linewidth=0)
+        below.set_yticks(range(len(windows)), labels=[each.replace("_", " ") for each in windows], parse_math=False)
+        below.set_ylim(max(1, len(windows)) - 0.5, -0.5)
+        locator = AutoDateLocator(maxticks=8)
+        below.xaxis.set_major_locator(locator)
+        below.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         return png(figure)
 
 
