@@ -23,6 +23,8 @@ OF_EDGE = (EdgeVerdict.EDGE, EdgeVerdict.BOTH)
 OF_EXECUTION = (EdgeVerdict.EXECUTION, EdgeVerdict.BOTH)
 MATRIX_DAYS = (180, 365, 730)
 HORIZON_AT = 90
+LOOKED_AT = (30, HORIZON_AT, 180, 365, 730)
+"""Days on which the stated horizon is kept."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def percent(share: float, of: int) -> str:
 
 
 def claims(lives: Sequence[Life]) -> list[Claim]:
-    """Return what was promised: by noise for false verdicts, for normal and sandbox noise the rest."""
+    """Return what was promised: of false verdicts for every noise, of the rest for normal and sandbox noise."""
 
     def claim(what: str, group: Sequence[Life], holds: Callable[[Life], bool], **target: float) -> Claim:
         return Claim(what, sum(map(holds, group)) / len(group), len(group), **target)
@@ -102,30 +104,44 @@ def claims(lives: Sequence[Life]) -> list[Claim]:
     for (truth, noise), group in grouped(lives).items():
         if truth == "no effect":
             what = f"{noise}: no effect, EDGE, EXECUTION or BOTH at any look of two years"
-            found.append(claim(what, group, lambda life: any(each in (*OF_EDGE, *OF_EXECUTION) for each in life.daily),
-                               at_most=0.05))  # fmt: skip
+            found.append(claim(what, group, _alarmed, at_most=0.05))
         elif noise not in {"normal", "sandbox"}:
             continue
         elif truth == "cost +2 bps":
             what = f"{noise}: cost +2 bps a day, first change reported is EXECUTION, within 180 days"
             found.append(claim(what, group, lambda life: _is(life.found(), EdgeVerdict.EXECUTION, 180), at_least=0.90))
         elif truth == "edge gone":
-            for days, least in ((365, 0.45), (730, 0.80)):
-                what = f"{noise}: edge gone, EDGE within {days} days"
-                found.append(claim(what, group, lambda life, days=days: life.first([EdgeVerdict.EDGE]) <= days,
-                                   at_least=least))  # fmt: skip
-            before = [each for life in group for each in life.daily[: int(min(life.first(OF_EDGE), LIFE + 1)) - 1]]
-            # The looks of one life depend on each other: the lives are what is counted.
-            share = sum(each is EdgeVerdict.INCONCLUSIVE for each in before) / len(before)
-            found.append(
-                Claim(f"{noise}: edge gone, looks before that are INCONCLUSIVE", share, len(group), at_least=0.95)
-            )
-            stated = [life for life in group for day, days in life.horizons.items()
-                      if life.daily[day - 1] is EdgeVerdict.INCONCLUSIVE and days is not None]  # fmt: skip
-            asked = [life for life in group for day in life.horizons if life.daily[day - 1] is EdgeVerdict.INCONCLUSIVE]
-            found.append(Claim(f"{noise}: edge gone, INCONCLUSIVE states its horizon", len(stated) / len(asked), len(asked),
-                               at_least=1.0))  # fmt: skip
+            what = f"{noise}: edge gone, EDGE within"
+            found.append(claim(f"{what} 365 days", group, lambda life: _edge_within(life, 365), at_least=0.45))
+            found.append(claim(f"{what} 730 days", group, lambda life: _edge_within(life, 730), at_least=0.80))
+            found += _said_before(noise, group)
     return found
+
+
+def _alarmed(life: Life) -> bool:
+    return any(each in OF_EDGE or each in OF_EXECUTION for each in life.daily)
+
+
+def _edge_within(life: Life, days: int) -> bool:
+    return life.first([EdgeVerdict.EDGE]) <= days
+
+
+def _said_before(noise: str, group: Sequence[Life]) -> list[Claim]:
+    """Return what was said of an edge that is gone, before it was found."""
+    until = [int(min(life.first(OF_EDGE), LIFE + 1)) - 1 for life in group]
+    before = [each for life, days in zip(group, until, strict=True) for each in life.daily[:days]]
+    inconclusive = sum(each is EdgeVerdict.INCONCLUSIVE for each in before)
+    open_ = [
+        days for life in group for day, days in life.horizons.items() if life.daily[day - 1] is EdgeVerdict.INCONCLUSIVE
+    ]
+    return [
+        # The looks of one life depend on each other, so the lives are what is counted for the error.
+        Claim(f"{noise}: edge gone, looks before that say INCONCLUSIVE", inconclusive / len(before), len(group), 0.95),
+        Claim(
+            f"{noise}: edge gone, INCONCLUSIVE states the days until it can say more (days {LOOKED_AT})",
+            sum(days is not None for days in open_) / len(open_), len(open_), 1.0,
+        ),
+    ]  # fmt: skip
 
 
 def _is(found: tuple[int, EdgeVerdict] | None, verdict: EdgeVerdict, within: int) -> bool:
@@ -138,6 +154,21 @@ def grouped(lives: Sequence[Life]) -> dict[tuple[str, str], list[Life]]:
     for life in lives:
         of.setdefault((life.truth, life.noise), []).append(life)
     return of
+
+
+_MATRIX = """\
+Per cent of the lives, ± binomial error, by the verdict of that evening. The right verdict is bold. A truth that begins \
+on day 365 is not there before."""
+_DELAYS = """\
+Days from the beginning of the truth until its verdict, in quartiles of all lives; a dash where less than that share \
+found it within the two years. EDGE and BOTH count for the edge, EXECUTION and BOTH for execution."""
+_HORIZONS = """\
+Of the lives that are INCONCLUSIVE on day {day}, the share in which the right verdict came within the days that the \
+verdict stated then (meant: {power:.0%} for an effect of the size to be ruled out, or none), and the median of those \
+days:"""
+_BOOK = """\
+One edge is gone, one cost is up by 2 bps, six strategies are as they should be; normal noise. The evidence that a \
+change needs grows with the book, so that false ones stay rare among those reported."""
 
 
 def page(
@@ -155,24 +186,18 @@ def page(
         table(["claim", "measured, % ± error", "target", ""], [claim.row() for claim in promised]),
         verdict,
         "## What is said, by truth",
-        "Per cent of the lives, ± binomial error, by the verdict of that evening. The right verdict is bold. A truth "
-        "that begins on day 365 is not there before.",
+        _MATRIX,
         *(_matrix(lives, day) for day in MATRIX_DAYS),
         "## How long it takes",
-        "Days from the beginning of the truth until its verdict, in quartiles of all lives; a dash where less than that "
-        "share found it within the two years. EDGE and BOTH count for the edge, EXECUTION and BOTH for execution.",
+        _DELAYS,
         _delays(lives),
-        f"Of the lives that are INCONCLUSIVE on day {HORIZON_AT}, the share in which the right verdict came within the "
-        f"days that the verdict stated then (meant: {policy.power.value:.0%}), and the median of those days:",
+        _HORIZONS.format(day=HORIZON_AT, power=policy.power.value),
         _horizons(lives),
         "## In a book of eight",
-        "One edge is gone, one cost is up by 2 bps, six strategies are as they should be; normal noise. The evidence that "
-        "a change needs grows with the book, so that false ones stay rare among those reported.",
+        _BOOK,
         _books(books),
         "## Made with",
-        f"Policy `{policy.id}`, SHA-256 `{policy.sha256}`; Python {platform.python_version()}, "
-        + ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy"))
-        + ".",
+        _versions(policy),
     ]
     return "\n\n".join(parts) + "\n", missed
 
@@ -230,3 +255,8 @@ def _books(books: Sequence[Book]) -> str:
         rows.append([str(day), *cells])
     head = ["day", "false among those reported, mean % ± error", "lost edge reported, %", "raised cost reported, %"]
     return table(head, rows)
+
+
+def _versions(policy: AttributionPolicy) -> str:
+    packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy"))
+    return f"Policy `{policy.id}`, SHA-256 `{policy.sha256}`; Python {platform.python_version()}, {packages}."

@@ -23,7 +23,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from research_to_prod.attribution.verdict_evidence import Look, began, looks
+from research_to_prod.attribution.verdict_evidence import Look, looks
 from research_to_prod.attribution.verdict_policy import AttributionPolicy, Question
 from research_to_prod.gates.statistics import e_benjamini_hochberg
 from research_to_prod.research.bars import Floats
@@ -106,15 +106,16 @@ class Finding:
     Parameters
     ----------
     effect
-        Estimated worsening: a share of the expected edge, or bps a day. NaN with `days` below the burn-in.
+        Estimated worsening over the record: a share of the expected edge, or bps a day. NaN where it can't be judged.
     lower, upper
         Bounds of the effect that hold at every look: the lower at the error that a YES of this question has in this
         book, the upper at that of a NO.
     days_to_decide, orders_to_decide
         Until an answer can be expected; below the burn-in, until this can be stated. None when there is an answer, and
         when nobody can tell.
-    began
-        Day on which the worsening most likely began, counted from 0; None unless YES.
+    began, effect_since
+        The start, counted in days from 0, that carries most of the evidence, and the effect since then; None unless
+        YES. Starts are looked at every `AttributionPolicy.restart_days`, so it says about when.
     """
 
     question: str
@@ -126,6 +127,7 @@ class Finding:
     days_to_decide: int | None
     orders_to_decide: int | None
     began: int | None
+    effect_since: float | None
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,10 @@ def all_looks(
     """Return what each day's look at each series saw, the first entry before any day."""
     result: dict[str, list[Look | None]] = {}
     for name, question in _questions(policy).items():
-        found = looks(series[name], question.decide_by_days.value, alphas[name])
-        enough = (each if each.n >= policy.burn_in_days.value and each.deviation > 0 else None for each in found)
-        result[name] = [None] * (len(series[name]) + 1 - len(found)) + list(enough)
+        found = looks(series[name], question.decide_by_days.value, alphas[name], int(policy.restart_days.value))
+        sights: list[Look | None] = [None] * (len(series[name]) + 1 - len(found))
+        sights += (each if each.n >= policy.burn_in_days.value and each.deviation > 0 else None for each in found)
+        result[name] = sights
     return result
 
 
@@ -232,9 +235,13 @@ def answer(book: Sequence[Mapping[str, Look | None]], policy: AttributionPolicy)
     for (row, name), look, worse in zip(asked, sights, rejected.tolist(), strict=True):
         if look is None:
             continue
-        if worse and look.mean >= questions[name].acted_on.value:
+        question = questions[name]
+        if worse and look.strongest()[1] >= question.acted_on.value:
             answers[row][name] = Answer.YES
-        elif look.log_evidence_against(questions[name].ruled_out.value) >= enough:
+        # What is excluded for the record may have come lately: then nobody knows.
+        elif look.log_evidence_against(question.ruled_out.value) >= enough and all(
+            mean < question.ruled_out.value for n, mean in look.later if n >= policy.burn_in_days.value
+        ):
             answers[row][name] = Answer.NO
     return answers
 
@@ -271,21 +278,26 @@ def _finding(
         missing = int(policy.burn_in_days.value) - len(series)
         days = missing if missing > 0 else None
         nan = math.nan
-        return Finding(name, given, len(series), nan, nan, nan, days, orders_in(missing) if days else None, None)
+        return Finding(name, given, len(series), nan, nan, nan, days, orders_in(missing) if days else None, None, None)
     question, alpha_no = _questions(policy)[name], policy.false_normal.value
+    # The record as a whole is one start among others, with a weight of a half.
+    alpha_yes = alphas[name] / 2
     days = None
     if given is Answer.UNKNOWN:
-        days = look.days_to_decide(question.ruled_out.value, alphas[name], alpha_no, policy.power.value)
+        days = look.days_to_decide(question.ruled_out.value, alpha_yes, alpha_no, policy.power.value)
+    since, effect_since = look.strongest()
+    worse = given is Answer.YES
     return Finding(
         question=name,
         answer=given,
         days=look.n,
         effect=look.mean,
-        lower=look.mean - look.width(alphas[name]),
+        lower=look.mean - look.width(alpha_yes),
         upper=look.mean + look.width(alpha_no),
         days_to_decide=days,
         orders_to_decide=None if days is None else orders_in(days),
-        began=began(series) if given is Answer.YES else None,
+        began=look.n - since if worse else None,
+        effect_since=effect_since if worse else None,
     )
 
 
@@ -312,7 +324,8 @@ def _sentence(finding: Finding, policy: AttributionPolicy) -> str:
     effect, lower, upper = (pattern.format(each) for each in (finding.effect, finding.lower, finding.upper))
     lost = f"{name.capitalize()}: {effect} {unit} lost ({lower} to {upper}) in {finding.days} days"
     if finding.answer is Answer.YES:
-        return f"{lost}, most likely since day {finding.began}."
+        since = "" if not finding.began else f"; {pattern.format(finding.effect_since)} since about day {finding.began}"
+        return f"{lost}{since}."
     if finding.answer is Answer.NO:
         return f"{lost}: {pattern.format(_questions(policy)[name].ruled_out.value)} {unit} is excluded."
     return f"{lost}: open for about {finding.days_to_decide} days or {finding.orders_to_decide} orders more."

@@ -34,29 +34,44 @@ class Look:
     Parameters
     ----------
     mean
-        The estimated effect.
+        The estimated effect over all days.
     deviation
         Long-run deviation of a day: that of the mean is this over sqrt(n).
     precision
         Of the mixture, in days.
+    later
+        Days since each later start, and the mean of them: a change after a good year would drown in the mean of all.
     """
 
     n: int
     mean: float
     deviation: float
     precision: float
+    later: tuple[tuple[int, float], ...] = ()
 
     def log_evidence(self) -> float:
-        """Return the log e-value against "the mean is zero or below"."""
-        return self._log_evidence(self.mean)
+        """Return the log e-value against "never worse": of starts ``k`` = 0, 1, ... at weights 1 / ((k + 1)(k + 2)).
+
+        A mean of e-processes with weights that sum to less than 1 is one. A start in the future counts for nothing.
+        """
+        return float(np.logaddexp.reduce(self._log_evidence_by_start()))
 
     def log_evidence_against(self, effect: float) -> float:
         """Return the log e-value against "the mean is ``effect`` or above"."""
-        return self._log_evidence(effect - self.mean)
+        return self._log_evidence(self.n, effect - self.mean)
 
-    def _log_evidence(self, mean: float) -> float:
-        total = self.n * mean / self.deviation
-        return normal_mixture_log_evidence(total, float(self.n), self.precision, one_sided=True)
+    def strongest(self) -> tuple[int, float]:
+        """Return the days since the start that carries most evidence, and the estimated effect since then."""
+        return ((self.n, self.mean), *self.later)[int(np.argmax(self._log_evidence_by_start()))]
+
+    def _log_evidence_by_start(self) -> list[float]:
+        starts = ((self.n, self.mean), *self.later)
+        return [
+            self._log_evidence(n, mean) - math.log((start + 1) * (start + 2)) for start, (n, mean) in enumerate(starts)
+        ]
+
+    def _log_evidence(self, n: int, mean: float) -> float:
+        return normal_mixture_log_evidence(n * mean / self.deviation, float(n), self.precision, one_sided=True)
 
     def width(self, alpha: float, n: int | None = None) -> float:
         """Return how far a bound of error ``alpha`` on one side lies from the mean, now or after ``n`` days."""
@@ -90,22 +105,28 @@ class Look:
         return high - self.n
 
 
-def looks(series: Floats, decide_by: float, alpha: float) -> list[Look]:
+def looks(series: Floats, decide_by: float, alpha: float, restart: int) -> list[Look]:
     """Return what each daily look at an (n,) series of finite values sees, from its third day.
 
     Parameters
     ----------
     decide_by
         Days at which the bounds of error ``alpha`` are about as tight as they can be.
+    restart
+        A change is looked for from the first day and from every ``restart``-th on.
     """
-    deviations = long_run_deviations(series)
-    days = np.arange(1, len(series) + 1)
-    means = np.cumsum(series) / days
+    deviations = long_run_deviations(series).tolist()
+    totals = [0.0, *np.cumsum(series).tolist()]
     precision = normal_mixture_precision(decide_by, 2 * alpha)
     return [
-        Look(n, mean, deviation, precision)
-        for n, mean, deviation in zip(days.tolist(), means.tolist(), deviations.tolist(), strict=True)
-        if n >= 3
+        Look(
+            n,
+            totals[n] / n,
+            deviations[n - 1],
+            precision,
+            tuple((n - start, (totals[n] - totals[start]) / (n - start)) for start in range(restart, n, restart)),
+        )
+        for n in range(3, len(series) + 1)
     ]
 
 
@@ -138,13 +159,3 @@ def long_run_deviations(series: Floats) -> Floats:
         variance = squares / (n - 1) * np.maximum(1.0, 1 + 2 * weighted / squares)
     variance[:2] = np.nan
     return np.asarray(np.sqrt(variance))
-
-
-def began(series: Floats) -> int:
-    """Return the index of the day on which a worsening of an (n,) series most likely began.
-
-    The maximum-likelihood time of a shift away from zero that lasts to the end: the last ``k`` days whose sum is
-    largest in units of its error. It says when, not whether.
-    """
-    tails = np.cumsum(series[::-1])[::-1]
-    return int(np.argmax(tails / np.sqrt(np.arange(len(series), 0, -1))))

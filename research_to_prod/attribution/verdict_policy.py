@@ -53,6 +53,8 @@ class AttributionPolicy(_Frozen):
     """Chance of an answer that the stated horizon stands for."""
     burn_in_days: Count
     """Days below which a long-run deviation is too uncertain to judge by."""
+    restart_days: Positive
+    """A change is looked for from the first day, and from every so many days on."""
     edge: Question
     execution: Question
     selection: Question

@@ -19,7 +19,7 @@ def e_benjamini_hochberg(log_evidence: Floats, level: float, weights: Floats | N
     """Return which of (m,) hypotheses are rejected, with at most ``level`` false ones expected among the rejected.
 
     The k hypotheses with the largest e-values are rejected for the largest k whose smallest is at least
-    ``m / (level k)``. Wang and Ramdas (2022), "False discovery rate control with e-values". No assumption is made on how
+    ``m / (level k)``. Wang and Ramdas (2022), "False discovery rate control with e-values". Nothing is assumed of how
     the hypotheses depend on each other, and with the current values of e-processes it holds whenever one stops. While
     all hypotheses are true, anything is ever rejected with probability ``level`` at most: their weighted mean is an
     e-process too.
