@@ -157,8 +157,8 @@ def grouped(lives: Sequence[Life]) -> dict[tuple[str, str], list[Life]]:
 
 
 _MATRIX = """\
-Per cent of the lives, ± binomial error, by the verdict of that evening. The right verdict is bold. A truth that begins \
-on day 365 is not there before."""
+Per cent of the lives, ± binomial error, by the verdict of that evening. The right verdict is bold. A truth that \
+begins on day 365 is not there before."""
 _DELAYS = """\
 Days from the beginning of the truth until its verdict, in quartiles of all lives; a dash where less than that share \
 found it within the two years. EDGE and BOTH count for the edge, EXECUTION and BOTH for execution."""

@@ -172,7 +172,7 @@ def judge(book: Sequence[StrategyRecord], policy: AttributionPolicy) -> tuple[St
             readable[record.strategy] = record.series()
         except ValueError as error:
             refused[record.strategy] = str(error)
-    alphas = allowed_errors(policy, len(readable))
+    alphas = allowed_errors(policy, max(len(readable), 1))
     seen = {name: last_looks(series, policy, alphas) for name, series in readable.items()}
     answers = answer(list(seen.values()), policy)
     found = dict(zip(seen, answers, strict=True))
