@@ -107,7 +107,8 @@ def funding_due(
         for each in times
         if not (each.rate.is_finite() and each.mark.is_finite() and each.mark > 0)
     ]
-    problems += [f"{each.symbol} at {each.at}: no time zone" for each in (*changes, *times) if each.at.tzinfo is None]
+    instants = [(each.symbol, each.at) for each in changes] + [(each.symbol, each.at) for each in times]
+    problems += [f"{symbol} at {at}: no time zone" for symbol, at in instants if at.tzinfo is None]
     if problems:
         raise ValueError("funding can't be computed: " + "; ".join(problems))
     due = []
@@ -117,9 +118,9 @@ def funding_due(
             held = [opening.get(symbol, _ZERO)]
             for _, quantity in own:
                 held.append(held[-1] + quantity)
-            instants = [at for at, _ in own]
+            moved = [at for at, _ in own]
             for each in times:
-                if each.symbol == symbol and (position := held[bisect_left(instants, each.at)]):
+                if each.symbol == symbol and (position := held[bisect_left(moved, each.at)]):
                     amount = -position * each.mark * each.rate
                     due.append(Funding(symbol, each.at, position, each.rate, each.mark, amount))
     return tuple(sorted(due, key=lambda each: (each.at, each.symbol)))

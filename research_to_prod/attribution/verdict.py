@@ -213,9 +213,10 @@ def all_looks(
     """Return what each day's look at each series saw, the first entry before any day."""
     result: dict[str, list[Look | None]] = {}
     for name, question in _questions(policy).items():
-        found = looks(series[name], question.decide_by_days.value, alphas[name], int(policy.restart_days.value))
+        restart, least = int(policy.restart_days.value), int(policy.burn_in_days.value)
+        found = looks(series[name], question.decide_by_days.value, alphas[name], restart, least)
         sights: list[Look | None] = [None] * (len(series[name]) + 1 - len(found))
-        sights += (each if each.n >= policy.burn_in_days.value and each.deviation > 0 else None for each in found)
+        sights += (each if each.deviation > 0 else None for each in found)
         result[name] = sights
     return result
 
@@ -226,7 +227,7 @@ def answer(book: Sequence[Mapping[str, Look | None]], policy: AttributionPolicy)
     asked = [(row, name) for row in range(len(book)) for name in QUESTIONS]
     sights = [book[row][name] for row, name in asked]
     rejected = e_benjamini_hochberg(
-        np.array([-math.inf if each is None else each.log_evidence() for each in sights]),
+        np.array([-math.inf if each is None else each.log_evidence for each in sights]),
         policy.false_discovery_rate.value,
         np.array([questions[name].weight.value for _, name in asked]),
     )
@@ -236,11 +237,12 @@ def answer(book: Sequence[Mapping[str, Look | None]], policy: AttributionPolicy)
         if look is None:
             continue
         question = questions[name]
-        if worse and look.strongest()[1] >= question.acted_on.value:
+        if worse and look.effect_since >= question.acted_on.value:
             answers[row][name] = Answer.YES
-        # What is excluded for the record may have come lately: then nobody knows.
-        elif look.log_evidence_against(question.ruled_out.value) >= enough and all(
-            mean < question.ruled_out.value for n, mean in look.later if n >= policy.burn_in_days.value
+        # What is excluded for the whole record may have come lately: then nobody knows.
+        elif (
+            look.largest_effect < question.ruled_out.value
+            and look.log_evidence_against(question.ruled_out.value) >= enough
         ):
             answers[row][name] = Answer.NO
     return answers
@@ -285,7 +287,6 @@ def _finding(
     days = None
     if given is Answer.UNKNOWN:
         days = look.days_to_decide(question.ruled_out.value, alpha_yes, alpha_no, policy.power.value)
-    since, effect_since = look.strongest()
     worse = given is Answer.YES
     return Finding(
         question=name,
@@ -296,8 +297,8 @@ def _finding(
         upper=look.mean + look.width(alpha_no),
         days_to_decide=days,
         orders_to_decide=None if days is None else orders_in(days),
-        began=look.n - since if worse else None,
-        effect_since=effect_since if worse else None,
+        began=look.n - look.since if worse else None,
+        effect_since=look.effect_since if worse else None,
     )
 
 

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import log_ndtr, ndtri
 
 from research_to_prod.gates.statistics import (
     normal_mixture_bound,
@@ -39,39 +39,27 @@ class Look:
         Long-run deviation of a day: that of the mean is this over sqrt(n).
     precision
         Of the mixture, in days.
-    later
-        Days since each later start, and the mean of them: a change after a good year would drown in the mean of all.
+    log_evidence
+        Log e-value against "never worse", over all starts (see `looks`).
+    since, effect_since
+        Days since the start that carries most of it, and the estimated effect since then.
+    largest_effect
+        The largest effect since any start: a change after a good year drowns in the mean of all days.
     """
 
     n: int
     mean: float
     deviation: float
     precision: float
-    later: tuple[tuple[int, float], ...] = ()
-
-    def log_evidence(self) -> float:
-        """Return the log e-value against "never worse": of starts ``k`` = 0, 1, ... at weights 1 / ((k + 1)(k + 2)).
-
-        A mean of e-processes with weights that sum to less than 1 is one. A start in the future counts for nothing.
-        """
-        return float(np.logaddexp.reduce(self._log_evidence_by_start()))
+    log_evidence: float
+    since: int
+    effect_since: float
+    largest_effect: float
 
     def log_evidence_against(self, effect: float) -> float:
         """Return the log e-value against "the mean is ``effect`` or above"."""
-        return self._log_evidence(self.n, effect - self.mean)
-
-    def strongest(self) -> tuple[int, float]:
-        """Return the days since the start that carries most evidence, and the estimated effect since then."""
-        return ((self.n, self.mean), *self.later)[int(np.argmax(self._log_evidence_by_start()))]
-
-    def _log_evidence_by_start(self) -> list[float]:
-        starts = ((self.n, self.mean), *self.later)
-        return [
-            self._log_evidence(n, mean) - math.log((start + 1) * (start + 2)) for start, (n, mean) in enumerate(starts)
-        ]
-
-    def _log_evidence(self, n: int, mean: float) -> float:
-        return normal_mixture_log_evidence(n * mean / self.deviation, float(n), self.precision, one_sided=True)
+        total = self.n * (effect - self.mean) / self.deviation
+        return normal_mixture_log_evidence(total, float(self.n), self.precision, one_sided=True)
 
     def width(self, alpha: float, n: int | None = None) -> float:
         """Return how far a bound of error ``alpha`` on one side lies from the mean, now or after ``n`` days."""
@@ -105,29 +93,54 @@ class Look:
         return high - self.n
 
 
-def looks(series: Floats, decide_by: float, alpha: float, restart: int) -> list[Look]:
-    """Return what each daily look at an (n,) series of finite values sees, from its third day.
+def looks(series: Floats, decide_by: float, alpha: float, restart: int, least: int) -> list[Look]:
+    """Return what each daily look at an (n,) series of finite values sees, from day ``least`` on.
+
+    The evidence is the mean over starts ``k`` = 0, 1, ... at weights 1 / ((k + 1)(k + 2)), the first day and every
+    ``restart``-th after it: a mean of e-processes whose weights sum to 1 at most is one.
 
     Parameters
     ----------
     decide_by
         Days at which the bounds of error ``alpha`` are about as tight as they can be.
-    restart
-        A change is looked for from the first day and from every ``restart``-th on.
+    least
+        Days since a start below which it counts for nothing; at least 3.
     """
-    deviations = long_run_deviations(series).tolist()
-    totals = [0.0, *np.cumsum(series).tolist()]
+    deviations = long_run_deviations(series)
+    totals = np.concatenate([[0.0], np.cumsum(series)])
     precision = normal_mixture_precision(decide_by, 2 * alpha)
+    starts = np.arange(0, max(len(series) - least, 0) + 1, restart)
+    weights = -np.log((np.arange(len(starts)) + 1.0) * (np.arange(len(starts)) + 2.0))
+    days = np.arange(least, len(series) + 1)
+    # (days, starts); a start without enough days yet has no evidence, and no effect that could be the largest.
+    since = days[:, None] - starts
+    counts = since >= least
+    lengths = np.maximum(since, 1)
+    effects = np.where(counts, (totals[days][:, None] - totals[starts]) / lengths, -np.inf)
+    # Days that don't vary say nothing; whoever reads a look asks for a deviation above 0.
+    varies = deviations[days - 1][:, None] > 0
+    standardised = np.where(counts & varies, lengths * effects, 0.0) / np.where(
+        varies, deviations[days - 1][:, None], 1
+    )
+    evidence = np.where(counts, log_evidence(standardised, lengths, precision) + weights, -np.inf)
+    strongest = np.argmax(evidence, axis=1)
+    rows = np.arange(len(days))
+    columns = (
+        days, effects[:, 0], deviations[days - 1], np.logaddexp.reduce(evidence, axis=1), since[rows, strongest],
+        effects[rows, strongest], effects.max(axis=1),
+    )  # fmt: skip
     return [
-        Look(
-            n,
-            totals[n] / n,
-            deviations[n - 1],
-            precision,
-            tuple((n - start, (totals[n] - totals[start]) / (n - start)) for start in range(restart, n, restart)),
-        )
-        for n in range(3, len(series) + 1)
+        Look(n, mean, deviation, precision, *seen)
+        for n, mean, deviation, *seen in zip(*(each.tolist() for each in columns), strict=True)
     ]
+
+
+def log_evidence(totals: Floats, variances: Floats, precision: float) -> Floats:
+    """Return `gates.statistics.normal_mixture_log_evidence` of many sums at once, one-sided."""
+    both = precision + variances
+    return np.asarray(
+        (np.log(precision / both) + totals**2 / both) / 2 + math.log(2) + log_ndtr(totals / np.sqrt(both))
+    )
 
 
 def long_run_deviations(series: Floats) -> Floats:

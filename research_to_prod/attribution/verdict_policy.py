@@ -41,6 +41,12 @@ class Question(_Frozen):
         return self
 
 
+class BurnIn(Count):
+    """A number of days; a long-run deviation takes three."""
+
+    value: float = Field(ge=3, multiple_of=1)
+
+
 class AttributionPolicy(_Frozen):
     """When the desk is told that something changed, that nothing did, and that nobody can know yet."""
 
@@ -51,9 +57,9 @@ class AttributionPolicy(_Frozen):
     """Largest probability, over all looks, of excluding an effect of `Question.ruled_out` that is there."""
     power: Share
     """Chance of an answer that the stated horizon stands for."""
-    burn_in_days: Count
+    burn_in_days: BurnIn
     """Days below which a long-run deviation is too uncertain to judge by."""
-    restart_days: Positive
+    restart_days: BurnIn
     """A change is looked for from the first day, and from every so many days on."""
     edge: Question
     execution: Question
