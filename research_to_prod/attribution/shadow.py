@@ -1,30 +1,27 @@
-"""The model's side of live against model: its signals run again, and its P&L paired with the desk's, day by day.
+"""The model's side of live against model: its P&L paired with the desk's, day by day.
 
 A day begins with the position held. The shadow trades what was ordered, whole and at the mid of its decision, and pays
 what the model charges; live trades its fills. Both are marked to the same mids and get the same funding, so their
 difference is what execution cost beyond the model, with the market's noise taken out. Where the live signals weren't
-the model's, that is a fault of its own (`signal_divergences`) and never noise.
+the model's, that is a fault of its own (``signal_divergence``) and never noise.
 
-Belongs here: the pairing, and what a waterfall and a verdict need of it. Doesn't: the identity (``waterfall``), the
-verdict, and running backtests.
+Belongs here: pairing the desk's records, for the verdict and for the waterfall. Doesn't: the identity (``waterfall``),
+what the verdict makes of the days (``verdict_record``), and running backtests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Context, Decimal, localcontext
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from research_to_prod.attribution.waterfall import Trade
-from research_to_prod.research.bars import Bars
-from research_to_prod.research.strategy import Strategy, StrategyParameters
 
 _PRECISE = Context(prec=100)
-_ZERO, _BPS = Decimal(0), Decimal(10_000)
+_ZERO = Decimal(0)
 
 
 class Market(NamedTuple):
@@ -32,23 +29,6 @@ class Market(NamedTuple):
 
     strategy: str
     symbol: str
-
-
-class SignalTime(NamedTuple):
-    """Which signal: of which market, decided on the bar that closed at ``at``."""
-
-    strategy: str
-    symbol: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class SignalDivergence:
-    """A live signal that the model, run again on the bars as known then, doesn't give; None: one side has none."""
-
-    signal: SignalTime
-    live: float | None
-    rerun: float | None
 
 
 @dataclass(frozen=True)
@@ -88,8 +68,8 @@ class PairedDay:
     shadow, live
         P&L of the day.
     selection
-        What the unfilled quantity would have earned at the fills' mean return less what it would have at its own,
-        negated: above 0 where the fills were the losers. None on a day that lacks one of the two.
+        What the unfilled quantity would have earned, less what it would have at the mean return of the filled: above 0
+        where the fills were the losers. None on a day that lacks one of the two.
     closing_position
         Position at the day's end; a fee in base currency has left it.
     orders
@@ -102,44 +82,6 @@ class PairedDay:
     selection: Decimal | None
     closing_position: Decimal
     orders: int
-
-
-def rerun_signals(
-    name: str, strategy: Strategy, parameters: StrategyParameters, bars: Bars, start: datetime
-) -> dict[SignalTime, float]:
-    """Return the target weights that the strategy gives on bars that close after ``start``, by signal.
-
-    Parameters
-    ----------
-    bars
-        As known at the time, warm-up included; whoever reads them from an old version of the lake sees what live saw.
-    """
-    step = bars.ts[1] - bars.ts[0]
-    weights = strategy.target_positions(bars, parameters)
-    closes = [datetime.fromisoformat(f"{each}+00:00") for each in (bars.ts + step).astype("datetime64[us]")]
-    return {
-        SignalTime(name, symbol, at): float(weights[row, column])
-        for row, at in enumerate(closes)
-        if at > start
-        for column, symbol in enumerate(bars.symbols)
-    }
-
-
-def signal_divergences(
-    live: Mapping[SignalTime, float], rerun: Mapping[SignalTime, float], tolerance: float = 0.0
-) -> tuple[SignalDivergence, ...]:
-    """Return every signal on which live and the model run again differ, in order of time; the target is none at all.
-
-    Look-ahead, stale data and changed code show here first. A signal that one side lacks is a divergence, and so is
-    one that is not a number.
-    """
-    found = []
-    for signal in sorted({*live, *rerun}, key=lambda each: (each.at, each)):
-        ours, model = live.get(signal), rerun.get(signal)
-        # Written so that NaN differs from everything.
-        if ours is None or model is None or not abs(ours - model) <= tolerance:
-            found.append(SignalDivergence(signal, ours, model))
-    return tuple(found)
 
 
 def paired_days(

@@ -5,7 +5,7 @@ live P&L, and in 94 % on live less shadow. So three questions are asked of three
 
 edge        expected less shadow P&L: what the model earns on the bars as they came, against its deflated backtest
 execution   shadow less live P&L: what trading cost beyond the costs that the model charges itself
-selection   shadow P&L of what was not filled less that of what was: whether the fills are the losers
+selection   what was not filled against what was, by shadow P&L: whether the fills are the losers
 
 An answer is YES when the evidence survives the correction for all questions of the book and the estimate is worth
 acting on, NO when the effect that must be excluded is, UNKNOWN otherwise; then it is said for how long.
@@ -65,7 +65,8 @@ class StrategyRecord:
     expected
         Mean daily P&L of the deflated backtest, above 0.
     selection
-        (k,) shadow P&L of the unfilled less that of the filled, on the days that had both; none when all was filled.
+        (k,) by how much the unfilled did better than it would have at the filled's mean return, on the days that had
+        both (`shadow.PairedDay`); none when all was filled.
     orders
         Parent orders over the n days.
     """

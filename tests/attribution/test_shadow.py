@@ -1,9 +1,7 @@
-"""Live and its model side by side: signals run again, days paired, and a waterfall that ends at the venue's ledger."""
+"""Live and its model side by side: days paired, and a waterfall that ends at the ledger of the venue."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,23 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import research_to_prod
 from research_to_prod.attribution.parent_orders import slippage_of_orders
 from research_to_prod.attribution.shadow import (
     Market,
     MarketDay,
     ModelCharges,
     PairedDay,
-    SignalDivergence,
-    SignalTime,
     paired_days,
-    rerun_signals,
-    signal_divergences,
     trades_of,
 )
 from research_to_prod.attribution.waterfall import Cause, Window, waterfall
-from research_to_prod.research.bars import Bars
-from research_to_prod.research.strategy import load_strategy
 from research_to_prod.sandbox._underlying import micros
 from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.faults import FaultPlan
@@ -38,9 +29,7 @@ from research_to_prod.values import day_bounds
 
 D = Decimal
 DAY = "2026-01-02"
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 CHARGES = ModelCharges(cost_rate=D("0.0001"), fee_rate=D("0.0004"))
-SIGNAL = SignalTime("carry", "BTC/USDT", NOON)
 
 
 @dataclass(frozen=True)
@@ -187,39 +176,3 @@ def test_a_waterfall_without_some_of_its_orders_is_refused(simulated: Simulated)
     rerun = {"D-never": D(1)}
     with pytest.raises(ValueError, match=r"is not measured: no row.*was not run again.*live never decided on"):
         trades_of(tables["decisions"], tables["orders"], tables["fills"], costs.slice(1), rerun, {}, simulated.charges)
-
-
-@pytest.mark.parametrize(
-    ("live", "rerun"), [(0.5, 0.4), (None, 0.5), (0.5, None), (math.nan, 0.5), (math.nan, math.nan)]
-)
-def test_any_signal_that_is_not_the_models_is_a_divergence(live: float | None, rerun: float | None):
-    ours, model = ({SIGNAL: each} if each is not None else {} for each in (live, rerun))
-    (found,) = signal_divergences(ours, model)
-    assert repr(found) == repr(SignalDivergence(SIGNAL, live, rerun))
-
-
-def test_equal_signals_are_none_and_a_tolerance_is_what_is_asked():
-    assert signal_divergences({SIGNAL: 0.5}, {SIGNAL: 0.5}) == ()
-    assert signal_divergences({SIGNAL: 0.5}, {SIGNAL: 0.5001}, tolerance=0.001) == ()
-
-
-def test_signals_run_again_are_the_strategys_on_the_bars_known_then():
-    strategy = load_strategy(Path(research_to_prod.__file__).parent / "desk" / "strategies", "momentum")
-    parameters = strategy.parameters.model_validate({"lookback_hours": 24, "rebalance_hours": 6})
-    close = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, (96, 1)), axis=0))
-    ts = np.datetime64("2026-01-01", "us") + np.arange(96) * np.timedelta64(1, "h")
-    bars = Bars(ts, ("BTC/USDT",), close, close, close, close, close, np.zeros_like(close))
-    start = datetime(2026, 1, 3, tzinfo=UTC)
-    whole = rerun_signals("carry", strategy, parameters, bars, start)
-    assert min(each.at for each in whole) == start + timedelta(hours=1)
-    assert len(whole) == 48
-    weights = strategy.target_positions(bars, parameters)
-    assert whole[SignalTime("carry", "BTC/USDT", start + timedelta(hours=1))] == weights[48, 0]
-    # Later bars change no earlier signal: what was known then decides.
-    assert (
-        signal_divergences(
-            rerun_signals("carry", strategy, parameters, bars.window(0, 72), start),
-            {signal: weight for signal, weight in whole.items() if signal.at <= start + timedelta(days=1)},
-        )
-        == ()
-    )
