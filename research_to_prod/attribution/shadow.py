@@ -24,6 +24,10 @@ _PRECISE = Context(prec=100)
 _ZERO = Decimal(0)
 
 
+Worked = tuple[dict[str, Any], list[dict[str, Any]]]
+"""A row of an order, and those of its fills."""
+
+
 class Market(NamedTuple):
     """One market as one strategy trades it."""
 
@@ -93,7 +97,7 @@ def paired_days(
     Parameters
     ----------
     decisions, orders, fills
-        The day's rows of these tables; orders that work over midnight belong to the day of their fills.
+        The day's rows of these tables. Fills of an order of another day are refused: a day is paired whole.
     markets
         Every market that a strategy holds or trades.
     charges
@@ -105,7 +109,8 @@ def paired_days(
         Listing each market, strategy or decision that is missing, and each fee in a third currency.
     """
     mids = _decision_mids(decisions)
-    by_order, by_market = _grouped(fills, "order_id"), {market: [] for market in markets}  # type: ignore[var-annotated]
+    by_order = _grouped(fills, "order_id")
+    by_market: dict[Market, list[Worked]] = {market: [] for market in markets}
     problems = []
     for row in orders.to_pylist():
         market = Market(row["strategy"], row["symbol"])
@@ -199,7 +204,7 @@ def trades_of(
 
 
 def _paired(
-    market: Market, day: MarketDay, worked: Sequence[tuple[dict[str, Any], list[dict[str, Any]]]],
+    market: Market, day: MarketDay, worked: Sequence[Worked],
     mids: Mapping[str, Decimal], charges: ModelCharges | None,
 ) -> PairedDay:  # fmt: skip
     base, _ = _currencies(market.symbol)
@@ -214,9 +219,9 @@ def _paired(
         shadow += order["quantity"] * (gain - charged)
         for fill in fills:
             in_base = fill["fee_currency"] == base
-            live += side * fill["quantity"] * (day.closing_mid - fill["price"])
+            live += fill["side"] * fill["quantity"] * (day.closing_mid - fill["price"])
             live -= fill["fee"] * (day.closing_mid if in_base else 1)
-            closing += side * fill["quantity"] - (fill["fee"] if in_base else 0)
+            closing += fill["side"] * fill["quantity"] - (fill["fee"] if in_base else 0)
         filled = sum((fill["quantity"] for fill in fills), _ZERO)
         filled_value, filled_gain = filled_value + filled * mid, filled_gain + filled * gain
         unfilled = order["quantity"] - filled
