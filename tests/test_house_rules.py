@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "research_to_prod"
 # The order in which data flows: a room may import the rooms before it, never those after.
 ROOMS = ("market_data", "research", "gates", "promotion", "execution", "attribution", "operations", "reports")
-SHARED = ("lake", "values")
+SHARED = ("declared", "lake", "values")
 MAY_IMPORT_DAGSTER = ("defs/", "definitions.py", "lake/io_manager.py", "promotion/evidence.py")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -8,18 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from research_to_prod.gates.policy import Count, PolicyError, Positive, Share
+from research_to_prod.declared import Frozen, read_declared
+from research_to_prod.gates.thresholds import Count, PolicyError, Positive, Share
 from research_to_prod.values import digest
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Question(_Frozen):
+class Question(Frozen):
     """One way in which a strategy can do worse than it was approved to.
 
     Effects are positive when worse: for the edge a share of the expected edge, otherwise bps of capital a day.
@@ -47,7 +43,7 @@ class BurnIn(Count):
     value: float = Field(ge=3, multiple_of=1)
 
 
-class AttributionPolicy(_Frozen):
+class AttributionPolicy(Frozen):
     """When the desk is told that something changed, that nothing did, and that nobody can know yet."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{2,63}$")
@@ -86,15 +82,7 @@ def load_attribution_policy(path: Path) -> AttributionPolicy:
     PolicyError
         Listing every wrong field.
     """
-    try:
-        policy = AttributionPolicy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{path.name}: not readable as YAML: {error}") from error
-    except ValidationError as error:
-        lines = (
-            f"{path.name}: {'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()
-        )
-        raise PolicyError("\n".join(lines)) from error
+    policy = read_declared(path, AttributionPolicy, PolicyError)
     if policy.id != path.stem:
         raise PolicyError(f"{path.name}: id: {policy.id!r} must be the file's name {path.stem!r}")
     return policy
