@@ -39,6 +39,8 @@ def fill(fill_id: str = "1", **changes: Any) -> dict[str, Any]:
         "fee_currency": "USDT",
         "filled_at": AT,
         "received_at": AT + timedelta(milliseconds=30),
+        "forced": None,
+        "remark": None,
         **changes,
     }
 
@@ -125,7 +127,7 @@ def test_rows_that_contradict_each_other_all_go_to_quarantine(tmp_path: Path) ->
         ({"price": None}, "price is missing"),
         ({"price": "0"}, "price is not positive"),
         ({"side": 0}, "side is neither +1 nor -1"),
-        ({"liquidity": "marker"}, "liquidity is neither maker nor taker"),
+        ({"liquidity": "marker"}, "liquidity is none of maker, taker, unknown"),
         ({"filled_at": "2026-01-02T03:04:05"}, "filled_at is not a timestamp[us, tz=UTC]"),
         ({"filled_at": "2026-01-03T00:00:00Z"}, "filled_at is not on 2026-01-02 (UTC)"),
         ({"filled_at": "2026-01-02T00:30:00+01:00"}, "filled_at is not on 2026-01-02 (UTC)"),
@@ -150,7 +152,7 @@ def test_a_line_with_too_few_cells_is_quarantined_and_does_not_shift_the_row_num
     delivery = read_inbox(tmp_path, "fills", DAY)
     assert delivery.rows.column("fill_id").to_pylist() == ["1", "2"]
     assert list(zip(delivery.quarantined.column("row").to_pylist(), reasons(delivery), strict=True)) == [
-        (2, "line has 2 cells, the header has 14"),
+        (2, "line has 2 cells, the header has 16"),
         (4, "side is neither +1 nor -1"),
     ]
     assert delivery.files[0].rows == 4
