@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from research_to_prod.execution.contracts import ENTRY_TYPES, FORCED_FLAGS, LIQUIDITY_FLAGS, ORDER_EVENT_TYPES
 from research_to_prod.lake.schema import TIMESTAMP, Column, Schema
+from research_to_prod.market_data.universe import SYMBOL
 from research_to_prod.values import day_bounds
 
 QUARANTINE = pa.schema(
@@ -207,6 +208,8 @@ def _one_of(name: str, words: tuple[str, ...]) -> _Rule:
 
 # Rules by column name, for rows of every kind; NULL passes, because nullability is judged before.
 _RULES: dict[str, _Rule] = {
+    # Another spelling would be another market, without quotes and without the venue's fills.
+    "symbol": ("symbol is no ccxt unified symbol", lambda v: pc.match_substring_regex(v, f"^(?:{SYMBOL.pattern})$")),
     "side": ("side is neither +1 nor -1", lambda values: pc.is_in(values, pa.array([1, -1], pa.int64()))),
     "quantity": ("quantity is not positive", _positive),
     "target_quantity": ("target_quantity is not positive", _positive),
