@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from research_to_prod.defs.execution.assets import fills, ledger_entries, shadow_pnl
+from research_to_prod.defs.execution.assets import fee_schedules, fills, ledger_entries, shadow_pnl
 from research_to_prod.defs.resources import build_resources
 from research_to_prod.execution.inbox_writer import InboxWriter
 from research_to_prod.lake import Lake
@@ -29,13 +29,24 @@ def run(folder: Path, instance: dg.DagsterInstance, *assets: dg.AssetsDefinition
     return dg.materialize(list(assets), instance=instance, resources=resources, partition_key=DAY, raise_on_error=False)
 
 
-def test_a_day_without_fills_fails_and_one_without_a_models_side_leaves_its_table_out(
+def test_a_day_without_fills_fails_and_one_without_fee_schedules_says_which_questions_stay_open(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    result = run(tmp_path, instance, fills, ledger_entries, shadow_pnl)
+    result = run(tmp_path, instance, fills, fee_schedules, shadow_pnl)
     assert [event.step_key for event in result.get_step_failure_events()] == ["fills"]
-    lake = Lake(tmp_path / "lake")
-    assert not any(lake.has(table, DAY) for table in ("fills", "ledger_entries", "shadow_pnl"))
+    assert not any(Lake(tmp_path / "lake").has(table, DAY) for table in ("fills", "fee_schedules", "shadow_pnl"))
+    (told,) = result.asset_materializations_for_node("fee_schedules")
+    assert told.metadata["delivered"].value is False
+    assert told.metadata["open_questions"].value == ["Fee tier, maker share, funding: what changed?"]
+
+
+def test_what_was_delivered_once_is_not_taken_back_by_deleting_its_file(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    path = InboxWriter(tmp_path / "inbox").write("fee_schedules", DAY, [])
+    assert run(tmp_path, instance, fee_schedules).success
+    path.unlink()
+    assert not run(tmp_path, instance, fee_schedules).success
 
 
 def test_what_the_desk_delivers_is_in_the_lake_and_a_correction_says_what_it_replaced(

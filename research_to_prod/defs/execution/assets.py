@@ -31,11 +31,10 @@ _MEANING = {
 
 def _delivered(kind: str) -> dg.AssetsDefinition:
     required = kind in REQUIRED_KINDS
-    absent = "a missing file is an error" if required else "no file leaves the day without the table"
+    absent = "a missing file is an error" if required else "a missing file leaves questions open"
 
     @dg.asset(
         name=kind,
-        output_required=required,
         partitions_def=DAYS,
         group_name="execution",
         owners=["team:trading"],
@@ -53,14 +52,19 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
         from research_to_prod.execution.quarantine_table import INBOX_QUARANTINE, quarantine_rows
+        from research_to_prod.reports.questions import unanswered
 
         day = context.partition_key
         try:
             delivery = read_inbox(settings.inbox, kind, day)
         except MissingDeliveryError as error:
-            if required:
+            # What was delivered once is not taken back by deleting its file.
+            if required or lake.has(kind, day):
                 raise
-            context.log.warning("%s; the questions that need %s stay open", error, kind)
+            # Materialized all the same: Dagster would skip whatever depends on it, the report included.
+            context.log.warning(str(error))
+            questions = [each.question for each in unanswered(()) if each.missing_input == kind]
+            yield dg.MaterializeResult(asset_key=kind, metadata={"delivered": False, "open_questions": questions})
             return
         lake.write(QUARANTINE, f"{kind}-{day}", quarantine_rows(delivery, kind, day), INBOX_QUARANTINE)
         yield publish(
