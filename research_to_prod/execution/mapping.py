@@ -119,7 +119,7 @@ class Mapping(_Model):
     @model_validator(mode="after")
     def _fits_the_contract(self) -> Self:
         given = [*self.columns, *self.constants, *self.identifiers]
-        declared = {column.name: column for column in self.schema.columns}
+        declared = {column.name: column for column in self.contract.columns}
         problems = [f"{self.kind} have no column {name!r}" for name in given if name not in declared]
         problems += [f"{name} is given twice" for name in sorted(set(given)) if given.count(name) > 1]
         problems += [
@@ -134,15 +134,15 @@ class Mapping(_Model):
         return self
 
     @property
-    def schema(self) -> Schema:
+    def contract(self) -> Schema:
         """The contract of the kind."""
         return INBOX_KINDS[self.kind]
 
     @property
     def day_column(self) -> str:
         """The column by whose time a row belongs to a day."""
-        assert self.schema.partition_by is not None  # noqa: S101 - every kind is delivered by day
-        return self.schema.partition_by.column
+        assert self.contract.partition_by is not None  # noqa: S101 - every kind is delivered by day
+        return self.contract.partition_by.column
 
 
 def load_mapping(path: Path) -> Mapping:
@@ -247,7 +247,7 @@ def _translated(column: str, texts: Texts, mapping: Mapping) -> Texts:
             return _time(text, mapping.times.get(column))
         return text
 
-    types = {each.name: each.type for each in mapping.schema.columns}
+    types = {each.name: each.type for each in mapping.contract.columns}
     return [None if text is None else ours(text) for text in texts]
 
 
