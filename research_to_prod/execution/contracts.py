@@ -53,7 +53,7 @@ DECISIONS = Schema(
         Column("reference_ask", DECIMAL, "best ask that the strategy saw", "quote per base unit"),
         Column("sent", pa.bool_(), "whether a parent order was sent"),
         Column("reason", _TEXT, "why it was not sent, or what made it special", nullable=True),
-        Column("signal", pa.float64(), "what the strategy saw, in its own unit", nullable=True),
+        Column("signal", pa.float64(), "what the strategy saw, such as a target weight", nullable=True),
         Column("horizon_seconds", pa.float64(), "over which time the edge is expected", "seconds", nullable=True),
         Column("model_cost_bps", pa.float64(), "price cost that the model expected", "bp of value", nullable=True),
         Column("model_fee_bps", pa.float64(), "fee that the model expected", "bp of value", nullable=True),

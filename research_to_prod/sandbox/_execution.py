@@ -69,6 +69,7 @@ class Decision:
     reference_ask: Decimal
     sent: bool
     reason: str | None
+    signal: float | None = None
 
 
 @dataclass(frozen=True)

@@ -272,6 +272,7 @@ class SandboxDesk:
             reference_ask=ask,
             sent=reason is None,
             reason=reason,
+            signal=weight,
         )
 
     @staticmethod

@@ -155,6 +155,9 @@ def test_the_inbox_takes_every_drop_whole(desk: SandboxDesk, tmp_path: Path):
         assert delivery.repeated_rows == 0
         counts[kind] = delivery.rows.num_rows
     assert counts["decisions"] == len(simulated.decisions)
+    signals = read_inbox(tmp_path, "decisions", day).rows["signal"].to_pylist()
+    assert sorted(signals) == sorted(decision.signal for decision in simulated.decisions)
+    assert all(-1 <= signal <= 1 for signal in signals)
     assert counts["orders"] == len(simulated.orders)
     assert counts["fills"] == len(simulated.fills)
     again = [path.read_bytes() for path in written]
