@@ -20,6 +20,7 @@ from research_to_prod.attribution.shadow import (
     trades_of,
 )
 from research_to_prod.attribution.waterfall import Cause, Window, waterfall
+from research_to_prod.market_data.contracts import TRADES
 from research_to_prod.sandbox._underlying import micros
 from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.faults import FaultPlan
@@ -77,6 +78,12 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     return Simulated(tables, markets, earned, held)
 
 
+def slippage(tables: Mapping[str, pa.Table]) -> pa.Table:
+    """Return the slippage of the day; without public trades, which nothing here asks of."""
+    records = (tables[name] for name in ("decisions", "orders", "fills"))
+    return slippage_of_orders(DAY, *records, [tables["quotes"]], TRADES.arrow.empty_table())
+
+
 def paired(simulated: Simulated) -> dict[Market, PairedDay]:
     tables = simulated.tables
     days = paired_days(
@@ -96,7 +103,7 @@ def test_live_is_what_the_ledger_of_the_sandbox_earned(simulated: Simulated):
 
 def test_shadow_less_live_is_the_shortfall_beyond_what_the_model_charges(simulated: Simulated):
     tables = simulated.tables
-    costs = slippage_of_orders(tables["decisions"], tables["orders"], tables["fills"], tables["quotes"]).to_pandas()
+    costs = slippage(tables).to_pandas()
     assert costs["excluded_reason"].isna().all()
     for market, day in paired(simulated).items():
         own = costs[costs["symbol"] == market.symbol]
@@ -111,7 +118,7 @@ def test_shadow_less_live_is_the_shortfall_beyond_what_the_model_charges(simulat
 
 def test_the_waterfall_of_the_sandbox_ends_at_its_ledger(simulated: Simulated):
     tables = simulated.tables
-    costs = slippage_of_orders(tables["decisions"], tables["orders"], tables["fills"], tables["quotes"])
+    costs = slippage(tables)
     rerun = {row["decision_id"]: row["side"] * row["target_quantity"] for row in tables["decisions"].to_pylist()}
     closing = {market.symbol: day.closing_mid for market, day in simulated.markets.items()}
     trades = trades_of(
@@ -172,7 +179,7 @@ def table(name: str, rows: list[dict]) -> pa.Table:
 
 def test_a_waterfall_without_some_of_its_orders_is_refused(simulated: Simulated):
     tables = simulated.tables
-    costs = slippage_of_orders(tables["decisions"], tables["orders"], tables["fills"], tables["quotes"])
+    costs = slippage(tables)
     rerun = {"D-never": D(1)}
     with pytest.raises(ValueError, match=r"is not measured: no row.*was not run again.*live never decided on"):
         trades_of(tables["decisions"], tables["orders"], tables["fills"], costs.slice(1), rerun, {}, simulated.charges)
