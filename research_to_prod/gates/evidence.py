@@ -234,7 +234,7 @@ def gather_evidence(
         venue=candidate.venue,
         capital=capital,
         studies=Studies() if validation is None else Studies.of(candidate.name, validation),
-        holdings=None if bars is None else _holdings(candidate, strategy, bars, backtest),
+        holdings=None if bars is None else _holdings(candidate, bars, backtest),
         book=book,
         # The candidate's contract demands capital and universe, which become the record's limits.
         readiness=ReadinessEvidence(missing_limits=()),
@@ -257,14 +257,18 @@ def book_strategy(candidate: Candidate, backtest: pa.Table, capital: float) -> B
     return BookStrategy(candidate.name, candidate.type, candidate.venue, capital, days, returns, exposure)
 
 
-def _holdings(candidate: Candidate, strategy: Strategy, bars: Bars, backtest: pa.Table) -> Holdings | None:
-    """Return the positions, or None where they are not those of the backtest that is judged."""
-    chosen = pc.and_(pc.equal(backtest["candidate"], candidate.name), pc.equal(backtest["scenario"], "base"))
-    judged = backtest.filter(chosen).sort_by("ts")["gross_exposure"].to_numpy()
-    found = holdings_of(candidate, strategy, bars)
-    if len(judged) != len(found.gross) or not np.allclose(judged, found.gross, rtol=1e-9, atol=1e-12):
+def _holdings(candidate: Candidate, bars: Bars, backtest: pa.Table) -> Holdings | None:
+    """Return the positions of the backtest that is judged, or None unless it is whole and on these bars."""
+    ts, equity = _equity(candidate, backtest, "base")
+    if not len(ts) or not np.array_equal(ts, bars.ts.astype("datetime64[us]")):
         return None
-    return found
+    chosen = pc.and_(pc.equal(backtest["candidate"], candidate.name), pc.equal(backtest["scenario"], "base"))
+    rows = backtest.filter(chosen).sort_by("ts")
+    units = np.array(rows["units"].to_pylist(), dtype=np.float64)
+    if units.shape != bars.close.shape or not np.isfinite(units).all():
+        return None
+    found = holdings_of(candidate, bars, units, equity)
+    return found if np.allclose(rows["gross_exposure"].to_numpy(), found.gross, rtol=1e-9, atol=1e-12) else None
 
 
 def _equity(candidate: Candidate, backtest: pa.Table, scenario: str) -> tuple[np.ndarray, Floats]:

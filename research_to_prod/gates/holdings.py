@@ -1,6 +1,6 @@
 """What a candidate held: its positions bar by bar, and what the markets traded, for the gates on risk.
 
-Belongs here: the values and how they follow from bars. Doesn't: limits.
+Belongs here: the values and how they follow from backtest and bars. Doesn't: limits, and running anything.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from research_to_prod.research.backtest import run_backtest
 from research_to_prod.research.bars import Bars, Floats, is_perpetual
 from research_to_prod.research.candidate import Candidate
 from research_to_prod.research.signals import carry_forward
-from research_to_prod.research.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -67,28 +65,30 @@ def _base(symbol: str) -> str:
     return symbol.split("/", 1)[0]
 
 
-def holdings_of(candidate: Candidate, strategy: Strategy, bars: Bars) -> Holdings:
-    """Return what the candidate's own parameters held on ``bars``, its universe over its window."""
-    weights = strategy.target_positions(bars, candidate.own_parameters(strategy))
-    result = run_backtest(
-        bars, weights, candidate.costs, float(candidate.capital), candidate.execution, candidate.instruments
-    )
+def holdings_of(candidate: Candidate, bars: Bars, units: Floats, equity: Floats) -> Holdings:
+    """Return what a backtest of the candidate held.
+
+    Parameters
+    ----------
+    bars
+        Its universe over its window, T bars of M markets.
+    units, equity
+        (T, M) base units held and (T,) equity at each close.
+    """
     closes = carry_forward(bars.close)
-    equity = np.where(result.equity > 0, result.equity, np.nan)[:, None]
+    alive = np.where(equity > 0, equity, np.nan)[:, None]
     # Nothing is held before a market's first bar, whose price is not known; after ruin nothing is either.
-    held = np.divide(result.units * closes, equity, out=np.zeros(closes.shape), where=result.units != 0)
+    held = np.divide(units * closes, alive, out=np.zeros(closes.shape), where=units != 0)
     day = bars.ts.astype("datetime64[D]")
     days = (day - day[0]).astype(np.int64) if len(day) else np.empty(0, np.int64)
     traded = np.nan_to_num(bars.close * bars.volume)
     volume = [np.bincount(days, weights=traded[:, market]) for market in range(traded.shape[1])]
+    margins = {symbol: terms.maintenance_margin for symbol, terms in candidate.instruments.items()}
     return Holdings(
         symbols=bars.symbols,
         bars_a_day=float(np.timedelta64(1, "D") / (bars.ts[1] - bars.ts[0])) if len(bars) > 1 else float("nan"),
         weights=held,
         closes=closes,
         daily_volume=np.column_stack(volume),
-        maintenance_margin=np.array(
-            [candidate.instruments[each].maintenance_margin if each in candidate.instruments else 0.0
-             for each in bars.symbols]
-        ),
-    )  # fmt: skip
+        maintenance_margin=np.array([margins.get(symbol, 0.0) for symbol in bars.symbols]),
+    )

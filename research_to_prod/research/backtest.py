@@ -106,6 +106,7 @@ class Backtest:
                 "liquidation_cost": self.liquidation_cost,
                 "turnover": self.turnover,
                 "gross_exposure": self.gross_exposure,
+                "units": pa.array(list(self.units), pa.list_(pa.float64())),
             }
         )
 

@@ -42,6 +42,7 @@ BACKTEST = Schema(
         Column("liquidation_cost", pa.float64(), "liquidation fees, a cost", "quote"),
         Column("turnover", pa.float64(), "traded notional over equity at the bar's open", "fraction"),
         Column("gross_exposure", pa.float64(), "sum of absolute position values over equity at the close", "fraction"),
+        Column("units", pa.list_(pa.float64()), "held at the close in each market, in the universe's order", "base"),
     ),
     key=("candidate", "scenario", "ts"),
     partition_by=PartitionBy("candidate"),

@@ -13,6 +13,7 @@ import pytest
 
 import research_to_prod
 from research_to_prod.gates.evidence import Evidence, gather_evidence
+from research_to_prod.gates.holdings import Holdings
 from research_to_prod.market_data.contracts import MARKET_FINDINGS, MARKET_QUALITY
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.candidate import Candidate, Window
@@ -198,3 +199,24 @@ def test_evidence_is_frozen(ledger: TrialLedger) -> None:
     with pytest.raises(AttributeError):
         evidence.n_trials = 1  # type: ignore[misc]
     assert replace(evidence, n_trials=5).n_trials == 5
+
+
+def test_positions_are_those_of_the_backtest_that_is_judged(ledger: TrialLedger) -> None:
+    def held(backtest: pa.Table, on: Bars) -> Holdings | None:
+        trials = ledger.trials(CANDIDATE.strategy, CANDIDATE.universe)
+        return gather_evidence(CANDIDATE, STRATEGY, quality(HOURS), findings(), backtest, trials, bars=on).holdings
+
+    found = held(BACKTEST, bars())
+    assert found is not None
+    rows = BACKTEST.slice(0, 1440)
+    units = np.array(rows["units"].to_pylist())
+    assert (units != 0).any()
+    np.testing.assert_allclose(found.weights, units * bars().close / rows["equity"].to_numpy()[:, None], rtol=1e-12)
+    np.testing.assert_allclose(found.daily_volume[:, 0], bars().close.reshape(60, 24).sum(axis=1), rtol=1e-12)
+    # Other bars, a bar too few, or units that are not those of the exposure: not known.
+    dearer = replace(bars(), close=2 * bars().close)
+    assert held(BACKTEST, dearer) is None
+    assert held(BACKTEST.slice(1), bars()) is None
+    doubled = pa.array([[2 * each[0]] for each in BACKTEST["units"].to_pylist()], pa.list_(pa.float64()))
+    index = BACKTEST.column_names.index("units")
+    assert held(BACKTEST.set_column(index, BACKTEST.schema.field(index), doubled), bars()) is None
