@@ -5,6 +5,7 @@ Belongs here: the list of what is compiled. Doesn't: kernels, and the examples t
 
 from research_to_prod.gates import statistics
 from research_to_prod.market_data import bar_proof
+from research_to_prod.promotion.rollback import history
 from research_to_prod.research import sweep
 
 
@@ -13,6 +14,7 @@ def compile_ahead() -> None:
     bar_proof.compile_ahead()
     sweep.compile_ahead()
     statistics.compile_ahead()
+    history.compile_ahead()
 
 
 if __name__ == "__main__":
