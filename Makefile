@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := .venv-peers/.installed
 
-.PHONY: help install demo dev test check peers bench fmt lock
+.PHONY: help install demo dev test check peers bench attacks fmt lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ $(PEERS): $(INSTALLED) benchmarks/requirements.lock
 
 bench: peers ## run all benchmarks; fails when a target is missed
 	.venv-peers/bin/python -m benchmarks
+
+attacks: install ## run the attacks on the ledger again and write their table into docs/audit.md
+	$(BIN)/python -m benchmarks.ledger_attacks
 
 fmt: install ## format and fix what can be fixed
 	$(BIN)/python -m ruff check --fix .

@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from research_to_prod.commands import policy
+from research_to_prod.commands.ledger import commands as ledger_commands
+from research_to_prod.commands.promotion import commands as promotion_commands
 from research_to_prod.settings import Settings, SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(policy.app, name="policy")
+app.add_typer(ledger_commands)
+app.add_typer(promotion_commands)
 
 
 @app.callback()
@@ -90,32 +92,6 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
     command += ["--workspace", str(Path(__file__).resolve().parents[1] / "workspace.yaml")]
     environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home.resolve())}
     raise typer.Exit(code=subprocess.call(command, env=environment))  # noqa: S603 - no part of it is the user's
-
-
-@app.command()
-def ledger() -> None:
-    """Verify the promotion ledger and list its records; exit 1 when it does not verify."""
-    from research_to_prod.promotion.keys import open_keys
-    from research_to_prod.promotion.ledger import Ledger, LedgerError
-
-    with _told():
-        settings = Settings.from_environment(os.environ)
-    console = Console()
-    try:
-        verified = Ledger(settings.ledger, open_keys(settings.keys, datetime.now(UTC))).verify()
-    except LedgerError as error:
-        console.print(f"[red]the ledger does not verify:[/] {error}")
-        raise typer.Exit(code=1) from None
-    table = Table("seq", "recorded at", "record", "candidate", "stage", "reasons")
-    for record in verified.records:
-        reasons = f"{len(record.reasons)}: {record.reasons[0]}" if record.reasons else ""
-        when = f"{record.recorded_at:%Y-%m-%d %H:%M:%SZ}"
-        table.add_row(str(record.seq), when, record.type, record.candidate, record.to_stage, reasons)
-    console.print(table)
-    for done in verified.checked:
-        console.print(f"checked: {done}")
-    for undone in verified.not_checked:
-        console.print(f"not checked: {undone}")
 
 
 @app.command()

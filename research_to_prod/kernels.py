@@ -3,6 +3,7 @@
 Belongs here: the list of what is compiled. Doesn't: kernels, and the examples that they are compiled with.
 """
 
+from research_to_prod.attribution import quote_match
 from research_to_prod.gates import statistics
 from research_to_prod.market_data import bar_proof
 from research_to_prod.promotion.rollback import history
@@ -15,6 +16,7 @@ def compile_ahead() -> None:
     sweep.compile_ahead()
     statistics.compile_ahead()
     history.compile_ahead()
+    quote_match.compile_ahead()
 
 
 if __name__ == "__main__":

@@ -69,6 +69,11 @@ class Settings(BaseModel):
         return self.data / "keys"
 
     @property
+    def approvals(self) -> Path:
+        """Folder of the decisions that wait for people, and of the envelopes that answer them."""
+        return self.data / "approvals"
+
+    @property
     def inbox(self) -> Path:
         """Folder into which the desk's systems drop their records."""
         return self.data / "inbox"

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from research_to_prod.attribution.failure_modes import MODES, needs
 from research_to_prod.defs.market_data import checks
 from research_to_prod.market_data.examination import RULES
 
@@ -33,6 +34,12 @@ def test_the_page_on_market_data_lists_the_checks_of_each_asset() -> None:
             _, _, blocks, warns, _ = row.split("|")
             if spec.name != "every_market_was_fetched":
                 assert spec.name in named(blocks if spec.blocking else warns), spec.name
+
+
+def test_the_page_on_failure_modes_lists_every_mode_and_its_inputs() -> None:
+    rows = [line.split("|")[1:] for line in section("failure_modes.md", "The modes").splitlines() if "|" in line][2:]
+    assert [name for mode, *_ in rows for name in named(mode)] == [mode.name for mode in MODES]
+    assert [inputs.strip() for _, _, inputs, *_ in rows] == [", ".join(needs(r)) for mode in MODES for r in mode.rules]
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

@@ -65,7 +65,7 @@ def diff(
     as_json: JSON = False,
 ) -> None:
     """Print in what two policies differ, and judge every recorded decision again under both."""
-    from research_to_prod.defs.gates.judgement import now_known
+    from research_to_prod.defs.gates.judgement import verified_ledger
     from research_to_prod.defs.gates.replay import judged_under
     from research_to_prod.gates.explanation import differences
     from research_to_prod.lake import Lake
@@ -75,7 +75,8 @@ def diff(
     if (old.from_stage, old.to_stage) != (new.from_stage, new.to_stage):
         raise typer.BadParameter(f"{old.id} and {new.id} decide on different moves")
     changes = [_changed(each) for each in differences(old, new)]
-    again = judged_under(Lake(settings.lake), settings, now_known(settings).records, old, new)
+    ledger = verified_ledger(settings)
+    again = () if ledger is None else judged_under(Lake(settings.lake), settings, ledger, old, new)
     decisions = [_decided(each) for each in track(again, "judging again", console=console, disable=as_json)]
     if as_json:
         typer.echo(json.dumps({"changes": changes, "decisions": decisions}, indent=2))

@@ -19,7 +19,7 @@ from research_to_prod.defs.runner import Runner, open_runner
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.liquidity import months_of
 from research_to_prod.promotion.evidence import unproven_months
-from research_to_prod.promotion.record import Record, RecordType
+from research_to_prod.promotion.record import Evidence, Record, RecordType
 from research_to_prod.research.candidate import Candidate, load_candidates
 from research_to_prod.settings import Settings
 from research_to_prod.values import Verdict
@@ -73,21 +73,21 @@ def _deliver_inbox(settings: Settings) -> None:
 
 def _decisions(settings: Settings, candidates: Sequence[Candidate]) -> Table:
     """Return the table of each candidate, its verdict and the reason, as the ledger has them."""
-    latest = latest_decisions(settings, utc_now())
+    ledger, latest = latest_decisions(settings, utc_now())
     table = Table("candidate", "decision", "why", title="What the gates decided", title_justify="left")
     for candidate in candidates:
         record = latest.get(candidate.name)
         if record is None:
             table.add_row(candidate.name, "[yellow]undecided[/]", "its run failed; see `make dev`")
         elif record.type is RecordType.PROMOTE:
-            passed = sum(gate.gating for gate in record.gates)
+            passed = sum(gate.gating for gate in ledger.evidence(record).gates)
             why = f"all {passed} gates pass on {record.n_trials} trials; ledger record {record.seq}"
             table.add_row(candidate.name, f"[green]promoted to {record.to_stage}[/]", why)
         else:
-            table.add_row(candidate.name, "[red]refused[/]", "\n".join(_why_refused(record)))
+            table.add_row(candidate.name, "[red]refused[/]", "\n".join(_why_refused(record, ledger.evidence(record))))
     return table
 
 
-def _why_refused(record: Record) -> Sequence[str]:
-    refused = [gate for gate in record.gates if gate.gating and gate.verdict is not Verdict.PASS]
+def _why_refused(record: Record, evidence: Evidence) -> Sequence[str]:
+    refused = [gate for gate in evidence.gates if gate.gating and gate.verdict is not Verdict.PASS]
     return [f"{gate.gate}: {gate.reason.partition('; remedy')[0]}" for gate in refused] or record.reasons[:3]

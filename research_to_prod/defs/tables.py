@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import dagster as dg
 
-from research_to_prod.attribution.contracts import SLIPPAGE
+from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
 from research_to_prod.execution.contracts import DECISIONS, FILLS, ORDERS, QUOTES, VENUE_FILLS
 from research_to_prod.gates.contracts import GATE_REPORT
 from research_to_prod.lake import Schema
@@ -48,6 +48,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "quotes": QUOTES,
         "venue_fills": VENUE_FILLS,
         "slippage": SLIPPAGE,
+        "markouts": MARKOUTS,
         "breaks": BREAKS,
     }
 )

@@ -40,7 +40,8 @@ class Change:
 def explain(policy: Policy, strategy_type: StrategyType) -> list[Line]:
     """Return every threshold that applies to a type of strategy, the capital allocation's last."""
     rules = policy.for_type(strategy_type)
-    lines: list[Line] = []
+    rule = rules.approval
+    lines = [Line("approval", "people", f"{rule.people}, within {rule.valid_for.days} days", rule.why)]
     for family in Family:
         section = getattr(rules, family)
         if section is not None:

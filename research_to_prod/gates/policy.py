@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from research_to_prod.gates.approval import ApprovalRule
 from research_to_prod.gates.capital import CapitalAllocation, load_allocation
 from research_to_prod.gates.families import (
     DataQuality,
@@ -24,7 +25,7 @@ from research_to_prod.gates.families import (
     Statistics,
 )
 from research_to_prod.gates.thresholds import Frozen, PolicyError, Threshold, read_yaml
-from research_to_prod.values import Stage, StrategyType, digest
+from research_to_prod.values import Stage, StrategyType, canonical_json, sha256_hex
 
 __all__ = ["TRANSITIONS", "Policy", "PolicyError", "PolicyFile", "Threshold", "load_policy"]
 
@@ -50,6 +51,7 @@ class PolicyFile(Frozen):
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{2,63}$")
     from_stage: Stage
     to_stage: Stage
+    approval: ApprovalRule
     data_quality: DataQuality | None = None
     statistics: Statistics | None = None
     robustness: Robustness | None = None
@@ -96,7 +98,11 @@ class Policy(PolicyFile):
     @property
     def sha256(self) -> str:
         """Digest of the canonical form, allocation included; comments and layout of the files don't enter."""
-        return digest(self.model_dump(mode="json"))
+        return sha256_hex(self.canonical_bytes())
+
+    def canonical_bytes(self) -> bytes:
+        """Return the canonical form, by whose hash a record names the policy."""
+        return canonical_json(self.model_dump(mode="json"))
 
 
 def load_policy(path: Path, allocation: Path | None = None) -> Policy:

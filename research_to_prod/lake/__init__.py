@@ -1,7 +1,7 @@
 """Versioned tables: the lake, its schemas, the DuckDB engine over it, and the published warehouse."""
 
-from research_to_prod.lake.lake import Lake, LakeError, Snapshot
-from research_to_prod.lake.log import Version
+from research_to_prod.lake.lake import Lake, Snapshot
+from research_to_prod.lake.log import LakeError, Version
 from research_to_prod.lake.pinned import PinnedLake, Reader
 from research_to_prod.lake.schema import Column, PartitionBy, Schema, SchemaError
 

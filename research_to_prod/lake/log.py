@@ -23,10 +23,17 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
+from research_to_prod.lake.slices import Contents
+
 _STRIDE = 50
 """Commits from one summary to the next: one more costs 0.2 ms to read, a summary of 1,000 partitions 2 ms."""
 
 _SUMMARY = "r2p.summary"
+_SLICES = "r2p.slices"
+
+
+class LakeError(RuntimeError):
+    """A table, partition or version that was asked for is not there, or a commit kept losing its race."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +59,23 @@ class Version:
     rows: int
 
 
-def commit_metadata(commit_id: str, partition: str | None, content_sha256: str, rows: int) -> dict[str, str]:
+def commit_metadata(
+    commit_id: str, partition: str | None, content_sha256: str, rows: int, slices: Contents | None
+) -> dict[str, str]:
     """Return what a write leaves in its commit, so that the log alone tells the version of each partition."""
-    return {
+    metadata = {
         "r2p.commit_id": commit_id,
         "r2p.partition": partition or "",
         "r2p.content_sha256": content_sha256,
         "r2p.rows": str(rows),
     }
+    return metadata if slices is None else metadata | {_SLICES: json.dumps(slices)}
+
+
+def slices(delta: DeltaTable, version: Version) -> Contents:
+    """Return the contents of the slices of ``version``, which a table without slices doesn't have (KeyError)."""
+    told = json.loads(_commit(str(delta.metadata().id), delta.table_uri, version.version)[_SLICES])
+    return {name: (sha256, rows) for name, (sha256, rows) in told.items()}
 
 
 def summary_metadata(table: str, delta: DeltaTable) -> dict[str, str]:

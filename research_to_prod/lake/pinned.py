@@ -10,8 +10,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from research_to_prod.lake.lake import Lake, LakeError, Snapshot
-from research_to_prod.lake.log import Version
+from research_to_prod.lake.lake import Lake, Snapshot
+from research_to_prod.lake.log import LakeError, Version
 
 
 class Reader(Protocol):

@@ -14,12 +14,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from research_to_prod.lake.slices import Slicing
+
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 # Money and quantities that reconcile are exact; 18 decimals hold wei, 20 digits before the point hold SHIB.
 DECIMAL = pa.decimal128(38, 18)
 
 PARTITION = "partition"
 """Name of the hive partition column that the lake adds in storage and removes on read."""
+
+SLICE = "slice"
+"""Name of the second one, of tables whose partitions are stored in slices."""
 
 
 class SchemaError(ValueError):
@@ -39,17 +44,21 @@ class Column:
 
 @dataclass(frozen=True)
 class PartitionBy:
-    """How a row's partition follows from one of its columns.
+    """How a row's partition, and the file within it, follow from one of its columns.
 
     Parameters
     ----------
     column
         A timestamp column with ``time_format`` (``%Y-%m`` for months, ``%Y-%m-%d`` for days: texts that ascend with
         time), or a string column that itself holds the partition's key.
+    slice_days
+        Days that share one file; a span of such a table's partition can be replaced alone. None: the partition is one
+        file and replaced whole, which is cheapest to write and to read.
     """
 
     column: str
     time_format: str | None = None
+    slice_days: int | None = None
 
 
 MONTH_OF_TS = PartitionBy("ts", "%Y-%m")
@@ -76,10 +85,31 @@ class Schema:
     key: tuple[str, ...]
     partition_by: PartitionBy | None = None
 
+    def __post_init__(self) -> None:
+        # Two rows in two slices could else have one key: whoever replaces a span sees its own slices only.
+        if self.slicing is not None and self.slicing.column not in self.key:
+            raise ValueError(f"slices by {self.slicing.column!r} need it in the key {', '.join(self.key)}")
+
     @property
     def arrow(self) -> pa.Schema:
         """The Arrow schema of the declared columns."""
         return pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns])
+
+    @property
+    def slicing(self) -> Slicing | None:
+        """How the rows of a partition are split into files; None if they aren't."""
+        by = self.partition_by
+        return None if by is None or by.slice_days is None else Slicing(by.column, by.slice_days)
+
+    @property
+    def hive(self) -> list[str]:
+        """The columns that the lake adds in storage."""
+        return [] if self.partition_by is None else [PARTITION] if self.slicing is None else [PARTITION, SLICE]
+
+    @property
+    def stored(self) -> pa.Schema:
+        """The Arrow schema of the stored columns."""
+        return pa.schema([*self.arrow, *(pa.field(name, pa.string(), nullable=False) for name in self.hive)])
 
     def empty(self) -> pa.Table:
         """Return a table of these columns without rows."""
@@ -122,7 +152,7 @@ class Schema:
         conformed = pa.table(columns, schema=self.arrow)
         ascending = ascends(conformed, self.key)
         if not ascending:
-            conformed = conformed.sort_by([(name, "ascending") for name in self.key])
+            conformed = in_order(conformed, self.key)
             ascending = ascends(conformed, self.key)
         problems += self._outside(conformed, partition)
         # Hashing keys costs more than all the rest, and rows that ascend strictly have proven theirs unique already.
@@ -153,8 +183,35 @@ class Schema:
 
 
 def in_order(rows: pa.Table, key: Sequence[str]) -> pa.Table:
-    """Return ``rows`` sorted by ``key``; rows that ascend already are returned as they are, ten times faster."""
-    return rows if ascends(rows, key) else rows.sort_by([(name, "ascending") for name in key])
+    """Return ``rows`` sorted by ``key``.
+
+    Rows that ascend already are returned as they are, 10 times faster than sorting; parts that ascend, one after the
+    other (the markets of a month, slice by slice), are put in order piece by piece, 5 times faster.
+    """
+    if ascends(rows, key):
+        return rows
+    pieces = _pieces_in_order(rows, key)
+    return pieces if ascends(pieces, key) else rows.sort_by([(name, "ascending") for name in key])
+
+
+def _pieces_in_order(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Return the runs of rows that share the key's texts, sorted by their first rows; as they are, if there are many.
+
+    Whether the result ascends is for the caller to see.
+    """
+    changes = np.zeros(rows.num_rows, bool)
+    changes[0] = True
+    for name in key:
+        column = rows[name]
+        if pa.types.is_string(column.type) and not column.null_count:
+            changes[1:] |= pc.not_equal(column.slice(1), column.slice(0, rows.num_rows - 1)).to_numpy()
+    starts = np.flatnonzero(changes)
+    if len(starts) > 1000 + rows.num_rows // 100:
+        return rows
+    lengths = np.diff(starts, append=rows.num_rows)
+    first = rows.select(list(key)).take(pa.array(starts))
+    order = pc.sort_indices(first, [(name, "ascending") for name in key]).to_pylist()
+    return pa.concat_tables([rows.slice(starts[number], lengths[number]) for number in order])
 
 
 def ascends(rows: pa.Table, key: Sequence[str]) -> bool:

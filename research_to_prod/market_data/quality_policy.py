@@ -6,20 +6,25 @@ Belongs here: the contract of ``market_quality.yaml``. Doesn't: what the thresho
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Policy = TypeVar("Policy", bound=BaseModel)
 
 
 class QualityPolicyError(ValueError):
     """The policy file is wrong; the message lists every field."""
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """A model that nobody changes, without fields that nobody declared."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Limit(_Frozen):
+class Limit(Frozen):
     """A number, its unit, and why it is that number."""
 
     value: float = Field(gt=0)
@@ -33,7 +38,7 @@ class Share(Limit):
     value: float = Field(gt=0, le=1)
 
 
-class Delivery(_Frozen):
+class Delivery(Frozen):
     """How rows arrived."""
 
     newest_first: Share
@@ -41,7 +46,7 @@ class Delivery(_Frozen):
     single_row: Limit
 
 
-class Values(_Frozen):
+class Values(Frozen):
     """What single bars say."""
 
     repeated_column: Share
@@ -51,7 +56,7 @@ class Values(_Frozen):
     wick: Limit
 
 
-class Gaps(_Frozen):
+class Gaps(Frozen):
     """What is absent, and what stands still."""
 
     no_trade_probability: Share
@@ -64,7 +69,7 @@ class Gaps(_Frozen):
     frozen_bars: Limit
 
 
-class Returns(_Frozen):
+class Returns(Frozen):
     """How prices move from bar to bar."""
 
     outlier: Limit
@@ -76,7 +81,7 @@ class Returns(_Frozen):
     break_ceiling: Limit
 
 
-class Peers(_Frozen):
+class Peers(Frozen):
     """How a market stands to others of the same asset."""
 
     deviation: Limit
@@ -87,7 +92,7 @@ class Peers(_Frozen):
     lead_correlation: Share
 
 
-class Identity(_Frozen):
+class Identity(Frozen):
     """Whether a series is what its label says, all the way."""
 
     copied_bars: Share
@@ -95,7 +100,7 @@ class Identity(_Frozen):
     volume_step: Limit
 
 
-class QualityPolicy(_Frozen):
+class QualityPolicy(Frozen):
     """All thresholds of the rules; none can be left out."""
 
     id: str = Field(pattern=r"^market_quality$")
@@ -115,12 +120,17 @@ def load_quality_policy(path: Path) -> QualityPolicy:
     QualityPolicyError
         Listing every wrong field.
     """
+    return read_policy(path, QualityPolicy, QualityPolicyError)
+
+
+def read_policy(path: Path, model: type[Policy], error: type[ValueError]) -> Policy:
+    """Return a file of thresholds as its model; what is wrong with it is raised as ``error``, every field listed."""
     try:
-        return QualityPolicy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise QualityPolicyError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise QualityPolicyError(f"{path.name}: not readable as YAML: {error}") from error
-    except ValidationError as error:
-        lines = (f"{path.name}: {'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in error.errors())
-        raise QualityPolicyError("\n".join(lines)) from error
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as found:
+        raise error(f"{path}: cannot be read: {found.strerror}") from found
+    except (yaml.YAMLError, UnicodeDecodeError) as found:
+        raise error(f"{path.name}: not readable as YAML: {found}") from found
+    except ValidationError as found:
+        lines = (f"{path.name}: {'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in found.errors())
+        raise error("\n".join(lines)) from found

@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from research_to_prod.promotion.record import Case, Draft, Gate, Record, RecordType, number_text, promotion_obstacles
+from research_to_prod.promotion.record import Case, Draft, Evidence, Gate, Record, RecordType, number_text
 from research_to_prod.promotion.stages import TRADING, stage_of
+from research_to_prod.promotion.verifier import promotion_obstacles
 from research_to_prod.values import Stage, Verdict, sha256_hex
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def decide(case: Case, report: GateReport | None, refusals: Sequence[str]) -> Dr
         gates = tuple(_gate(result) for result in report.gates)
         report_sha256 = sha256_hex(report.canonical_bytes())
         reasons += _strangers(case, report)
-    reasons += promotion_obstacles(case, gates, report_sha256)
+    evidence = Evidence(inputs=case.inputs, checks=case.checks, gates=gates)
+    known = case.model_dump(mode="json") | {"gate_report_sha256": report_sha256}
+    reasons += promotion_obstacles(known, evidence.model_dump(mode="json"))
     if report is not None and report.verdict is not Verdict.PASS:
         reasons.append(f"the gate report's verdict is {report.verdict}")
     kind = RecordType.REJECT if reasons else RecordType.PROMOTE
@@ -59,7 +62,7 @@ def already_promoted(
     for record in records:
         if (record.candidate, record.candidate_sha256) != (candidate, candidate_sha256):
             continue
-        if record.type is RecordType.DEMOTE:
+        if record.type in {RecordType.DEMOTE, RecordType.ROLLBACK}:
             found = None
         elif (
             record.type is RecordType.PROMOTE

@@ -1,8 +1,9 @@
-"""The keys that sign and verify: one private key of the log, and the public keys that readers trust.
+"""The keys that sign and verify: one private key of the log, those of approvers, and the public keys readers trust.
 
 A folder of keys holds ``log.key`` (private, PKCS #8 PEM, mode 0600) and ``keys.json`` (public: key id -> key, role,
 valid from). Whoever verifies must hold ``keys.json`` from elsewhere than the log it verifies: both in one folder
-prove only that they fit together.
+prove only that they fit together. An approver's private key lies on the approver's own machine, in a file of its own;
+the process that writes the log never holds it.
 
 Signatures are Ed25519 over DSSE's pre-authentication encoding of a payload type and the payload, so that a signed
 manifest can never pass for a signed record.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,12 +31,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import model_validator
 
-from research_to_prod.promotion.files import create_once
+from research_to_prod.promotion import verifier
+from research_to_prod.promotion.files import create_once, replace_file
 from research_to_prod.promotion.record import CanonicalModel, Text, UtcMillis
 from research_to_prod.values import sha256_hex
 
 PRIVATE_FILE = "log.key"
 PUBLIC_FILE = "keys.json"
+_PERSON = re.compile(r"user:[a-z0-9._-]{2,64}")
 
 
 class KeyFileError(ValueError):
@@ -103,7 +107,12 @@ class Keys:
     @property
     def valid_from(self) -> datetime:
         """Since when the key that signs is valid."""
-        return self.public[key_id(self._signer().public_key())].valid_from
+        return self.public[self.signer_id].valid_from
+
+    @property
+    def signer_id(self) -> str:
+        """The id of the key that signs."""
+        return key_id(self._signer().public_key())
 
     def sign(self, payload_type: str, payload: bytes) -> Signature:
         """Sign ``payload`` with the log's key.
@@ -116,6 +125,33 @@ class Keys:
         signer = self._signer()
         signature = signer.sign(pre_authentication_encoding(payload_type, payload))
         return Signature(key_id=key_id(signer.public_key()), signature=base64.b64encode(signature).decode())
+
+    def sign_checkpoint(self, origin: str, size: int, root: bytes) -> bytes:
+        """Sign a log's tree head with the log's key and return it as a C2SP checkpoint.
+
+        No other text is signed without its type, and none of a checkpoint's form could pass for one with it.
+
+        Raises
+        ------
+        KeyFileError
+            When only public keys are at hand.
+        """
+        text, signer = verifier.checkpoint_text(origin, size, root), self._signer()
+        named = verifier.note_key_hash(origin, 1, signer.public_key().public_bytes_raw())
+        return text + b"\n" + verifier.signature_line(origin, named + signer.sign(text))
+
+    def cosign_checkpoint(self, name: str, note: bytes, at: datetime) -> bytes:
+        """Add the cosignature of the witness ``name`` to a checkpoint (C2SP tlog-cosignature, version 1).
+
+        Raises
+        ------
+        KeyFileError
+            When only public keys are at hand.
+        """
+        signer, timestamp = self._signer(), int(at.timestamp())
+        named = verifier.note_key_hash(name, 4, signer.public_key().public_bytes_raw())
+        message = verifier.cosigned_message(verifier.parse_checkpoint(note).text, timestamp)
+        return note + verifier.signature_line(name, named + timestamp.to_bytes(8) + signer.sign(message))
 
     def _signer(self) -> Ed25519PrivateKey:
         if self._private is None:
@@ -190,14 +226,74 @@ def open_keys(folder: Path, now: datetime) -> Keys:
     public = private.public_key()
     identifier = key_id(public)
     if not public_path.exists():
-        entry = PublicKey(
-            public_key=base64.b64encode(public.public_bytes_raw()).decode(), role=KeyRole.LOG, valid_from=now
-        )
-        create_once(public_path, _KeysFile(keys={identifier: entry}).canonical_bytes(), 0o644)
+        entry = PublicKey(public_key=_public_text(private), role=KeyRole.LOG, valid_from=now)
+        create_once(public_path, public_entries(Keys({identifier: entry})), 0o644)
     keys = read_keys(public_path)
     if identifier not in keys.public:
         raise KeyFileError(f"{public_path} does not name key {identifier} of {private_path}: restore the one that does")
     return Keys(keys.public, private)
+
+
+def person(name: str) -> str:
+    """Return ``name`` when it names a person as candidates name their owners.
+
+    Raises
+    ------
+    KeyFileError
+        When it does not; a team approves nothing.
+    """
+    if not _PERSON.fullmatch(name):
+        raise KeyFileError(f"{name!r} is not of the form user:NAME (a-z, 0-9, '.', '_', '-')")
+    return name
+
+
+def new_approver(path: Path, person: str, now: datetime) -> Keys:
+    """Make a private key for ``person`` in ``path``, readable by its owner only, valid from ``now``.
+
+    Raises
+    ------
+    KeyFileError
+        When there is a file already: a key is not replaced unseen.
+    """
+    if not create_once(path, _generate(), 0o600):
+        raise KeyFileError(f"{path} is there already: use it, or name another file")
+    private = _read_private(path)
+    entry = PublicKey(public_key=_public_text(private), role=KeyRole.APPROVER, person=person, valid_from=now)
+    return Keys({key_id(private.public_key()): entry}, private)
+
+
+def open_private(path: Path) -> Keys:
+    """Return the private key in ``path`` for signing; whose it is and what it may sign, its public entry says.
+
+    Raises
+    ------
+    KeyFileError
+        When it is missing, malformed or readable by others.
+    """
+    return Keys({}, _read_private(path))
+
+
+def public_entries(keys: Keys) -> bytes:
+    """Return the public entries as a ``keys.json`` holds them."""
+    return _KeysFile(keys=dict(keys.public)).canonical_bytes()
+
+
+def trust(path: Path, entries: Path) -> Keys:
+    """Add the approvers' and witnesses' keys in the file ``entries`` to the ``keys.json`` in ``path``; return all.
+
+    Raises
+    ------
+    KeyFileError
+        When a file is malformed, a key is one of a log, or is known already with another validity, role or person.
+    """
+    known, new = read_keys(path).public, read_keys(entries).public
+    if logs := [name for name, key in new.items() if key.role is KeyRole.LOG]:
+        raise KeyFileError(f"{entries}: {', '.join(logs)} would sign the log; a log has the key that it began with")
+    if other := [name for name, key in new.items() if known.get(name, key) != key]:
+        raise KeyFileError(f"{entries}: {', '.join(other)} is known with another person, role or validity")
+    keys = Keys({**known, **new})
+    replace_file(path, public_entries(keys))
+    return keys
 
 
 def read_keys(path: Path) -> Keys:
@@ -209,7 +305,7 @@ def read_keys(path: Path) -> Keys:
         When the file cannot be read, is malformed, or an id is not that of its key.
     """
     try:
-        keys = _KeysFile.from_canonical_bytes(path.read_bytes()).keys
+        keys = _KeysFile.from_canonical_bytes(path.read_bytes().removesuffix(b"\n")).keys
         wrong = [name for name, key in keys.items() if key_id(Ed25519PublicKey.from_public_bytes(key.raw())) != name]
     except OSError as error:
         raise KeyFileError(f"cannot read the public keys {path}: {error.strerror}") from error
@@ -218,6 +314,10 @@ def read_keys(path: Path) -> Keys:
     if wrong:
         raise KeyFileError(f"{path} is tampered with: ids {', '.join(wrong)} are not those of their keys")
     return Keys(keys)
+
+
+def _public_text(private: Ed25519PrivateKey) -> str:
+    return base64.b64encode(private.public_key().public_bytes_raw()).decode()
 
 
 def _generate() -> bytes:

@@ -1,68 +1,47 @@
 """The promotion ledger: what is promoted is what a signed record here says, and nothing else.
 
-One file of lines, each the canonical JSON of ``{"record": {...}, "signatures": [{"key_id", "signature"}]}``. The leaf
-is the canonical bytes of the record: they are what is signed, and their SHA-256 is the ``prev`` of the next record.
-Signatures stand outside the leaf, so that co-signatures can come later without breaking the chain, and a tree over
-the leaves can be built from the file as it is. Every signature on a line must be good, and the log's key must be
-among them.
+``records.jsonl`` has one canonical JSON record a line: the leaves of an RFC 6962 tree. After each record the tree's
+head is signed as a C2SP checkpoint, ``checkpoints/<size>``; that signature is the record's. What records name by hash
+lies in ``blobs``. All rules are `verifier`'s, which an auditor runs without this package.
 
-Readers verify everything on every read. Writers take an exclusive lock, verify, append with one write, and fsync
-before they acknowledge. A crash can leave the beginning of a line, which is never JSON: readers pass over it, the
-next writer cuts it off. A last line that is JSON is not torn, and is held to the same rules as every other.
+A record counts once its checkpoint is on disk: blobs, then the record, then the checkpoint are fsynced before a writer
+acknowledges. A line behind the newest checkpoint, whole or torn, is what a crash left of a record that was never
+acknowledged: readers pass over it, the next writer cuts it off. More than one such line no crash can leave, and the log
+does not verify. Readers verify everything on every read; writers take turns under an exclusive lock.
 
-Belongs here: the file, its verification, and the rules between records. Doesn't: what a decision rests on, and
-witnesses: a log alone cannot prove that its end was not cut off.
+Belongs here: the files and their order. Doesn't: what a decision rests on, and witnesses: a log alone cannot prove that
+its end was not cut off.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from research_to_prod.promotion.files import make_folder, sync_folder
-from research_to_prod.promotion.keys import Keys, Signature
-from research_to_prod.promotion.record import GENESIS, CanonicalModel, Draft, Record, RecordType, describe
-from research_to_prod.promotion.stages import IllegalTransitionError, Standing
-from research_to_prod.values import Stage, digest, sha256_hex
+from research_to_prod.promotion import verifier
+from research_to_prod.promotion.blobs import Blobs
+from research_to_prod.promotion.files import create_once, make_folder, sync_folder
+from research_to_prod.promotion.keys import Keys, public_entries
+from research_to_prod.promotion.record import Change, ChangeRecord, Draft, Evidence, Record, RecordType, describe
 
-RECORDS_FILE = "records.jsonl"
-RECORD_TYPE = "application/vnd.research-to-prod.ledger-record+json"
 LONGEST_WAIT = timedelta(minutes=5)
 """How far a decision's time may lie behind the log's end: it was taken before the decision was judged, and others may
 have been recorded since. Further behind, the clock was set back."""
-LINE_START = b'{"record":{'
 
 logger = logging.getLogger(__name__)
 
 
 class LedgerError(ValueError):
     """The ledger does not verify, cannot be read or written, or refuses a record; the message names the line."""
-
-
-class Line(CanonicalModel):
-    """One line of the file: a record and the signatures over its canonical bytes."""
-
-    record: Record
-    signatures: tuple[Signature, ...]
-
-    def leaf(self, raw: bytes) -> bytes:
-        """Return the record's canonical bytes, cut from those of this line.
-
-        Making them anew, for the signature and once more for the hash, doubles the time of verifying (measured).
-        """
-        before = b'{"record":'
-        after = b',"signatures":[' + b",".join(each.canonical_bytes() for each in self.signatures) + b"]}"
-        return raw[len(before) : len(raw) - len(after)]
 
 
 @dataclass(frozen=True)
@@ -75,81 +54,34 @@ class Head:
 
 @dataclass(frozen=True)
 class Verification:
-    """A ledger that verified: its records, what was checked, and what this check cannot see.
+    """A ledger that verified.
 
-    ``torn_bytes`` counts the bytes of a line that a crash cut short; it was never acknowledged.
+    Parameters
+    ----------
+    records
+        The decisions on candidates, in order.
+    changes
+        The changes of keys and policies, in order.
+    head
+        Where the log ends.
+    checkpoint
+        The newest signed checkpoint, as a note; None of an empty log.
+    unacknowledged_bytes
+        Bytes behind the newest checkpoint, which a crash left.
+    report
+        What was checked, and what a log alone cannot show.
     """
 
     records: tuple[Record, ...]
+    changes: tuple[ChangeRecord, ...]
     head: Head
-    torn_bytes: int
-    checked: tuple[str, ...]
-    not_checked: tuple[str, ...]
+    checkpoint: bytes | None
+    unacknowledged_bytes: int
+    report: verifier.Report
 
-
-@dataclass
-class _Chain:
-    """What the next record of a log must agree with."""
-
-    records: list[Record] = field(default_factory=list)
-    standing: Standing = field(default_factory=Standing)
-    _decisions: dict[str, int] = field(default_factory=dict)
-    _evidence: dict[tuple[str, str, Stage, str | None], int] = field(default_factory=dict)
-    _head: str = GENESIS
-
-    @property
-    def head(self) -> Head:
-        return Head(len(self.records), self._head)
-
-    @property
-    def log_id(self) -> str | None:
-        return self.records[0].log_id if self.records else None
-
-    def problems(self, record: Record) -> list[str]:
-        """Return every rule between records that ``record`` breaks as the next one."""
-        problems = []
-        if record.seq != len(self.records):
-            problems.append(f"seq is {record.seq}, expected {len(self.records)}")
-        if record.prev != self._head:
-            problems.append(f"prev is {record.prev}, the record before it has SHA-256 {self._head}")
-        expected = self.log_id or log_id_of(record)
-        if record.log_id != expected:
-            problems.append(f"it belongs to log {record.log_id}, this is log {expected}")
-        if record.decision_id in self._decisions:
-            problems.append(f"decision {record.decision_id} is already record {self._decisions[record.decision_id]}")
-        if self.records and record.recorded_at < self.records[-1].recorded_at:
-            last = self.records[-1].recorded_at
-            problems.append(
-                f"recorded at {record.recorded_at}, before the last record ({last}): was the clock set back?"
-            )
-        if record.type is RecordType.PROMOTE and (used := self._evidence.get(_evidence(record))) is not None:
-            # A second promotion on the first one's evidence is a replay, or two processes that decided at once.
-            problems.append(
-                f"gate report {record.gate_report_sha256} already promoted it to {record.to_stage}: record {used}"
-            )
-        return problems
-
-    def extend(self, record: Record, sha256: str) -> list[str]:
-        """Add ``record``, whose hash is ``sha256``, or return the rules it breaks and leave the chain as it was."""
-        problems = self.problems(record)
-        if not problems:
-            try:
-                self.standing.advance(record)
-            except IllegalTransitionError as error:
-                problems.append(str(error))
-        if problems:
-            return problems
-        self._decisions[record.decision_id] = record.seq
-        if record.type is RecordType.PROMOTE:
-            self._evidence[_evidence(record)] = record.seq
-        self._head = sha256
-        self.records.append(record)
-        return []
-
-
-def log_id_of(first: Draft) -> str:
-    """Return the name of the log that begins with ``first``: the digest of what it decided."""
-    return digest(first.decided())
+    def entries(self) -> list[Record | ChangeRecord]:
+        """Return everything that was recorded, in order."""
+        return sorted([*self.records, *self.changes], key=lambda record: record.seq)
 
 
 class Ledger:
@@ -162,46 +94,63 @@ class Ledger:
     """
 
     def __init__(self, folder: Path, keys: Keys) -> None:
-        self.path = folder / RECORDS_FILE
+        self.path = folder / verifier.RECORDS
+        self.blobs = Blobs(folder)
+        self._folder = folder
         self._keys = keys
 
     def records(self) -> tuple[Record, ...]:
-        """Return all records, in order, after verifying all of them."""
+        """Return all decisions on candidates, in order, after verifying the whole log."""
         return self.verify().records
+
+    def evidence(self, record: Record) -> Evidence:
+        """Return what a record's decision rests on.
+
+        Raises
+        ------
+        BlobError
+            When it is not there, whole and unaltered.
+        """
+        return Evidence.from_canonical_bytes(self.blobs.read(record.evidence_sha256))
+
+    def checkpoint(self, size: int) -> bytes:
+        """Return the signed checkpoint of the first ``size`` records, as it is on disk."""
+        note = self._read(self._checkpoint_name(size))
+        if note is None:
+            raise LedgerError(f"{self.path} has no checkpoint of {size} records")
+        return note
 
     @property
     def head(self) -> Head:
-        """Where the log ends, after verifying it: what a witness keeps to notice a log that was cut or rewritten."""
+        """Where the log ends, after verifying it."""
         return self.verify().head
 
     def verify(self) -> Verification:
-        """Verify every line, and say what was checked and what a log alone cannot show."""
-        chain, torn = self._verified(self._read_all())
-        signers = sorted(self._keys.public)
+        """Verify every record, and say what was checked and what a log alone cannot show."""
+        with self._open_for_reading() as data:
+            log, report, kept = self._verified(data)
+            checkpoint = self._read(self._checkpoint_name(len(log.records))) if log.records else None
+        changes = {RecordType.KEY_CHANGE, RecordType.POLICY_CHANGE}
         return Verification(
-            records=tuple(chain.records),
-            head=chain.head,
-            torn_bytes=torn,
-            checked=(
-                f"{len(chain.records)} lines are canonical and of the known form, without unknown fields",
-                "each record carries the hash of the one before it, from the first on, and belongs to this log",
-                f"each record is signed by a trusted key ({', '.join(signers)}), each signature is good",
-                "sequence numbers have no gap, times never go back, no decision appears twice",
-                "each promotion has its checks and gating gates passed, none reuses the evidence of another",
-                "each transition is legal and starts where its candidate stood",
-            ),
-            not_checked=(
-                "whether records were cut off at the end: compare the head with one kept by an outside witness",
-                "whether the holder of the log's key rewrote the log: same remedy",
-                "whether the recorded times were the true times",
-                "whether the inputs, checks and gates were as recorded: that is the event log's and the lake's to show",
-            ),
+            records=tuple(Record.model_validate(each) for each in log.records if each["type"] not in changes),
+            changes=tuple(ChangeRecord.model_validate(each) for each in log.records if each["type"] in changes),
+            head=Head(len(log.records), log.head),
+            checkpoint=checkpoint,
+            unacknowledged_bytes=len(data) - kept,
+            report=report,
         )
 
-    def append(self, draft: Draft) -> Record:
+    def append(self, draft: Draft, blobs: Iterable[bytes] = ()) -> Record:
         """Add a decision and return its record once it is on disk; concurrent processes take turns.
 
         Whoever was overtaken while waiting (by at most `LONGEST_WAIT`) is recorded at the time of the record before it.
+
+        Parameters
+        ----------
+        draft
+            The decision.
+        blobs
+            What it names by hash and may not be stored yet: policy, parameters, gate report, envelopes of approvals.
 
         Raises
         ------
@@ -209,67 +158,99 @@ class Ledger:
             When the log does not verify, the record breaks a rule (all broken rules are named), or it could not be
             written; then the log is as it was.
         """
-        with self._open_for_writing() as descriptor:
-            data = _read(descriptor)
-            chain, torn = self._verified(data)
-            kept = len(data) - torn
-            record = self._placed(draft, chain)
-            signature = self._keys.sign(RECORD_TYPE, record.canonical_bytes())
-            line = Line(record=record, signatures=(signature,)).canonical_bytes()
-            # What is written has passed what readers check, or the log could lock itself out.
-            if problems := self._line_problems(chain, line):
-                raise LedgerError(f"{self.path} refuses decision {draft.decision_id}: " + "; ".join(problems))
-            if torn:
-                logger.warning("%s: cut off %d bytes of a line that a crash had torn", self.path, torn)
-            ended = data[:kept].endswith(b"\n") or kept == 0
-            self._write(descriptor, kept, line + b"\n" if ended else b"\n" + line + b"\n")
-        return record
-
-    def _placed(self, draft: Draft, chain: _Chain) -> Record:
         try:
-            decided = Draft.model_validate(dict(draft))
-            decided = Draft.model_validate(dict(decided) | {"recorded_at": self._turn(decided, chain)})
-            place = {"log_id": chain.log_id or log_id_of(decided), "seq": chain.head.size, "prev": chain.head.sha256}
-            return Record.model_validate(dict(decided) | place)
+            draft = Draft.model_validate(dict(draft))
         except ValidationError as error:
             raise LedgerError(f"{self.path} refuses decision {draft.decision_id}: {describe(error)}") from error
+        return Record.model_validate(self._add(draft, (*blobs, draft.evidence.canonical_bytes())))
 
-    def _turn(self, draft: Draft, chain: _Chain) -> datetime:
-        """Return when ``draft`` is recorded: at its own time, or at that of what overtook it while it waited."""
-        earliest = max([self._keys.valid_from, *(record.recorded_at for record in chain.records[-1:])])
-        waited = earliest - draft.recorded_at
-        return earliest if timedelta(0) < waited <= LONGEST_WAIT else draft.recorded_at
+    def record_change(self, change: Change, blobs: Iterable[bytes] = ()) -> ChangeRecord:
+        """Add a change of a key or a policy, as `append` adds a decision."""
+        return ChangeRecord.model_validate(self._add(change, blobs))
 
-    def _verified(self, data: bytes) -> tuple[_Chain, int]:
-        lines, torn = _split(data)
-        chain = _Chain()
-        for number, line in enumerate(lines, start=1):
-            if problems := self._line_problems(chain, line):
-                raise LedgerError(f"{self.path} line {number} does not verify: " + "; ".join(problems))
-        return chain, torn
-
-    def _line_problems(self, chain: _Chain, raw: bytes) -> list[str]:
-        """Extend ``chain`` by one raw line, or return everything wrong with it."""
+    def _add(self, entry: Draft | Change, blobs: Iterable[bytes]) -> dict[str, object]:
         try:
-            line = Line.from_canonical_bytes(raw)
-        except ValueError as error:
-            return [str(error)]
-        leaf = line.leaf(raw)
-        unsigned = self._keys.problems(line.signatures, RECORD_TYPE, leaf, line.record.recorded_at)
-        return unsigned + chain.problems(line.record) if unsigned else chain.extend(line.record, sha256_hex(leaf))
+            for blob in blobs:
+                self.blobs.write(blob)
+        except OSError as error:
+            raise self._cannot("write", error) from error
+        with self._open_for_writing() as descriptor:
+            data = _read_all(descriptor)
+            log, _, kept = self._verified(data)
+            line = verifier.canonical(self._placed(entry, log))
+            # What is written has passed what readers check, or the log could lock itself out.
+            problems = log.add(line)
+            note = b""
+            if not problems:
+                note = self._keys.sign_checkpoint(log.origin, log.tree.size, log.tree.root())
+                at = log.records[-1]["recorded_at"]
+                problems, _ = verifier.signature_problems(verifier.parse_checkpoint(note), log.keys, at)
+            if problems:
+                raise LedgerError(f"{self.path} refuses decision {entry.decision_id}: " + "; ".join(problems))
+            if kept < len(data):
+                logger.warning("%s: cut off %d bytes that were never acknowledged", self.path, len(data) - kept)
+            line = line + b"\n" if data[:kept].endswith(b"\n") or kept == 0 else b"\n" + line + b"\n"
+            self._write(descriptor, kept, line, self._folder / self._checkpoint_name(log.tree.size), note)
+        return log.records[-1]
 
-    def _read_all(self) -> bytes:
+    def _placed(self, entry: Draft | Change, log: verifier.Log) -> dict[str, object]:
+        decided = entry.decided() | {"recorded_at": verifier.time_text(self._turn(entry, log))}
+        log_id = log.records[0]["log_id"] if log.records else verifier.sha256(verifier.canonical(decided))
+        return decided | {"v": verifier.VERSION, "log_id": log_id, "seq": len(log.records), "prev": log.head}
+
+    def _turn(self, entry: Draft | Change, log: verifier.Log) -> datetime:
+        """Return when ``entry`` is recorded: at its own time, or at that of what overtook it while it waited."""
+        last = (datetime.fromisoformat(record["recorded_at"]) for record in log.records[-1:])
+        earliest = max([self._keys.valid_from, *last])
+        waited = earliest - entry.recorded_at
+        return earliest if timedelta(0) < waited <= LONGEST_WAIT else entry.recorded_at
+
+    def _verified(self, data: bytes) -> tuple[verifier.Log, verifier.Report, int]:
+        """Return the log in ``data``, the report on it, and how many bytes of ``data`` were acknowledged."""
+        folder = self._folder / verifier.CHECKPOINTS
+        sizes = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
+        acknowledged, newest = data.removesuffix(b"\n").split(b"\n"), max(sizes, default=0)
+        if len(acknowledged) == newest + 1:
+            acknowledged.pop()
+        kept = min(len(data), sum(len(line) + 1 for line in acknowledged))
+
+        def source(name: str) -> bytes | None:
+            return data[:kept] if name == verifier.RECORDS else self._read(name)
+
+        log, report = verifier.check(source, sizes, verifier.parse_keys(public_entries(self._keys)), None)
+        if report.problems:
+            raise LedgerError(f"{self.path}: " + "; ".join(report.problems))
+        return log, report, kept
+
+    @staticmethod
+    def _checkpoint_name(size: int) -> str:
+        return f"{verifier.CHECKPOINTS}{size:08d}"
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._cannot("read", error) from error
+
+    @contextmanager
+    def _open_for_reading(self) -> Iterator[bytes]:
+        """Give the file's bytes while no writer can add to it or to the checkpoints."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            return b""
+            yield b""
+            return
         except OSError as error:
             raise self._cannot("read", error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            return _read(descriptor)
-        except OSError as error:
-            raise self._cannot("read", error) from error
+            try:
+                data = _read_all(descriptor)
+            except OSError as error:
+                raise self._cannot("read", error) from error
+            yield data
         finally:
             os.close(descriptor)
 
@@ -286,13 +267,14 @@ class Ledger:
         finally:
             os.close(descriptor)
 
-    def _write(self, descriptor: int, kept: int, line: bytes) -> None:
+    def _write(self, descriptor: int, kept: int, line: bytes, checkpoint: Path, note: bytes) -> None:
         try:
             os.ftruncate(descriptor, kept)
             _write_whole(descriptor, line)
             os.fsync(descriptor)
             if kept == 0:
                 sync_folder(self.path.parent)
+            create_once(checkpoint, note, 0o644)
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(descriptor, kept)
@@ -304,34 +286,11 @@ class Ledger:
         )
 
 
-def _evidence(record: Record) -> tuple[str, str, Stage, str | None]:
-    return record.candidate, record.candidate_sha256, record.to_stage, record.gate_report_sha256
-
-
-def _read(descriptor: int) -> bytes:
-    with os.fdopen(descriptor, "rb", closefd=False) as stream:
-        return stream.read()
-
-
 def _write_whole(descriptor: int, line: bytes) -> None:
     if os.write(descriptor, line) != len(line):
         raise OSError(errno.ENOSPC, "only a part was written; is the disk full?")
 
 
-def _split(data: bytes) -> tuple[list[bytes], int]:
-    """Return the lines, and how many bytes at the end are the beginning of a line that a crash cut short."""
-    *lines, tail = data.split(b"\n")
-    # The beginning of a JSON object is never JSON itself, and never begins otherwise than our lines do.
-    if not tail:
-        return lines, 0
-    if LINE_START.startswith(tail[: len(LINE_START)]) and not _is_json(tail):
-        return lines, len(tail)
-    return [*lines, tail], 0
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _read_all(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb", closefd=False) as stream:
+        return stream.read()

@@ -1,19 +1,19 @@
 """What one promotion decision says: the values that the ledger signs.
 
-A `Case` is what is known before the decision, a `Draft` is the decided case, a `Record` is the draft with its place
-in the log. Every model refuses unknown fields, so a record never says more than its readers understand; new fields
-arrive as optional ones, and an absent field is left out of the canonical bytes, so old records keep their bytes and
-their signatures. Numbers that matter are text in shortest form: JSON floats differ between implementations.
+A `Case` is what is known before the decision, a `Draft` is the decided case, a `Record` is what of it goes into the
+log, with its place there: what the decision rests on is long, so a record names it by hash (`Evidence`, a blob). A
+`Change` is of keys or policies and moves no candidate. Every model refuses unknown fields, so a record never says more
+than its readers understand; new fields arrive as optional ones, and an absent field is left out of the canonical bytes,
+so old records keep their bytes and their place in the tree. Numbers that matter are text in shortest form: JSON floats
+differ between implementations.
 
-Belongs here: the models, their canonical bytes and the rules that a single record must meet. Doesn't: files,
-signatures, clocks, and rules between records (`ledger`, `stages`).
+Belongs here: the models and their canonical bytes. Doesn't: files, signatures, clocks, and the rules: `verifier` has
+them all, for whoever verifies without this package.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -30,10 +30,10 @@ from pydantic import (
     model_validator,
 )
 
+from research_to_prod.promotion import verifier
 from research_to_prod.values import Stage, StrategyType, Verdict, sha256_hex
 
-GENESIS = "0" * 64
-"""What the first record of a log names as its predecessor."""
+GENESIS = verifier.GENESIS
 
 
 def to_utc_millis(instant: datetime) -> datetime:
@@ -42,10 +42,6 @@ def to_utc_millis(instant: datetime) -> datetime:
         raise ValueError(f"{instant} has no time zone; give an aware time")
     instant = instant.astimezone(UTC)
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
-
-
-def _utc_text(instant: datetime) -> str:
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def number_text(value: float | None) -> str | None:
@@ -88,7 +84,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
 NumberText = Annotated[str, AfterValidator(_shortest)]
 DecimalText = Annotated[str, BeforeValidator(_plain_decimal), Field(pattern=r"^(0|[1-9][0-9]*)(\.[0-9]*[1-9])?$")]
-UtcMillis = Annotated[datetime, AfterValidator(to_utc_millis), PlainSerializer(_utc_text, when_used="json")]
+UtcMillis = Annotated[datetime, AfterValidator(to_utc_millis), PlainSerializer(verifier.time_text, when_used="json")]
 
 
 def describe(error: ValidationError) -> str:
@@ -99,11 +95,19 @@ def describe(error: ValidationError) -> str:
 
 
 class RecordType(StrEnum):
-    """What a record does to its candidate; later kinds (overrides, key changes) are added here."""
+    """What a record does: to its candidate, or to the keys and policies that decide on candidates.
+
+    A rollback is a demotion by a rule. An override is a person's: what a rule asked for is set aside for a time, and
+    nothing moves; no override promotes.
+    """
 
     PROMOTE = "promote"
     REJECT = "reject"
     DEMOTE = "demote"
+    ROLLBACK = "rollback"
+    OVERRIDE = "override"
+    KEY_CHANGE = "key_change"
+    POLICY_CHANGE = "policy_change"
 
 
 class CanonicalModel(BaseModel):
@@ -119,8 +123,7 @@ class CanonicalModel(BaseModel):
         (a property test holds it to `values.canonical_json`), and a log of 10,000 records is verified in seconds
         instead of minutes.
         """
-        value = self.model_dump(mode="json", exclude_none=True)
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return verifier.canonical(self.model_dump(mode="json", exclude_none=True))
 
     @classmethod
     def from_canonical_bytes(cls, data: bytes) -> Self:
@@ -149,11 +152,16 @@ class Policy(CanonicalModel):
 
 
 class CodeIdentity(CanonicalModel):
-    """The code that decided: hash of the package's sources, of the lock file, and the release."""
+    """The code that decided: hash of the package's sources, of the lock file, the release, and where it was committed.
+
+    ``commit`` and ``dirty`` are absent where there is no repository.
+    """
 
     package_sha256: Sha256
     lockfile_sha256: Sha256
     version: Text
+    commit: Text | None = None
+    dirty: bool | None = None
 
 
 class Input(CanonicalModel):
@@ -193,6 +201,14 @@ class Gate(CanonicalModel):
     reason: str
 
 
+class Evidence(CanonicalModel):
+    """What a decision rests on: the blob that a record names by its hash."""
+
+    inputs: tuple[Input, ...]
+    checks: tuple[Check, ...]
+    gates: tuple[Gate, ...]
+
+
 class Dagster(CanonicalModel):
     """The run that decided."""
 
@@ -208,20 +224,57 @@ class Instrument(CanonicalModel):
 
 
 class Limits(CanonicalModel):
-    """What a promoted strategy may touch and with how much (pre-set limits, RTS 6 Article 8)."""
+    """What a promoted strategy may touch and with how much (pre-set limits, RTS 6 Articles 8 and 15).
+
+    Amounts are in ``currency``; the venues are those of the instruments; messages are orders, amendments and
+    cancellations together.
+    """
 
     instruments: tuple[Instrument, ...]
     capital: DecimalText | None = None
     currency: Text | None = None
+    max_order_value: DecimalText | None = None
+    max_position_value: DecimalText | None = None
+    max_messages_per_second: Count | None = None
 
 
-class Case(CanonicalModel):
-    """Everything that is known about a candidate before it is decided."""
+class Approval(CanonicalModel):
+    """One person's approval: the key, whose it is, and the signed envelope by its hash."""
+
+    key_id: Text
+    person: Text
+    envelope_sha256: Sha256
+    signed_at: UtcMillis
+
+
+class Trigger(CanonicalModel):
+    """The rule that asked for a rollback, and the numbers on which it did."""
+
+    rule: Text
+    value: NumberText
+    threshold: NumberText
+    samples: Count
+    observed_at: UtcMillis
+
+
+class _Entry(CanonicalModel):
+    """What every record says, whatever its type."""
 
     decision_id: Text
     recorded_at: UtcMillis
+    author: Text
+
+
+class _Decision(_Entry):
+    """What is said of a candidate in every form of a decision.
+
+    ``algo_id`` is what its orders carry (RTS 6, RTS 24); ``supersedes`` is the decision that this one replaces or sets
+    aside; ``expires_at`` is when it ends of itself.
+    """
+
     candidate: Text
     candidate_sha256: Sha256
+    algo_id: Text | None = None
     strategy: Text
     strategy_type: StrategyType
     from_stage: Stage
@@ -229,47 +282,39 @@ class Case(CanonicalModel):
     policy: Policy
     code: CodeIdentity
     parameters_sha256: Sha256
-    inputs: tuple[Input, ...]
-    checks: tuple[Check, ...]
     n_trials: Count | None = None
     trial_ledger_head: Text | None = None
-    author: Text
     limits: Limits | None = None
+    validator: Text | None = None
+    supersedes: Text | None = None
+    expires_at: UtcMillis | None = None
+    trigger: Trigger | None = None
     dagster: Dagster
 
 
-class Draft(Case):
-    """A decided case, not yet in the log."""
+class _Decided(CanonicalModel):
+    """What deciding adds."""
 
-    type: RecordType
-    gates: tuple[Gate, ...]
     reasons: tuple[Text, ...]
-    gate_report_sha256: Sha256 | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.type is not RecordType.PROMOTE:
-            if not self.reasons:
-                raise ValueError(f"a {self.type} without reasons; say why")
-            return self
-        obstacles = [*self.reasons, *promotion_obstacles(self, self.gates, self.gate_report_sha256)]
-        if obstacles:
-            raise ValueError("a promotion that its own contents refuse: " + "; ".join(obstacles))
-        return self
+    approvals: tuple[Approval, ...] | None = None
 
     def decided(self) -> dict[str, Any]:
-        """Return what was decided as a JSON value, without the place in the log that a record adds."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={"v", "log_id", "seq", "prev"})
+        """Return what was decided as a JSON value, as a record has it, without its place in the log."""
+        return self.model_dump(mode="json", exclude_none=True, exclude=set(Place.model_fields))
+
+    def decision_digest(self) -> str:
+        """Return the SHA-256 of what people approve: `decided` without approvals, time and run."""
+        return verifier.decision_digest(self.decided())
 
 
-class Record(Draft):
-    """A draft at its place in the log: the leaf that is hashed, chained and signed.
+class Place(CanonicalModel):
+    """Where a record stands: the leaf number ``seq`` of a log, after the record whose SHA-256 is ``prev``.
 
-    ``prev`` is the SHA-256 of the canonical bytes of the record before it; ``log_id`` names the log by its first
-    record, so that a record of another log, signed with the same key, is no record of this one.
+    ``log_id`` names the log by its first record, so that a record of another log, signed with the same key, is no
+    record of this one.
     """
 
-    v: Literal[1] = 1
+    v: Literal[2] = 2
     log_id: Sha256
     seq: Count
     prev: Sha256
@@ -280,28 +325,81 @@ class Record(Draft):
         return sha256_hex(self.canonical_bytes())
 
 
-def promotion_obstacles(case: Case, gates: Sequence[Gate], gate_report_sha256: str | None) -> list[str]:
-    """Return everything in a case and its gates that forbids a promotion; empty when nothing does."""
-    required = {
-        "inputs": case.inputs,
-        "checks": case.checks,
-        "gating gates": [gate for gate in gates if gate.gating],
-    }
-    obstacles = [f"no {name} are recorded" for name, found in required.items() if not found]
-    named = {
-        "gate report": gate_report_sha256,
-        "number of trials": case.n_trials,
-        "trial ledger head": case.trial_ledger_head,
-    }
-    obstacles += [f"the {name} is missing" for name, found in named.items() if found is None]
-    obstacles += [
-        f"check {check.check} of {check.asset}{f'[{check.partition}]' if check.partition else ''} failed"
-        for check in case.checks
-        if not check.passed
-    ]
-    obstacles += [
-        f"gate {gate.gate}: {gate.verdict}: {gate.reason}"
-        for gate in gates
-        if gate.gating and gate.verdict is not Verdict.PASS
-    ]
-    return obstacles
+class Case(_Decision):
+    """Everything that is known about a candidate before it is decided."""
+
+    inputs: tuple[Input, ...]
+    checks: tuple[Check, ...]
+
+
+DecisionType = Literal[
+    RecordType.PROMOTE, RecordType.REJECT, RecordType.DEMOTE, RecordType.ROLLBACK, RecordType.OVERRIDE
+]
+
+
+class Draft(Case, _Decided):
+    """A decided case, not yet in the log."""
+
+    type: DecisionType
+    gates: tuple[Gate, ...]
+    gate_report_sha256: Sha256 | None = None
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the decision rests on, as the blob that its record names."""
+        return Evidence(inputs=self.inputs, checks=self.checks, gates=self.gates)
+
+    def decided(self) -> dict[str, Any]:
+        """Return what was decided as a JSON value, as a record has it, without its place in the log."""
+        short = self.model_dump(mode="json", exclude_none=True, exclude=set(Evidence.model_fields))
+        return short | {"evidence_sha256": sha256_hex(self.evidence.canonical_bytes())}
+
+    def placed(self, log_id: str, seq: int, prev: str) -> Record:
+        """Return the record of this decision at a place in a log."""
+        return Record.model_validate(self.decided() | {"log_id": log_id, "seq": seq, "prev": prev})
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = list(verifier.own_problems(self.decided()))
+        if self.type is RecordType.PROMOTE:
+            obstacles = verifier.promotion_obstacles(self.decided(), self.evidence.model_dump(mode="json"))
+            problems += [f"a promotion that its own contents refuse: {each}" for each in obstacles]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class Record(_Decision, _Decided, Place):
+    """A decision on a candidate at its place in the log: the leaf that is hashed, chained and signed for."""
+
+    type: DecisionType
+    evidence_sha256: Sha256
+    gate_report_sha256: Sha256 | None = None
+
+
+class KeyEntry(CanonicalModel):
+    """A public key as ``keys.json`` has it."""
+
+    algorithm: Literal["ed25519"] = "ed25519"
+    public_key: Text
+    role: Literal["log", "approver", "witness"]
+    person: Text | None = None
+    valid_from: UtcMillis
+    valid_to: UtcMillis | None = None
+
+
+class Change(_Entry, _Decided):
+    """A change of a key (``key_change``) or of the policy in force (``policy_change``).
+
+    A log can end a key that its readers trust, and never make one trusted. Once a policy's change is recorded, later
+    promotions under its id must be under that version.
+    """
+
+    type: Literal[RecordType.KEY_CHANGE, RecordType.POLICY_CHANGE]
+    key_id: Sha256 | None = None
+    key: KeyEntry | None = None
+    policy: Policy | None = None
+
+
+class ChangeRecord(Change, Place):
+    """A change at its place in the log."""

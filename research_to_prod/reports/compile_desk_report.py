@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from research_to_prod.attribution.coverage import LARGEST_EXCLUDED_SHARE
+from research_to_prod.attribution.markouts import markout_curve
 from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE
 from research_to_prod.attribution.slippage import COMPONENTS
 from research_to_prod.operations.contracts import BreakClass, BreakVerdict
@@ -24,6 +26,7 @@ from research_to_prod.reports.desk_report import (
     CostLine,
     DeskReport,
     Exclusion,
+    MarkoutLine,
     OrderLine,
     Reconciliation,
     Status,
@@ -33,8 +36,6 @@ from research_to_prod.values import Verdict
 
 # Below this many orders a standard error of a mean of heavy-tailed costs says nothing.
 _ORDERS_FOR_ERROR = 8
-# Above this share of excluded orders the cost figures no longer speak for the day.
-_EXCLUDED_SHARE = 0.05
 _LISTED_ORDERS = 5
 _BPS = 1e4
 
@@ -55,6 +56,7 @@ def compile_desk_report(
     slippage: pa.Table,
     breaks: pa.Table,
     *,
+    markouts: pa.Table,
     internal_fills: int,
     venue_fills: int,
     candidates: Sequence[CandidateLine],
@@ -71,6 +73,8 @@ def compile_desk_report(
     slippage, breaks
         The day's ``SLIPPAGE`` and ``BREAKS`` rows. Orders quoted in another currency than ``currency`` are excluded,
         with that reason: sums over currencies mean nothing.
+    markouts
+        The day's ``MARKOUTS`` rows.
     internal_fills, venue_fills
         How many fills were compared on either side.
     candidates
@@ -106,6 +110,7 @@ def compile_desk_report(
         by_strategy=tuple(sorted(by_strategy, key=lambda line: (-line.total, line.name))),
         dearest=tuple(line for line in reversed(ranked[-_LISTED_ORDERS:]) if line.total > 0),
         cheapest=tuple(line for line in ranked[:_LISTED_ORDERS] if line.total <= 0),
+        markouts=_markouts(markouts),
         reconciliation=reconciliation,
         candidates=tuple(candidates),
         exclusions=(*excluded, *exclusions),
@@ -135,6 +140,11 @@ def _cost_line(name: str, rows: pd.DataFrame) -> CostLine:
         total_bps=bps,
         bps_standard_error=error,
     )
+
+
+def _markouts(markouts: pa.Table) -> tuple[MarkoutLine, ...]:
+    lines = markout_curve(markouts).drop_columns(["standard_error_bps"]).to_pylist()
+    return tuple(MarkoutLine.model_validate(line) for line in lines)
 
 
 def _order_line(row: dict[Any, Any]) -> OrderLine:
@@ -182,7 +192,7 @@ def _reconciliation(breaks: pa.Table, internal_fills: int, venue_fills: int) -> 
 def _status(reconciliation: Reconciliation, orders: pd.DataFrame, counted: pd.DataFrame) -> Status:
     if reconciliation.status is not Status.CLEAR:
         return reconciliation.status
-    return Status.UNKNOWN if len(orders) - len(counted) > _EXCLUDED_SHARE * len(orders) else Status.CLEAR
+    return Status.UNKNOWN if len(orders) - len(counted) > LARGEST_EXCLUDED_SHARE * len(orders) else Status.CLEAR
 
 
 def _headline(status: Status, reconciliation: Reconciliation, excluded: int, orders: int) -> str:
@@ -211,7 +221,7 @@ def _actions(
     last = _REMEDIES[BreakClass.SOURCE_INCOMPLETE]
     found.sort(key=lambda action: (action.what == last, -(action.money or Decimal(0))))
     missing = sum(each.n for each in excluded)
-    if missing > _EXCLUDED_SHARE * orders:
+    if missing > LARGEST_EXCLUDED_SHARE * orders:
         why = "; ".join(f"{each.n} {each.reason}" for each in excluded)
         what = "Repair the recording of quotes and acknowledgements"
         found.append(Action(what=what, why=why, owner="data", money=None, n=missing))

@@ -113,6 +113,20 @@ class Exclusion(_Value):
     of: int
 
 
+class MarkoutLine(_Value):
+    """What the market did some time after the fills of one liquidity; gain positive, after fees, mean of the fills."""
+
+    liquidity: str
+    horizon_seconds: int
+    mean_bps: float | None
+    low_bps: float | None
+    high_bps: float | None
+    """Of the 95 % interval clustered by parent order; None below the number of parents at which it means something."""
+    fills: int
+    parents: int
+    excluded: int
+
+
 class Question(_Value):
     """One of the desk's standing questions."""
 
@@ -145,6 +159,7 @@ class DeskReport(_Value):
     by_strategy: tuple[CostLine, ...]
     dearest: tuple[OrderLine, ...]
     cheapest: tuple[OrderLine, ...]
+    markouts: tuple[MarkoutLine, ...]
     reconciliation: Reconciliation
     candidates: tuple[CandidateLine, ...]
     exclusions: tuple[Exclusion, ...]

@@ -2,8 +2,8 @@
 
 `simulate` keeps the whole ledger, bar by bar. `summarise` keeps what a search needs and goes from event to event:
 between two events (a target that changes, an order that waits, funding that is due) units stand still, so equity
-follows from the price alone. A stretch of bars whose extreme prices allow neither a new peak nor a new drawdown nor
-ruin is passed over at once; any other is walked bar by bar.
+follows from the price alone. A stretch of bars whose extreme prices allow neither a new peak nor a lower low nor ruin
+is passed over at once; of any other each block is tried so, and walked bar by bar if it can't be.
 
 All stand in one file because numba's cache goes by file: a loop in another one would keep the old `order` compiled in.
 
@@ -29,7 +29,6 @@ LEDGER = (
 )  # fmt: skip
 """The ledger's rows, named as in ``backtest.Backtest``."""
 EQUITY, NET_RETURN, PRICE_PNL, FEES, SPREAD, IMPACT, FUNDING, BORROW, LIQUIDATION, TURNOVER, GROSS = range(len(LEDGER))
-
 
 BLOCK = 16
 """Bars of which the extremes are known in advance: a stretch reads them instead of its bars."""
@@ -93,12 +92,14 @@ class Course(NamedTuple):
 
     ``marks`` is (M, T, 2): open and close, where there is no bar the last known price, 1 before the first. They lie
     beside each other because an event touches one bar of many: a cache line each for opens, closes and extremes made
-    the loop twice as slow. ``blocks`` is (M, T // BLOCK, 4): what `_range` returns of a block. ``there`` is (T, M):
-    whether there is a bar. ``day_ends`` and ``funding_due`` are rows: each UTC day's last bar, opens with funding due.
+    the loop twice as slow. ``blocks`` is (M, T // BLOCK, 2): what `_range` returns of a block. ``gaps`` is (M, 2): the
+    lowest and highest open over the close of its bar. ``there`` is (T, M): whether there is a bar. ``day_ends`` and
+    ``funding_due`` are rows: each UTC day's last bar, opens with funding due.
     """
 
     marks: Floats
     blocks: Floats
+    gaps: Floats
     there: npt.NDArray[np.bool_]
     day_ends: Rows
     funding_due: Rows
@@ -106,7 +107,6 @@ class Course(NamedTuple):
 
 # `error_model="numpy"` drops the check for a zero divisor; prices, volumes and equity are positive where they divide.
 # Loops hand numbers to `order`: a tuple of arrays counts references to each, which made a sweep ten times slower.
-
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 # A call counts references to each array it is given.
@@ -280,69 +280,70 @@ def simulate(
 
 
 @_inlined
-def _range(marks: Floats, blocks: Floats, m: int, start: int, stop: int) -> tuple[float, float, float, float]:
-    """Return the lowest and highest close of the bars ``start`` to ``stop`` (exclusive), then of open and close."""
+def _range(marks: Floats, blocks: Floats, m: int, start: int, stop: int) -> tuple[float, float]:
+    """Return the lowest and highest close of the bars ``start`` to ``stop`` (exclusive)."""
     low, high = marks[m, start, 1], marks[m, start, 1]
-    lowest, highest = low, high
     first = min(stop, (start + BLOCK - 1) // BLOCK * BLOCK)
     final = max(first, stop // BLOCK * BLOCK)
     for begin, end in ((start, first), (final, stop)):
         for t in range(begin, end):
-            open_, close = marks[m, t, 0], marks[m, t, 1]
+            close = marks[m, t, 1]
             low, high = close if close < low else low, close if close > high else high
-            lowest, highest = open_ if open_ < lowest else lowest, open_ if open_ > highest else highest
     for b in range(first // BLOCK, final // BLOCK):
         low = blocks[m, b, 0] if blocks[m, b, 0] < low else low
         high = blocks[m, b, 1] if blocks[m, b, 1] > high else high
-        lowest = blocks[m, b, 2] if blocks[m, b, 2] < lowest else lowest
-        highest = blocks[m, b, 3] if blocks[m, b, 3] > highest else highest
-    return low, high, low if low < lowest else lowest, high if high > highest else highest
+    return low, high
 
 
 @_inlined
-def _value(equity: float, marks: Floats, t: int, i: int, held: Floats, last: Floats) -> float:
-    """Return equity at the open (0) or close (1) of bar ``t``; ``last`` are the prices at which it was ``equity``."""
+def _value(cash: float, marks: Floats, t: int, i: int, held: Floats) -> float:
+    """Return equity at the open (0) or close (1) of bar ``t``."""
     for m in range(len(held)):
         if held[m] != 0.0:
-            equity += held[m] * (marks[m, t, i] - last[m])
-    return equity
+            cash += held[m] * marks[m, t, i]
+    return cash
 
 
-@_compiled
-def _score(equity: float, peak: float, drawdown: float) -> tuple[float, float]:
-    """Return peak and largest drawdown after equity was seen."""
+@_inlined
+def _score(equity: float, peak: float, trough: float, drawdown: float) -> tuple[float, float, float]:
+    """Return peak, lowest equity since, and largest drawdown from earlier peaks, after equity was seen."""
     if equity > peak:
-        return equity, drawdown
-    return peak, max(drawdown, (peak - equity) / peak)
+        return equity, equity, max(drawdown, (peak - trough) / peak)
+    return peak, equity if equity < trough else trough, drawdown
 
 
-@_compiled
+@_inlined
 def _hold(
-    equity: float, peak: float, drawdown: float, marks: Floats, blocks: Floats, start: int, stop: int,
-    held: Floats, last: Floats,
-) -> tuple[float, float, float, int]:  # fmt: skip
-    """Hold through ``start`` to ``stop``; return equity, peak, drawdown, and the bar of ruin or ``stop``."""
-    worst, best, least, positions = equity, equity, equity, 0
-    for m in range(len(held)):
-        if held[m] != 0.0:
-            low, high, lowest, highest = _range(marks, blocks, m, start, stop)
-            low, high = (low, high) if held[m] > 0.0 else (high, low)
-            worst, best = worst + held[m] * (low - last[m]), best + held[m] * (high - last[m])
-            least += held[m] * ((lowest if held[m] > 0.0 else highest) - last[m])
-            positions += 1
-    # Of a single position the extremes are those of equity itself; of several they bound it.
-    if best <= peak and least > 0.0 and (positions <= 1 or peak - worst <= drawdown * peak):
-        peak, drawdown = _score(worst, peak, drawdown)
-    else:
-        for t in range(start, stop):
-            now = _value(equity, marks, t, 0, held, last)
-            if now > 0.0:
-                now = _value(equity, marks, t, 1, held, last)
-                peak, drawdown = _score(now, peak, drawdown)
-            if now <= 0.0:
-                peak, drawdown = _score(now, peak, drawdown)
-                return now, peak, drawdown, t
-    return _value(equity, marks, stop - 1, 1, held, last), peak, drawdown, stop
+    cash: float, peak: float, trough: float, drawdown: float, marks: Floats, blocks: Floats, gaps: Floats,
+    start: int, stop: int, held: Floats,
+) -> tuple[float, float, float, float, int]:  # fmt: skip
+    """Hold through ``start`` to ``stop``; return equity, peak, trough, drawdown, and the bar of ruin or ``stop``."""
+    equity, begin, end = cash, start, stop
+    while begin < stop:
+        worst, best, least, positions = cash, cash, cash, 0
+        for m in range(len(held)):
+            if held[m] != 0.0:
+                low, high = _range(marks, blocks, m, begin, end)
+                bound = low * gaps[m, 0] if held[m] > 0.0 else high * gaps[m, 1]
+                low, high = (low, high) if held[m] > 0.0 else (high, low)
+                worst, best, least = worst + held[m] * low, best + held[m] * high, least + held[m] * bound
+                positions += 1
+        # Of a single position the extremes are those of equity itself; of several they bound it.
+        if best <= peak and least > 0.0 and (positions <= 1 or worst >= trough):
+            trough = worst if worst < trough else trough
+        elif end > begin // BLOCK * BLOCK + BLOCK:
+            end = begin // BLOCK * BLOCK + BLOCK
+            continue
+        else:
+            for t in range(begin, end):
+                equity = _value(cash, marks, t, 0, held)
+                if equity > 0.0:
+                    equity = _value(cash, marks, t, 1, held)
+                peak, trough, drawdown = _score(equity, peak, trough, drawdown)
+                if equity <= 0.0:
+                    return equity, peak, trough, drawdown, t
+        begin, end = end, min(end + BLOCK, stop)
+    return _value(cash, marks, stop - 1, 1, held), peak, trough, drawdown, stop
 
 
 @_compiled
@@ -355,12 +356,13 @@ def summarise(
     ``changed`` are the rows (C,) whose target weights differ from the row above, ``targets`` (C, M) those weights.
     """
     _, highs, lows, _, volumes = prices
-    marks, blocks, there, day_ends, funding_due = course
+    marks, blocks, gaps, there, day_ends, funding_due = course
     lot, tick, min_notional, max_leverage, _, _, _, perpetual = market
     markets, steps, _ = marks.shape
-    held, done, last = np.zeros(markets), np.zeros(markets), np.ones(markets)
+    held, done = np.zeros(markets), np.zeros(markets)
     looks_at_bar = rates.passive or rates.impact > 0.0 or rates.cap < np.inf
-    equity, peak, drawdown, fills, waiting = capital, capital, 0.0, 0, False
+    equity, cash, peak, trough, drawdown = capital, capital, capital, capital, 0.0
+    fills, waiting = 0, False
     t, day, change, due = 0, 0, 0, 0
     while t < steps:
         event = t if waiting else (changed[change] + delay if change < len(changed) else steps)
@@ -370,23 +372,22 @@ def summarise(
             event = min(event, funding_due[due])
         event = min(event, steps)
         if event > t:
-            before = equity
-            equity, peak, drawdown, ruin = _hold(equity, peak, drawdown, marks, blocks, t, event, held, last)
+            equity, peak, trough, drawdown, ruin = _hold(
+                cash, peak, trough, drawdown, marks, blocks, gaps, t, event, held
+            )
             while day < len(day_ends) and day_ends[day] < ruin:
-                closings[day] = _value(before, marks, day_ends[day], 1, held, last)
+                closings[day] = _value(cash, marks, day_ends[day], 1, held)
                 day += 1
-            for m in range(markets):
-                last[m] = marks[m, event - 1, 1]
             t = event
             if ruin < event or t == steps:
                 break
-        equity = _value(equity, marks, t, 0, held, last)
-        for m in range(markets):
-            last[m] = marks[m, t, 0]
-            if due < len(funding_due) and funding_due[due] == t and held[m] != 0.0:
-                equity -= held[m] * last[m] * funding_rate[t, m]
+        if due < len(funding_due) and funding_due[due] == t:
+            for m in range(markets):
+                if held[m] != 0.0:
+                    cash -= held[m] * marks[m, t, 0] * funding_rate[t, m]
+        equity = _value(cash, marks, t, 0, held)
         if equity > 0.0:
-            paid, waiting = 0.0, False
+            waiting = False
             change += change < len(changed) and changed[change] + delay == t
             for m in range(markets):
                 target = targets[change - 1, m] if change > 0 else 0.0
@@ -395,19 +396,19 @@ def summarise(
                 high, low, volume = 0.0, 0.0, 0.0
                 if looks_at_bar:
                     high, low, volume = highs[t, m], lows[t, m], volumes[t, m]
-                bar = Bar(last[m] if there[t, m] else np.nan, high, low, volume)
+                price = marks[m, t, 0]
+                bar = Bar(price if there[t, m] else np.nan, high, low, volume)
                 terms = Terms(lot[m], tick[m], min_notional[m], max_leverage[m], perpetual[m])
-                held[m], fee, spread, impact, notional, reached = order(target, held[m], equity, bar, terms, rates)
-                paid += fee + spread + impact
+                units, fee, spread, impact, notional, reached = order(target, held[m], equity, bar, terms, rates)
+                cash -= (units - held[m]) * price + fee + spread + impact
+                held[m] = units
                 fills += notional > 0.0
                 if reached:
                     done[m] = target
                 else:
                     waiting = True
-            equity = _value(equity - paid, marks, t, 1, held, last)
-            for m in range(markets):
-                last[m] = marks[m, t, 1]
-        peak, drawdown = _score(equity, peak, drawdown)
+            equity = _value(cash, marks, t, 1, held)
+        peak, trough, drawdown = _score(equity, peak, trough, drawdown)
         if equity <= 0.0:
             break
         if day < len(day_ends) and day_ends[day] == t:
@@ -415,4 +416,4 @@ def summarise(
             day += 1
         t += 1
     closings[day:] = equity
-    return equity, drawdown, fills
+    return equity, max(drawdown, (peak - trough) / peak), fills

@@ -8,12 +8,11 @@ Belongs here: preparing bars once and scoring positions on them. Doesn't: choosi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from research_to_prod.research.backtest import (
     ANY_MARKET,
@@ -35,7 +34,10 @@ from research_to_prod.research.signals import carry_forward
 from research_to_prod.research.terms import Execution, Instrument
 
 if TYPE_CHECKING:
-    from research_to_prod.research._kernels import Course
+    from research_to_prod.research._kernels import Course, Rows
+
+GATHERED = 2**20
+"""Changed targets that a sweep keeps before it scores them: 16 MB of one market, more than all of most searches."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,16 @@ class Sweep:
         self._course = _course(bars)
 
     def outcome(self, weights: Floats) -> Outcome:
-        """Return what (T, M) target weights come to.
+        """Return what (T, M) target weights come to; raises as `outcomes`."""
+        (outcome,) = self.outcomes([weights])
+        return outcome
+
+    def outcomes(self, sets: Iterable[Floats]) -> tuple[Outcome, ...]:
+        """Return what each set of (T, M) target weights comes to.
+
+        The sets are read one by one, and of each only its changes are kept until some have gathered. Scored in a row,
+        they find the bars in the cache, from where making or reading the next set would push them: a set then takes
+        0.16 ms instead of 0.43 (a year of minutes, 1,800 changes).
 
         Raises
         ------
@@ -101,15 +112,35 @@ class Sweep:
         """
         if self._every_bar or not len(self._bars):
             terms = (self._costs, self._capital, self._execution, self._instruments)
-            return outcome_of(run_backtest(self._bars, weights, *terms))
-        from research_to_prod.research._kernels import summarise
+            return tuple(outcome_of(run_backtest(self._bars, weights, *terms)) for weights in sets)
+        outcomes: list[Outcome] = []
+        gathered: list[tuple[Rows, Floats]] = []
+        size = 0
+        for weights in sets:
+            gathered.append(self._changes(float64(weights)))
+            size += gathered[-1][1].size
+            if size > GATHERED:
+                outcomes += [self._summary(*each) for each in gathered]
+                gathered, size = [], 0
+        return (*outcomes, *(self._summary(*each) for each in gathered))
 
-        weights = float64(weights)
-        changed = _changes(weights)
+    def _changes(self, weights: Floats) -> tuple[Rows, Floats]:
+        """Return the rows whose targets differ from the row above, and those; the first does if it is not flat."""
+        if weights.shape != self._bars.close.shape:
+            refuse(wrong_weights(self._bars, weights))
+        differs = weights[1:] != weights[:-1]
+        # A reduction over an axis of one takes ten times as long as the comparison.
+        rows = np.flatnonzero(differs if weights.shape[1] == 1 else differs.any(axis=1)) + 1
+        changed = np.concatenate(([0], rows)) if weights[0].any() else rows
         targets = weights[changed]
         # What is not finite differs from the row above, NaN even from NaN: the rows that changed hold any.
-        if weights.shape != self._bars.close.shape or not np.isfinite(targets).all():
+        if not np.isfinite(targets).all():
             refuse(wrong_weights(self._bars, weights))
+        return changed, targets
+
+    def _summary(self, changed: Rows, targets: Floats) -> Outcome:
+        from research_to_prod.research._kernels import summarise
+
         closings = np.empty(len(self._course.day_ends))
         final, drawdown, trades = summarise(
             self._prices, self._funding, self._course, changed, targets,
@@ -136,25 +167,17 @@ def _course(bars: Bars) -> Course:
     if np.isnan(marks).any():
         marks = np.nan_to_num(carry_forward(marks.reshape(markets, 2 * steps).T), nan=1.0)
         marks = float64(marks.T).reshape(markets, steps, 2)
-    whole = marks[:, : steps // BLOCK * BLOCK].reshape(markets, steps // BLOCK, BLOCK, 2)
-    opens, closes = whole[..., 0], whole[..., 1]
-    low, high = closes.min(axis=2), closes.max(axis=2)
-    lowest, highest = np.minimum(low, opens.min(axis=2)), np.maximum(high, opens.max(axis=2))
+    closes = marks[:, : steps // BLOCK * BLOCK, 1].reshape(markets, steps // BLOCK, BLOCK)
+    gap = marks[:, :, 0] / marks[:, :, 1]
+    slack = np.array([1 - 1e-12, 1 + 1e-12])  # so that rounding makes no bound too narrow
     return Course(
         marks=marks,
-        blocks=np.stack([low, high, lowest, highest], axis=2),
+        blocks=np.stack([closes.min(axis=2), closes.max(axis=2)], axis=2),
+        gaps=np.stack([gap.min(axis=1), gap.max(axis=1)], axis=1) * slack,
         there=np.ascontiguousarray(np.isfinite(bars.open)),
         day_ends=last_of_each_day(bars.ts),
         funding_due=np.flatnonzero(bars.funding.any(axis=1)),
     )
-
-
-def _changes(weights: Floats) -> npt.NDArray[np.int64]:
-    """Return the rows of (T, M) targets that differ from the row above; the first does if it is not flat."""
-    differs = weights[1:] != weights[:-1]
-    # A reduction over an axis of one takes ten times as long as the comparison.
-    rows = np.flatnonzero(differs if weights.shape[1] == 1 else differs.any(axis=1)) + 1
-    return np.concatenate(([0], rows)) if weights[:1].any() else rows
 
 
 def compile_ahead() -> None:

@@ -99,8 +99,7 @@ class Experiment:
         score = _trier(self.candidate, self.strategy, self.bars, Terms())
         data_sha256 = bars_sha256(self.bars)
         trials = []
-        for parameters in parameter_sets:
-            outcome = score(parameters)
+        for parameters, outcome in zip(parameter_sets, score(parameter_sets), strict=True):
             record = self._record(parameters, outcome.daily_returns, data_sha256)
             trials.append(Trial(parameters, record, outcome.max_drawdown, outcome.daily_returns))
         self.ledger.append([trial.record for trial in trials], [trial.returns for trial in trials])
@@ -114,7 +113,9 @@ class Experiment:
     def returns_under(self, terms: Sequence[Terms]) -> tuple[Floats, ...]:
         """Return the own parameters' (D,) daily net returns under each of ``terms``."""
         self.evaluate([self.own])
-        return tuple(_trier(self.candidate, self.strategy, self.bars, each)(self.own).daily_returns for each in terms)
+        return tuple(
+            _trier(self.candidate, self.strategy, self.bars, each)([self.own])[0].daily_returns for each in terms
+        )
 
     def _record(self, parameters: StrategyParameters, returns: Floats, data_sha256: str) -> TrialRecord:
         sharpe = sharpe_ratio(returns)
@@ -256,12 +257,12 @@ def bars_sha256(bars: Bars) -> str:
 
 def _trier(
     candidate: Candidate, strategy: Strategy, bars: Bars, terms: Terms
-) -> Callable[[StrategyParameters], Outcome]:
-    """Return what scores a parameter set: the sweep, or the fills of quotes."""
+) -> Callable[[Sequence[StrategyParameters]], tuple[Outcome, ...]]:
+    """Return what scores parameter sets: the sweep, or the fills of quotes."""
     if strategy.makes_markets:
-        return lambda parameters: outcome_of(_backtest(candidate, strategy, bars, parameters, terms))
+        return lambda sets: tuple(outcome_of(_backtest(candidate, strategy, bars, each, terms)) for each in sets)
     sweep = Sweep(bars, *_applied(candidate, terms), candidate.instruments)
-    return lambda parameters: sweep.outcome(strategy.target_positions(bars, parameters))
+    return lambda sets: sweep.outcomes(strategy.target_positions(bars, each) for each in sets)
 
 
 def _backtest(

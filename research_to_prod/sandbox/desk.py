@@ -45,6 +45,7 @@ from research_to_prod.values import day_bounds
 FIRST_DAY = date(2026, 1, 1)
 STRATEGIES = Path(__file__).parent.parent / "desk" / "strategies"
 _MS = 1000
+_MARKOUTS = (1_000, 5_000, 10_000, 60_000, 300_000, 1_800_000)  # when markouts look, ms after a fill
 _BAND = Decimal("0.004")  # share of the capital by which a position may miss its target before it is traded
 _HISTORY = timedelta(days=60)  # bars that a strategy sees, unless it needs more to warm up
 
@@ -362,6 +363,6 @@ def _quote_times(day: DeskDay, symbol: str, start: int, end: int) -> Ints:
     fills = np.array([micros(each.filled_at) for each in day.fills if each.symbol == symbol], np.int64)
     times.append(np.array(decided, np.int64) - 150 * _MS)
     times.append(np.array(ours, np.int64) - 60 * _MS)
-    times += [fills + offset * _MS for offset in (-100, 200, 1_000, 5_000, 30_000)]
+    times += [fills + offset * _MS for offset in (-100, 200, *_MARKOUTS)]
     found = np.unique(np.concatenate(times))
     return found[(found >= start) & (found < end)]

@@ -13,6 +13,7 @@ from research_to_prod.attribution.contracts import SLIPPAGE
 from research_to_prod.attribution.parent_orders import slippage_of_orders
 from research_to_prod.attribution.slippage import COMPONENTS
 from research_to_prod.execution.contracts import DECISIONS, FILLS, ORDERS, QUOTES
+from research_to_prod.market_data.contracts import TRADES
 
 START = datetime(2026, 1, 2, 23, 59, 50, tzinfo=UTC)
 MARKET = {"venue": "sandbox", "symbol": "BTC/USDT"}
@@ -98,9 +99,13 @@ def slippage(quotes: list[dict[str, Any]] = MIDS, **parts: list[dict[str, Any]])
             (parts.get("orders", [order()]), ORDERS),
             (parts.get("fills", [fill()]), FILLS),
             (quotes, QUOTES),
+            (parts.get("trades", []), TRADES),
         )
     ]
-    return SLIPPAGE.conform(slippage_of_orders(*tables), "2026-01-02").to_pylist()
+    *records, recorded, trades = tables
+    # The order ends on the day after it was sent, and that is the day whose cost it is.
+    rows = slippage_of_orders("2026-01-03", *records, [recorded], trades)
+    return SLIPPAGE.conform(rows, "2026-01-03").to_pylist()
 
 
 def test_every_price_is_read_at_its_instant_over_midnight() -> None:
@@ -153,17 +158,76 @@ def test_fills_of_other_orders_are_not_ours() -> None:
     assert row["fills"] == 1
 
 
-def test_an_inverse_contract_is_excluded_because_it_is_not_linear_in_price() -> None:
+def test_an_inverse_contract_costs_what_its_coins_are_worth() -> None:
     other = {"symbol": "BTC/USD:BTC"}
+    quotes = [each | other for each in MIDS]
+    contracts = {"quantity": Decimal(200), "price": Decimal(125), "fee": Decimal("0.01"), "fee_currency": "BTC"}
     (row,) = slippage(
-        [quote(0.5, 100, **other), quote(2, 102, **other), quote(12, 110, **other)],
+        quotes,
         decisions=[decision(**other)],
-        orders=[order(**other)],
-        fills=[],
+        orders=[order(**other, quantity=Decimal(200))],
+        fills=[fill(**other, **contracts)],
     )
-    assert row["excluded_reason"] == "inverse contract"
-    assert row["total"] is None
-    assert row["decision_mid"] == 100
+    # 200 dollars bought at 125 are 1.6 coins; at the decision they would have been 2. A coin was worth 100 then.
+    assert row["total"] == pytest.approx((2 - 1.6) * 100 + 0.01 * 125)
+    assert row["total"] == pytest.approx(sum(row[name] for name in COMPONENTS))
+    assert (row["order_value"], row["executed_value"], row["average_price"]) == (200, 200, 125)
+    assert row["against_decision"] == pytest.approx(40)
+
+
+def trade(seconds: float, price: float, amount: float, number: int = 1, **changes: Any) -> dict[str, Any]:
+    base = {"trade_id": str(number), "ts": at(seconds), "price": price, "amount": amount, "side": 1}
+    return MARKET | base | {"fetch_id": "f", "page": 0, "row": number} | changes
+
+
+TAPE = [
+    trade(s, p, a, n) for n, (s, p, a) in enumerate([(0, 90, 5), (3, 104, 1), (5, 106, 4), (13, 108, 50), (60, 120, 1)])
+]
+
+
+def test_the_tape_gives_the_benchmarks() -> None:
+    (row,) = slippage(trades=TAPE)
+    # From arrival at 2.5 s to the end at 12.5 s: 1 at 104 and 4 at 106; 0.5 s at 90, 2 s at 104, 7.5 s at 106.
+    assert (row["interval_volume"], row["own_share_of_volume"]) == (5, pytest.approx(0.2))
+    assert row["interval_vwap"] == pytest.approx(105.6)
+    assert row["interval_twap"] == pytest.approx((0.5 * 90 + 2 * 104 + 7.5 * 106) / 10)
+    assert row["close_price"] == 120
+    # Ten times the filled quantity of 1: 1 at 104, 4 at 106, 5 at 108.
+    assert row["pwp"] == pytest.approx(106.8)
+    # Paid 105: only the 4 at 106 were dearer.
+    assert row["worse_volume_share"] == pytest.approx(0.8)
+    assert row["against_interval_vwap"] == pytest.approx(105 - 105.6)
+    assert (row["against_decision"], row["against_arrival"], row["against_close_price"]) == (5, 3, -15)
+
+
+def test_temporary_and_permanent_sum_to_the_cost_against_arrival_at_every_horizon() -> None:
+    after = [quote(12.5 + seconds - 0.5, mid) for seconds, mid in ((60, 103), (300, 101), (1800, 107))]
+    (row,) = slippage([*MIDS, *after])
+    # One bought at 105, arrival 102: at 103 two came back and one stayed.
+    assert [row[f"temporary_{s}s"] for s in (60, 300, 1800)] == pytest.approx([2, 4, -2])
+    assert [row[f"permanent_{s}s"] for s in (60, 300, 1800)] == pytest.approx([1, -1, 5])
+    (row,) = slippage([*MIDS, *after[:1]])
+    assert (row["temporary_60s"], row["temporary_300s"], row["permanent_1800s"]) == (pytest.approx(2), None, None)
+    assert row["excluded_reason"] is None
+
+
+def test_a_vwap_that_is_mostly_our_own_is_withheld() -> None:
+    (row,) = slippage(trades=[trade(1, 103, 9, 3), trade(3, 104, 1), trade(5, 106, 2, 2)])
+    assert row["own_share_of_volume"] == pytest.approx(1 / 3)
+    assert (row["interval_vwap"], row["against_interval_vwap"], row["pwp"]) == (None, None, None)
+    assert row["interval_twap"] is not None
+
+
+def test_without_a_tape_costs_stand_and_benchmarks_are_unknown() -> None:
+    (row,) = slippage(trades=[trade(3, 104, 1, symbol="ETH/USDT"), trade(4, 1, 1, 2) | {"price": None}])
+    assert row["total"] == pytest.approx(15.1)
+    names = ("interval_vwap", "interval_twap", "close_price", "pwp", "own_share_of_volume", "worse_volume_share")
+    assert [row[name] for name in names] == [None] * len(names)
+    assert row["average_price"] == 105
+
+
+def test_an_order_that_ends_on_another_day_is_not_of_this_one() -> None:
+    assert slippage(orders=[order(ended_at=at(9))]) == []
 
 
 def test_a_day_without_orders_has_no_rows() -> None:

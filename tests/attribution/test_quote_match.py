@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -11,8 +12,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research_to_prod.attribution.quote_match import NO_QUOTE, NO_TIME, TOO_OLD, UNUSABLE, match_quotes
+from research_to_prod.attribution.quote_match import StoredQuotes, Unmatched, match_quotes
 from research_to_prod.execution.contracts import QUOTES
+from research_to_prod.lake import Lake
 from research_to_prod.lake.schema import TIMESTAMP
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
@@ -42,11 +44,10 @@ def event(ms: float | None, symbol: str = "BTC/USDT", venue: str = "sandbox") ->
 def match(events: list[dict[str, Any]], quotes: list[dict[str, Any]], clock: Any = "quoted_at", **limits: Any) -> Any:
     return match_quotes(
         pa.Table.from_pylist(events, schema=EVENTS),
-        "at",
-        pa.Table.from_pylist(quotes, schema=QUOTES.arrow),
-        clock,
+        {"at": clock},
+        [pa.Table.from_pylist(quotes, schema=QUOTES.arrow)],
         **limits,
-    )
+    )["at"]
 
 
 def test_a_quote_of_the_same_instant_is_not_before_it() -> None:
@@ -77,19 +78,21 @@ def test_every_exclusion_has_its_reason_and_is_counted() -> None:
     events = [event(None), event(0), event(2000), event(2001), event(10_001), event(20_001), event(30_001)]
     events += [event(1, symbol="ETH/USDT"), event(1, venue="other")]
     found = match(events, quotes)
-    reasons = [NO_TIME, NO_QUOTE, None, TOO_OLD, UNUSABLE, UNUSABLE, UNUSABLE, NO_QUOTE, NO_QUOTE]
-    assert found.reason.tolist() == reasons
-    assert found.exclusions() == {NO_TIME: 1, NO_QUOTE: 3, TOO_OLD: 1, UNUSABLE: 3}
+    no_time, no_quote, too_old, unusable = (each.text for each in Unmatched)
+    reasons = [no_time, no_quote, None, too_old, unusable, unusable, unusable, no_quote, no_quote]
+    assert found.why().to_pylist() == reasons
+    assert found.exclusions() == {no_time: 1, no_quote: 3, too_old: 1, unusable: 3}
     assert np.isfinite(found.mid).tolist() == [reason is None for reason in reasons]
+    assert np.isnat(found.age).tolist() == [reason is not None for reason in reasons]
 
 
 def test_the_age_limit_is_an_input() -> None:
-    assert match([event(5000)], [quote(0, 99, 101)]).reason.tolist() == [TOO_OLD]
+    assert match([event(5000)], [quote(0, 99, 101)]).why().to_pylist() == [Unmatched.TOO_OLD.text]
     assert match([event(5000)], [quote(0, 99, 101)], max_age=timedelta(seconds=5)).mid.tolist() == [100]
 
 
 def test_no_quotes_and_no_events_are_no_error() -> None:
-    assert match([event(1)], []).reason.tolist() == [NO_QUOTE]
+    assert match([event(1)], []).why().to_pylist() == [Unmatched.NO_QUOTE.text]
     assert match([], [quote(0, 1, 2)]).mid.tolist() == []
 
 
@@ -112,9 +115,12 @@ markets = st.tuples(st.sampled_from(["sandbox", "other"]), st.sampled_from(["BTC
     quotes=st.lists(st.tuples(markets, st.integers(0, 40), st.integers(0, 10)), max_size=40, unique_by=lambda q: q[:2]),
     repeats=st.integers(1, 3),
     clock=st.sampled_from(["quoted_at", "received_at"]),
+    shuffle=st.randoms(use_true_random=False),
 )
-@settings(max_examples=25, deadline=None)
-def test_the_match_is_duckdbs_asof_join(events: Any, quotes: Any, repeats: int, clock: Any) -> None:
+@settings(max_examples=40, deadline=None)
+def test_the_match_is_duckdbs_asof_join_however_the_quotes_are_cut(
+    events: Any, quotes: Any, repeats: int, clock: Any, shuffle: Any
+) -> None:
     rows = [
         quote(250 * at, 100 + number + sequence / 8, 101 + number + sequence / 8, sequence=sequence)
         | {"venue": venue, "symbol": symbol, "received_at": START + timedelta(milliseconds=250 * (at + delay))}
@@ -134,6 +140,44 @@ def test_the_match_is_duckdbs_asof_join(events: Any, quotes: Any, repeats: int, 
         connection.register("quotes", table)
         connection.register("events", at)
         oracle = connection.execute(SQL[clock]).fetchall()
-    found = match_quotes(at, "at", table, clock)
-    ours = [(None, None) if np.isnan(bid) else (bid, ask) for bid, ask in zip(found.bid, found.ask, strict=True)]
-    assert ours == oracle
+    shuffled = table.take(pa.array(shuffle.sample(range(len(rows)), len(rows)), pa.int64()))
+    cut = shuffle.randint(0, len(rows))
+    for pieces in (
+        [table],
+        [shuffled],
+        [shuffled.slice(0, cut), shuffled.slice(cut)],
+        [table.slice(cut), table.slice(0, cut)],
+    ):
+        found = match_quotes(at, {"at": clock}, pieces)["at"]
+        ours = [(None, None) if np.isnan(bid) else (bid, ask) for bid, ask in zip(found.bid, found.ask, strict=True)]
+        assert ours == oracle
+
+
+def test_both_clocks_are_matched_in_one_pass() -> None:
+    asked = pa.Table.from_pylist([event(1050)], schema=EVENTS)
+    asked = asked.append_column("ours", asked["at"])
+    pieces = iter([pa.Table.from_pylist([quote(0, 99, 101), quote(1000, 199, 201)], schema=QUOTES.arrow)])
+    found = match_quotes(asked, {"at": "quoted_at", "ours": "received_at"}, pieces)
+    assert (found["at"].mid.tolist(), found["ours"].mid.tolist()) == ([200], [100])
+
+
+def test_a_long_way_between_two_events_is_stepped_over_in_both_directions() -> None:
+    quotes = [quote(10 * n, 100 + n, 101 + n) for n in range(5000)]
+    asked = [49_995, 5, 25_005, 24_995, 1, 49_999]
+    found = match([event(ms) for ms in asked], quotes)
+    assert found.bid.tolist() == [100 + ms // 10 for ms in asked]
+
+
+def test_quotes_stream_from_the_lake_over_midnight(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    days = {"2026-01-02": [quote(0, 1, 2), quote(86_399_900, 3, 4)], "2026-01-03": [quote(86_400_500, 5, 6)]}
+    versions = [
+        lake.write("quotes", day, pa.Table.from_pylist(rows, schema=QUOTES.arrow), QUOTES) for day, rows in days.items()
+    ]
+    asked = pa.Table.from_pylist([event(86_400_100), event(86_400_600), event(1)], schema=EVENTS)
+    stored = StoredQuotes(lake, tuple(versions))
+    for _ in range(2):
+        assert match_quotes(asked, {"at": "quoted_at"}, stored)["at"].bid.tolist() == [3, 5, 1]
+    # What is cited is what is read, also after somebody wrote the day again.
+    lake.write("quotes", "2026-01-03", pa.Table.from_pylist([quote(86_400_500, 7, 8)], schema=QUOTES.arrow), QUOTES)
+    assert match_quotes(asked, {"at": "quoted_at"}, stored)["at"].bid.tolist() == [3, 5, 1]

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from research_to_prod.attribution.benchmarks import relative_performance
 from research_to_prod.attribution.slippage import (
     COMPONENTS,
     RESIDUAL_TOLERANCE,
     implementation_shortfall,
+    kissell_glantz_split,
     market_adjusted,
 )
 
@@ -168,6 +170,15 @@ def test_the_market_adjusted_shortfall_takes_out_the_market(cases: dict[str, Any
     assert market_adjusted(0.15, -1, 1.3, 0.5) == approx(0.8)
 
 
+def test_johnsons_impact_splits_into_temporary_and_permanent(cases: dict[str, Any]) -> None:
+    given_, expected = (cases["johnson_kissell_glantz_temp_perm"][part] for part in ("inputs", "expected"))
+    temporary, permanent = kissell_glantz_split(given_["impact_usd"], given_["exec_qty"], given_["adv"])
+    assert temporary == approx(expected["temporary"], 1)
+    assert permanent == approx(expected["permanent"], 1)
+    assert permanent / 0.05 == approx(expected["inst_impact"], 1)
+    assert temporary + permanent == approx(given_["impact_usd"])
+
+
 prices = st.floats(0.01, 100_000)
 moves = st.floats(0.9, 1.1)
 
@@ -239,37 +250,68 @@ def test_an_order_without_fills_is_all_delay_and_opportunity(
     assert result["total_bps_of_executed_value"] is None
 
 
-def test_two_hundred_thousand_orders_keep_the_residual_bound() -> None:
+@pytest.mark.slow
+def test_a_million_orders_keep_the_residual_bound() -> None:
     random = np.random.default_rng(11)
-    n, m = 200_000, 600_000
+    n, m = 1_000_000, 2_000_000
     decision = 10 ** random.uniform(-4, 5, n)
-    quantity = random.lognormal(9, 2, n) / decision
+    inverse = random.random(n) < 0.2
+    quantity = random.lognormal(9, 2, n) / np.where(inverse, 1.0, decision)
     at = random.integers(0, n, m)
-    share = random.uniform(0.01, 0.08, m)
+    share = random.uniform(0.01, 0.06, m)
     filled = np.bincount(at, weights=share, minlength=n)
     assert filled.max() < 1
     move = lambda size: np.exp(random.normal(0, 0.01, size))  # noqa: E731
-    ids = np.char.add("o", np.arange(n).astype(str))
-    orders = pd.DataFrame(
-        {"order_id": ids, "side": random.choice([1, -1], n), "quantity": quantity, "decision_mid": decision}
+    side = random.choice([1, -1], n)
+    orders = pa.table(
+        {"order_id": np.arange(n), "side": side, "quantity": quantity, "inverse": inverse, "decision_mid": decision}
         | {"arrival_mid": decision * move(n), "end_mid": decision * move(n)}
     )
     mid = decision[at] * move(m)
-    fills = pd.DataFrame(
-        {"order_id": ids[at], "quantity": quantity[at] * share, "price": mid * move(m), "mid": mid}
+    fills = pa.table(
+        {"order_id": at, "quantity": quantity[at] * share, "price": mid * move(m), "mid": mid}
         | {"touch": mid * move(m), "fee": random.normal(0, 1, m)}
     )
     result = implementation_shortfall(orders, fills)
     total, residual = result["total"].to_numpy(), result["residual"].to_numpy()
     assert result["excluded_reason"].null_count == n
     assert (np.abs(residual) <= RESIDUAL_TOLERANCE * (1 + np.abs(total))).all()
-    # The same total from a plain pandas group-by: the identity alone can't see a wrong total.
-    side = orders["side"].to_numpy()
-    paid = pd.Series(side[at] * fills["quantity"] * (fills["price"] - decision[at])).groupby(at).sum()
-    open_quantity = quantity * (1 - filled)
-    expected = side * open_quantity * (orders["end_mid"] - decision) + paid.reindex(range(n)).fillna(0)
-    expected += fills["fee"].groupby(at).sum().reindex(range(n)).fillna(0)
+    # The same total from pandas group-bys and the profit of each contract: the identity alone can't see a wrong total.
+    earned = lambda row, price: np.where(  # noqa: E731
+        inverse[row], decision[row] * (1 / decision[row] - 1 / price), price - decision[row]
+    )
+    paid = pd.Series(side[at] * fills["quantity"].to_numpy() * earned(at, fills["price"].to_numpy())).groupby(at).sum()
+    expected = side * quantity * (1 - filled) * earned(np.arange(n), orders["end_mid"].to_numpy())
+    expected += paid.reindex(range(n)).fillna(0).to_numpy()
+    expected += pd.Series(fills["fee"].to_numpy()).groupby(at).sum().reindex(range(n)).fillna(0).to_numpy()
     np.testing.assert_allclose(total, expected, rtol=1e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_an_inverse_contract_is_an_identity_in_coins_valued_at_the_decision(side: int) -> None:
+    fills = [fill(300, 102, 101, 101.5, 0.2), fill(100, 99, 99.5, 99.4)]
+    result = split(
+        order(side=side, quantity=1000, inverse=True, decision_mid=100.0, arrival_mid=100.5, end_mid=104.0), fills
+    )
+    coins = side * (300 * (1 / 100 - 1 / 102) + 100 * (1 / 100 - 1 / 99) + 600 * (1 / 100 - 1 / 104))
+    assert result["total"] == approx(100 * coins + 0.2)
+    assert result["timing"] == approx(side * 100 * (300 * (1 / 100.5 - 1 / 101) + 100 * (1 / 100.5 - 1 / 99.5)))
+    assert abs(result["residual"]) <= RESIDUAL_TOLERANCE
+    assert (result["order_value"], result["executed_value"]) == (1000, 400)
+
+
+def test_an_inverse_contract_has_no_cost_at_a_price_that_is_not_positive() -> None:
+    result = split(order(quantity=10, inverse=True), [fill(10, 0.0, 10, 10)])
+    assert (result["excluded_reason"], result["total"]) == ("fill price missing", None)
+
+
+def test_the_relative_performance_of_johnsons_order_is_average(cases: dict[str, Any]) -> None:
+    case = cases["johnson_rpm_volume"]
+    prices, volumes = (
+        np.array([*map(float, part)]) for part in zip(*case["inputs"]["price_volume"].items(), strict=True)
+    )
+    ours = relative_performance(prices, volumes, case["inputs"]["side"], case["inputs"]["avg_px"])
+    assert ours == approx(case["expected"]["rpm_volume"], 1e-9)
 
 
 @pytest.mark.parametrize(

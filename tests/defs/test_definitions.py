@@ -23,7 +23,7 @@ def test_the_definitions_can_be_loaded() -> None:
 
 
 def test_the_graph_has_the_assets_of_the_design() -> None:
-    assert set(SPECS) == {*TABLES, "promotion", "production_manifest", "desk_report", "warehouse"}
+    assert set(SPECS) == {*TABLES, "promotion", "approvals_pending", "production_manifest", "desk_report", "warehouse"}
 
 
 @pytest.mark.parametrize("name", sorted(SPECS))
@@ -117,6 +117,7 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "venue_fills",
         "trades",
         "slippage",
+        "markouts",
         "breaks",
         "desk_report",
     } == names

@@ -22,17 +22,20 @@ import pytest
 from research_to_prod.defs.gates.assets import gate_report
 from research_to_prod.defs.gates.checks import gates_by_family
 from research_to_prod.defs.market_data.assets import validated_candles
-from research_to_prod.defs.promotion.assets import production_manifest, promotion
+from research_to_prod.defs.promotion.assets import approvals_pending, production_manifest, promotion
 from research_to_prod.defs.research.assets import backtest
 from research_to_prod.defs.research.checks import accounts_add_up, does_not_depend_on_warm_up, sees_no_future
 from research_to_prod.defs.resources import build_resources
 from research_to_prod.defs.runner import open_instance
 from research_to_prod.lake import Lake
-from research_to_prod.promotion.keys import open_keys
+from research_to_prod.promotion.approvals import approve
+from research_to_prod.promotion.keys import new_approver, open_keys, public_entries, trust
 from research_to_prod.promotion.ledger import Ledger
 from research_to_prod.promotion.manifest import read_manifest
 from research_to_prod.promotion.record import Record, RecordType
+from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name
 from research_to_prod.settings import Settings
+from research_to_prod.values import Stage
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +56,11 @@ class Desk:
         return Lake(self.settings.lake)
 
     def records(self) -> list[Record]:
-        return list(Ledger(self.settings.ledger, open_keys(self.settings.keys, NOW)).records())
+        return list(self.ledger.records())
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings.ledger, open_keys(self.settings.keys, NOW))
 
     def promoted(self) -> set[str]:
         return {record.candidate for record in self.records() if record.type is RecordType.PROMOTE}
@@ -107,6 +114,7 @@ def desk(finished: tuple[Path, str], tmp_path: Path) -> Iterator[Desk]:
     shutil.copytree(finished[0], tmp_path / "data")
     settings = Settings(data=tmp_path / "data")
     (settings.ledger / "records.jsonl").unlink()
+    shutil.rmtree(settings.ledger / "checkpoints")
     # A manifest of another ledger is refused to be replaced, so the old one goes with it.
     (settings.production / "manifest.json").unlink()
     with open_instance(settings) as instance:
@@ -124,7 +132,9 @@ def decided(finished: tuple[Path, str]) -> Iterator[Desk]:
 def test_one_candidate_is_promoted_and_each_other_refused_for_its_own_reason(decided: Desk) -> None:
     """The truth is in the sandbox: one real edge, one pure noise, one with bad data, one with too much leverage."""
     failed = {
-        record.candidate: {gate.gate for gate in record.gates if gate.gating and gate.verdict != "pass"}
+        record.candidate: {
+            gate.gate for gate in decided.ledger.evidence(record).gates if gate.gating and gate.verdict != "pass"
+        }
         for record in decided.records()
     }
     assert failed == {
@@ -153,11 +163,12 @@ def test_the_closing_table_says_what_the_ledger_says(finished: tuple[Path, str],
 
 def test_a_promotion_cites_its_whole_upstream_closure(decided: Desk) -> None:
     (record,) = (each for each in decided.records() if each.type is RecordType.PROMOTE)
-    months = {each.partition for each in record.inputs if each.asset == "candles"}
+    inputs = decided.ledger.evidence(record).inputs
+    months = {each.partition for each in inputs if each.asset == "candles"}
     assert len(months) == 36
-    raw = {each.partition for each in record.inputs if each.asset == "raw_candles"}
+    raw = {each.partition for each in inputs if each.asset == "raw_candles"}
     assert raw == months
-    for each in record.inputs[:5]:
+    for each in inputs[:5]:
         assert decided.lake.read(each.asset, each.partition, each.lake_version).rows.num_rows == each.rows
 
 
@@ -299,6 +310,54 @@ def test_an_edited_policy_after_the_evaluation_refuses(desk: Desk, tmp_path: Pat
         assert not result.success
     assert any("judged under another policy" in reason for reason in desk.records()[-1].reasons)
     assert desk.promoted() == set()
+
+
+def test_a_policy_that_asks_for_a_person_promotes_with_their_signed_envelope_only(desk: Desk, tmp_path: Path) -> None:
+    own = tmp_path / "desk"
+    shutil.copytree(Settings().desk, own)
+    policy = own / "policies" / "research_to_paper.yaml"
+    text = policy.read_text()
+    assert "people: 0" in text
+    policy.write_text(text.replace("people: 0", "people: 1"))
+    resources = build_resources({"R2P_DATA": str(desk.settings.data), "R2P_DESK": str(own)})
+
+    def run(*definitions: object, partition: str | None = GOOD) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            list(definitions),  # type: ignore[arg-type]
+            instance=desk.instance,
+            partition_key=partition,
+            resources=resources,
+            raise_on_error=False,
+        )
+
+    bob = new_approver(tmp_path / "bob.key", "user:bob", datetime.now(UTC))
+    (tmp_path / "bob.json").write_bytes(public_entries(bob))
+    open_keys(desk.settings.keys, NOW)
+    trust(desk.settings.keys / "keys.json", tmp_path / "bob.json")
+
+    assert run(gate_report, gates_by_family).success
+    assert not run(promotion).success
+    assert desk.records()[-1].reasons[0].startswith("waiting for approval of 1 more of 1 people who are not user:")
+    waiting = run(approvals_pending, partition=None).asset_materializations_for_node("approvals_pending")[0].metadata
+    assert waiting["waiting"].value == 1
+    assert "user:bob" in str(waiting["decisions"].value)
+
+    folder = ApprovalFolder(desk.settings.approvals)
+    asked = folder.asked(GOOD, Stage.PAPER)
+    assert asked is not None
+    (desk.settings.approvals / envelope_name(asked, bob)).write_bytes(approve(asked, bob, datetime.now(UTC)))
+    assert run(promotion).success
+    record = desk.records()[-1]
+    assert record.type is RecordType.PROMOTE
+    assert [each.person for each in record.approvals or ()] == ["user:bob"]
+    assert desk.may_trade() == {GOOD}
+    assert (
+        run(approvals_pending, partition=None)
+        .asset_materializations_for_node("approvals_pending")[0]
+        .metadata["waiting"]
+        .value
+        == 0
+    )
 
 
 def test_rows_changed_behind_dagsters_back_refuse(desk: Desk) -> None:

@@ -99,7 +99,9 @@ def test_a_momentum_candidate_gets_its_gate_report_and_its_signed_answer(setting
     verdicts = {row["gate"]: row["verdict"] for row in report if row["gating"]}
     assert len(verdicts) == 8
     assert set(verdicts.values()) <= {"pass", "fail", "inconclusive"}
-    (record,) = Ledger(settings.ledger, read_keys(settings.keys / "keys.json")).records()
+    ledger = Ledger(settings.ledger, read_keys(settings.keys / "keys.json"))
+    (record,) = ledger.records()
+    evidence = ledger.evidence(record)
     assert record.candidate == NAME
-    assert {gate.gate: gate.verdict.value for gate in record.gates if gate.gating} == verdicts
-    assert len([each for each in record.inputs if each.asset == "candles"]) == 75
+    assert {gate.gate: gate.verdict.value for gate in evidence.gates if gate.gating} == verdicts
+    assert len([each for each in evidence.inputs if each.asset == "candles"]) == 75

@@ -89,6 +89,36 @@ def test_a_threshold_that_asks_for_nothing_is_refused(
         load_policy(write(tmp_path, policy))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"people": -1}, "greater than or equal to 0"),
+        ({"people": True}, "valid integer"),
+        ({"people": None}, "valid integer"),
+        ({"valid_for": "P31D"}, "30 days"),
+        ({"valid_for": "PT0S"}, "greater than"),
+        ({"why": "because"}, "at least 30 characters"),
+        ({"skip": True}, "Extra inputs"),
+    ],
+)
+def test_an_approval_rule_that_asks_for_nonsense_is_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    policy = content()
+    policy["approval"] |= change
+    with pytest.raises(PolicyError, match=message):
+        load_policy(write(tmp_path, policy))
+
+
+def test_who_approves_is_part_of_the_policys_digest_and_cannot_be_left_out(tmp_path: Path) -> None:
+    policy = content()
+    policy["approval"]["people"] += 1
+    assert load_policy(write(tmp_path, policy)).sha256 != load_policy(FILE).sha256
+    del policy["approval"]
+    with pytest.raises(PolicyError, match="approval: Field required"):
+        load_policy(write(tmp_path, policy))
+
+
 @pytest.mark.parametrize("change", [{"allow_override": True}, {"id": "another"}, {"from_stage": "nowhere"}])
 def test_unknown_or_wrong_fields_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(PolicyError):

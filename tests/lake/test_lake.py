@@ -340,8 +340,8 @@ def test_a_commit_made_between_opening_and_writing_is_survived(lake: Lake, monke
     rival = Lake(lake.root)
     raced = []
 
-    def open_then_lose(self: Lake, table: str, stored: pa.Schema, schema: Schema) -> DeltaTable:
-        opened = original(self, table, stored, schema)
+    def open_then_lose(self: Lake, table: str, schema: Schema) -> DeltaTable:
+        opened = original(self, table, schema)
         if self is lake and not raced:
             raced.append(rival.write("bars", "2024-01", bars(1, 4, close=2.0), BARS))
         return opened

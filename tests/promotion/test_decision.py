@@ -152,7 +152,8 @@ def test_a_report_on_something_else_rejects(case, changes, says):
 
 
 def test_a_decision_goes_into_the_ledger(case, ledger):
-    assert ledger.append(decide(case, report_on(case, PASSED), [])).type is RecordType.PROMOTE
+    report = report_on(case, PASSED)
+    assert ledger.append(decide(case, report, []), [report.canonical_bytes()]).type is RecordType.PROMOTE
 
 
 def test_promotion_on_the_same_evidence_is_recognised(ledger, draft):

@@ -11,7 +11,7 @@ import pytest
 from research_to_prod.promotion.keys import KeyFileError, read_keys
 from research_to_prod.promotion.ledger import Head, Ledger, LedgerError
 from research_to_prod.promotion.record import GENESIS
-from research_to_prod.values import sha256_hex
+from research_to_prod.values import canonical_json, sha256_hex
 
 HOUR = 3600
 
@@ -39,7 +39,7 @@ def test_a_record_is_its_draft_at_a_place(ledger, draft):
 
 
 def test_the_same_decisions_with_the_same_key_are_the_same_bytes(ledger, keys, draft, tmp_path):
-    twin = Ledger(tmp_path / "twin", keys)
+    twin = type(ledger)(tmp_path / "twin", keys)
     for number in range(2):
         ledger.append(draft(number))
         twin.append(draft(number))
@@ -118,7 +118,8 @@ def test_evidence_promotes_once(ledger, draft):
     with pytest.raises(LedgerError, match="already promoted it to paper: record 0"):
         ledger.append(draft(4, from_stage="demoted", **same_candidate(draft(1))))
     fresh = same_candidate(draft(1)) | {"gate_report_sha256": sha256_hex(b"new evidence")}
-    assert ledger.append(draft(5, from_stage="demoted", **fresh)).seq == 2
+    with pytest.raises(LedgerError, match="only a record that names a person"):
+        ledger.append(draft(5, from_stage="demoted", **fresh), [b"new evidence"])
 
 
 def same_candidate(other):
@@ -146,22 +147,29 @@ def test_verification_says_what_it_checked_and_what_it_cannot_see(ledger, draft)
     record = ledger.append(draft(1))
     verification = ledger.verify()
     assert verification.records == (record,)
-    assert verification.torn_bytes == 0
-    assert any("1 lines are canonical" in line for line in verification.checked)
-    assert any("cut off at the end" in line and "witness" in line for line in verification.not_checked)
+    assert verification.unacknowledged_bytes == 0
+    assert any("1 records are canonical" in line for line in verification.report.checked)
+    assert any("cut off" in line and "no witness" in line for line in verification.report.not_checked)
 
 
-@pytest.mark.parametrize("kept", [1, 7, 11, 500, -2])
-def test_a_torn_last_line_is_passed_over_by_readers_and_cut_off_by_the_next_writer(ledger, draft, caplog, kept):
+def checkpoint(ledger, size):
+    return ledger.path.parent / "checkpoints" / f"{size:08d}"
+
+
+@pytest.mark.parametrize("kept", [1, 7, 11, 500, -2, None])
+def test_a_last_line_without_checkpoint_whole_or_torn_is_passed_over_by_readers_and_cut_off_by_the_next_writer(
+    ledger, draft, caplog, kept
+):
     acked = [ledger.append(draft(number)) for number in range(2)]
     whole = ledger.path.read_bytes()
     ledger.append(draft(2))
     torn = ledger.path.read_bytes()[len(whole) :][:kept]
     ledger.path.write_bytes(whole + torn)
+    checkpoint(ledger, 3).unlink()
 
     verification = ledger.verify()
     assert list(verification.records) == acked
-    assert verification.torn_bytes == len(torn)
+    assert verification.unacknowledged_bytes == len(torn)
     assert ledger.path.read_bytes() == whole + torn
 
     with caplog.at_level(logging.WARNING):
@@ -169,12 +177,13 @@ def test_a_torn_last_line_is_passed_over_by_readers_and_cut_off_by_the_next_writ
     assert f"cut off {len(torn)} bytes" in caplog.text
     assert list(ledger.records()) == [*acked, third]
     assert ledger.path.read_bytes().startswith(whole)
-    assert ledger.verify().torn_bytes == 0
+    assert ledger.verify().unacknowledged_bytes == 0
 
 
 def test_a_torn_first_line_leaves_an_empty_log(ledger, draft):
     ledger.append(draft(0))
     ledger.path.write_bytes(ledger.path.read_bytes()[:100])
+    checkpoint(ledger, 1).unlink()
     assert ledger.records() == ()
     assert ledger.append(draft(1)).seq == 0
 
@@ -188,6 +197,24 @@ def test_a_last_line_that_lost_only_its_end_of_line_is_kept(ledger, draft):
     assert ledger.path.read_bytes().count(b"\n") == 3
 
 
+def test_a_checkpoint_without_its_record_is_no_crash(ledger, draft):
+    for number in range(2):
+        ledger.append(draft(number))
+    ledger.path.write_bytes(ledger.path.read_bytes().splitlines(keepends=True)[0])
+    with pytest.raises(LedgerError, match="a checkpoint of 2 records is there, and only 1"):
+        ledger.records()
+
+
+def test_two_records_without_checkpoints_are_no_crash(ledger, draft):
+    for number in range(3):
+        ledger.append(draft(number))
+    for size in (2, 3):
+        checkpoint(ledger, size).unlink()
+    for read_or_write in (ledger.records, lambda: ledger.append(draft(3))):
+        with pytest.raises(LedgerError, match="line 2 does not verify: there is no checkpoint after it"):
+            read_or_write()
+
+
 def test_a_tampered_last_line_does_not_pass_for_a_torn_one(ledger, draft):
     ledger.append(draft(0))
     ledger.append(draft(1))
@@ -197,7 +224,7 @@ def test_a_tampered_last_line_does_not_pass_for_a_torn_one(ledger, draft):
         ledger.append(draft(2))
 
 
-@pytest.mark.parametrize("tail", [b"garbage", b"\x00" * 20, b"{}", b'{"records":{', b"\xff\xfe"])
+@pytest.mark.parametrize("tail", [b"garbage\n\n", b"\n" * 20, b"{}\n{}", b"\xff\n\xfe"])
 def test_a_tail_that_no_crash_of_ours_leaves_is_an_error(ledger, draft, tail):
     ledger.append(draft(0))
     with ledger.path.open("ab") as stream:
@@ -256,6 +283,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_log_as_it_was(ledger, draft, tmp
     ledger.append(draft(0))
     before = ledger.path.read_bytes()
     (tmp_path / "draft").write_bytes(draft(1).canonical_bytes())
+    ledger.blobs.write(canonical_json(1))
     shown = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True, timeout=30
     ).stdout
@@ -265,20 +293,21 @@ def test_a_full_disk_is_an_error_and_leaves_the_log_as_it_was(ledger, draft, tmp
     assert ledger.append(draft(1)).seq == 1
 
 
-def test_the_file_and_its_folder_are_on_disk_before_the_append_returns(ledger, draft, monkeypatch):
+def test_blobs_then_record_then_checkpoint_are_on_disk_before_the_append_returns(ledger, draft, monkeypatch):
     synced = []
     fsync = os.fsync
 
     def spy(descriptor):
-        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve())
+        path = Path(f"/proc/self/fd/{descriptor}").resolve()
+        synced.append(path.relative_to(ledger.path.parent.parent).parts[:2])
         fsync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", spy)
     ledger.append(draft(0))
-    assert synced == [ledger.path.parent.parent, ledger.path, ledger.path.parent]
-    synced.clear()
+    monkeypatch.setattr(os, "fsync", spy)
     ledger.append(draft(1))
-    assert synced == [ledger.path]
+    assert list(dict.fromkeys(synced)) == [("ledger", "blobs"), ("ledger", "records.jsonl"), ("ledger", "checkpoints")]
+    # The file and its folder.
+    assert synced.count(("ledger", "checkpoints")) == 2
 
 
 def test_a_failing_fsync_is_no_acknowledgement(ledger, draft, monkeypatch):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from research_to_prod.promotion.ledger import Ledger
+from research_to_prod.values import canonical_json
 
 # One process imports everything and forks the writers, because fifty fresh interpreters would take half a minute.
 KILLER = """
@@ -26,7 +26,8 @@ def write_until_killed(writer):
     for number in range(10**6):
         name = f"{writer}-{number}"
         fresh = {"decision_id": name, "candidate": name, "gate_report_sha256": sha256_hex(name.encode())}
-        record = Ledger(root / "ledger", keys).append(base.model_copy(update=fresh))
+        blobs = [name.encode(), (root / "named").read_bytes()]
+        record = Ledger(root / "ledger", keys).append(base.model_copy(update=fresh), blobs)
         os.write(acked, f"{record.seq} {record.sha256}\\n".encode())
 
 def fork(writer):
@@ -51,11 +52,11 @@ for child in writers:
 
 
 @pytest.mark.slow
-def test_of_three_writers_killed_fifty_times_no_acknowledged_record_is_lost(tmp_path, keys, draft):
+def test_of_three_writers_killed_fifty_times_no_acknowledged_record_is_lost(tmp_path, ledger, draft):
     (tmp_path / "draft").write_bytes(draft(1).canonical_bytes())
+    (tmp_path / "named").write_bytes(canonical_json(1))
     subprocess.run([sys.executable, "-c", KILLER, str(tmp_path)], check=True, timeout=60)
     acked = [line.split() for line in (tmp_path / "acked").read_text().splitlines()]
-    ledger = Ledger(tmp_path / "ledger", keys)
     records = ledger.records()
     stored = {(str(record.seq), record.sha256) for record in records}
     assert acked

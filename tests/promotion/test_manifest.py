@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from research_to_prod.promotion.controls import Control, Mode, Scope
 from research_to_prod.promotion.keys import open_keys, read_keys
-from research_to_prod.promotion.ledger import RECORD_TYPE, Ledger
 from research_to_prod.promotion.manifest import ManifestError, production_manifest, read_manifest, write_manifest
 from research_to_prod.promotion.record import GENESIS
 from research_to_prod.values import canonical_json
@@ -46,7 +46,118 @@ def test_what_was_demoted_or_halted_may_not_trade(ledger, draft, away):
     promoted = ledger.append(draft(1))
     ledger.append(draft(2))
     ledger.append(draft(3, type="demote", reasons=["loss"], **of(promoted, from_stage="paper", to_stage=away)))
-    assert [entry.candidate for entry in production_manifest(ledger.records(), NOON).entries] == ["c2"]
+    manifest = production_manifest(ledger.records(), NOON)
+    assert [entry.candidate for entry in manifest.entries] == ["c2"]
+    (held,) = manifest.withheld
+    assert (held.candidate, held.stage, held.mode) == ("c1", away, "halt" if away == "halted" else "reduce_only")
+    assert held.reasons == (f"demote to {away}: loss",)
+
+
+LIMITS = {
+    "instruments": [{"venue": "sandbox", "symbol": "BTC/USDT"}, {"venue": "other", "symbol": "BTC/USDT"}],
+    "capital": "1000",
+    "currency": "USDT",
+    "max_order_value": "1000",
+    "max_position_value": "2000",
+    "max_messages_per_second": 5,
+}
+
+
+@pytest.mark.parametrize("missing", [*LIMITS.keys() - {"instruments"}])
+def test_with_real_money_nothing_trades_whose_limits_are_not_all_set(ledger, draft, missing):
+    first = ledger.append(draft(1))
+    limits = {name: each for name, each in LIMITS.items() if name != missing}
+    ledger.append(draft(2, **of(first, from_stage="paper", to_stage="canary", limits=limits)))
+    manifest = production_manifest(ledger.records(), NOON)
+    assert manifest.entries == ()
+    assert [(each.mode, each.reasons) for each in manifest.withheld] == [("reduce_only", (f"no pre-set {missing}",))]
+
+
+@pytest.mark.parametrize("limits", [None, LIMITS | {"instruments": []}])
+def test_without_markets_nothing_trades_even_on_paper(ledger, draft, limits):
+    ledger.append(draft(1, limits=limits))
+    manifest = production_manifest(ledger.records(), NOON)
+    assert (manifest.entries, len(manifest.withheld)) == ((), 1)
+
+
+def test_what_a_rule_rolled_back_only_reduces_at_its_lower_stage(ledger, draft):
+    first = ledger.append(draft(1))
+    ledger.append(draft(2, **of(first, from_stage="paper", to_stage="canary", limits=LIMITS)))
+    assert len(production_manifest(ledger.records(), NOON).entries) == 1
+    ledger.append(draft(3, type="rollback", reasons=["the edge is gone"], **of(first, from_stage="canary")))
+    manifest = production_manifest(ledger.records(), NOON)
+    assert manifest.entries == ()
+    assert [(each.stage, each.mode) for each in manifest.withheld] == [("paper", "reduce_only")]
+
+
+def test_a_promotion_that_ends_is_followed_until_then_and_no_longer(ledger, draft):
+    ends = NOON + timedelta(hours=1)
+    ledger.append(draft(1, expires_at=ends))
+    before = production_manifest(ledger.records(), ends - timedelta(milliseconds=1))
+    assert (len(before.entries), before.valid_until) == (1, ends)
+    after = production_manifest(ledger.records(), ends)
+    assert (after.entries, after.valid_until) == ((), ends + timedelta(hours=26))
+    assert "its promotion ended" in after.withheld[0].reasons[0]
+
+
+def control(mode, scope=Scope.ALL, name=None, since=NOON):
+    return Control(scope=scope, name=name, mode=mode, since=since, by="user:eve", reason="a drill")
+
+
+def under(ledger, *controls, as_of=NOON):
+    manifest = production_manifest(ledger.records(), as_of, controls)
+    return [each.candidate for each in manifest.entries], [(each.candidate, each.mode) for each in manifest.withheld]
+
+
+def test_a_control_holds_back_what_it_is_on_and_the_strictest_counts(ledger, draft):
+    for number in (1, 2):
+        ledger.append(draft(number))
+    on_c1 = {"scope": Scope.CANDIDATE, "name": "c1"}
+    assert under(ledger) == (["c1", "c2"], [])
+    assert under(ledger, control("reduce_only", **on_c1)) == (["c2"], [("c1", "reduce_only")])
+    everything = ([], [("c1", "halt"), ("c2", "reduce_only")])
+    assert under(ledger, control("halt", **on_c1), control("reduce_only")) == everything
+    assert under(ledger, control("halt")) == ([], [("c1", "halt"), ("c2", "halt")])
+
+
+def test_a_control_on_a_venue_takes_its_markets_out_and_leaves_the_others(ledger, draft):
+    ledger.append(draft(1, limits=LIMITS))
+    manifest = production_manifest(ledger.records(), NOON, [control("reduce_only", Scope.VENUE, "other")])
+    (entry,), (held,) = manifest.entries, manifest.withheld
+    assert [each.venue for each in entry.limits.instruments] == ["sandbox"]
+    assert (held.venue, held.mode) == ("other", "reduce_only")
+    both = [control(Mode.HALT, Scope.VENUE, venue) for venue in ("sandbox", "other")]
+    assert production_manifest(ledger.records(), NOON, both).entries == ()
+
+
+def test_the_latest_control_on_a_thing_counts_and_one_of_the_future_is_refused(ledger, draft):
+    ledger.append(draft(1))
+    second = timedelta(seconds=1)
+    halted, lifted = control("halt", since=NOON - 2 * second), control("none", since=NOON - second)
+    assert under(ledger, lifted, halted) == (["c1"], [])
+    assert under(ledger, control("none"), control("halt")) == ([], [("c1", "halt")]), "of one moment: the stricter"
+    with pytest.raises(ManifestError, match="clock set back"):
+        under(ledger, control("none", since=NOON + second))
+
+
+def test_a_control_never_lets_trade_what_the_ledger_does_not(ledger, draft):
+    first = ledger.append(draft(1))
+    ledger.append(draft(2, type="demote", reasons=["loss"], **of(first, from_stage="paper", to_stage="demoted")))
+    assert under(ledger, control("none")) == ([], [("c1", "reduce_only")])
+
+
+@pytest.mark.parametrize(("scope", "name"), [(Scope.ALL, "c1"), (Scope.VENUE, None), (Scope.CANDIDATE, None)])
+def test_a_control_names_what_it_is_on(scope, name):
+    with pytest.raises(ValueError, match="names it"):
+        control("halt", scope, name)
+
+
+def test_a_manifest_that_is_older_by_the_clock_does_not_replace_one(ledger, keys, draft, path):
+    ledger.append(draft(1))
+    write_manifest(path, production_manifest(ledger.records(), NOON, [control("halt")]), keys)
+    with pytest.raises(ManifestError, match="a control may have come in between"):
+        write_manifest(path, production_manifest(ledger.records(), NOON - timedelta(seconds=1)), keys)
+    assert read_manifest(path, keys).entries == ()
 
 
 def test_a_demotion_to_a_lower_stage_is_what_the_entry_cites(ledger, draft):
@@ -87,8 +198,8 @@ def test_a_written_manifest_is_read_back_with_public_keys_only(ledger, keys, dra
         (lambda data: data.replace(b'"capital":"250000"', b'"capital":"950000"'), "not of these bytes"),
         (lambda data: data[: data.index(b',"signatures"')] + b',"signatures":[]}\n', "not signed"),
         (lambda data: data[: data.index(b',"signatures"')] + b"}\n", "signatures"),
-        (lambda data: data.replace(b'"v":1', b'"v":2'), "not a signed production manifest"),
-        (lambda data: data.replace(b'"v":1', b'"v":1,"override":true'), "override"),
+        (lambda data: data.replace(b'"v":2', b'"v":1'), "not a signed production manifest"),
+        (lambda data: data.replace(b'"v":2', b'"v":2,"override":true'), "override"),
         (lambda data: data[:200], "not a signed production manifest"),
         (lambda data: data[:0], "not a signed production manifest"),
     ],
@@ -111,12 +222,14 @@ def test_a_manifest_signed_with_another_key_is_refused(ledger, keys, draft, path
         read_manifest(path, keys)
 
 
-def test_a_signature_for_a_record_is_none_for_a_manifest(ledger, keys, draft, path):
+def test_a_signature_of_another_type_is_none_for_a_manifest(ledger, keys, draft, path):
     ledger.append(draft(1))
     manifest = production_manifest(ledger.records(), NOON)
     write_manifest(path, manifest, keys)
     signed = json.loads(path.read_bytes())
-    signed["signatures"] = [keys.sign(RECORD_TYPE, manifest.canonical_bytes()).model_dump()]
+    signed["signatures"] = [
+        keys.sign("application/vnd.research-to-prod.approval+json", manifest.canonical_bytes()).model_dump()
+    ]
     path.write_bytes(canonical_json(signed))
     with pytest.raises(ManifestError, match="not of these bytes"):
         read_manifest(path, keys)
@@ -140,7 +253,7 @@ def test_a_slow_writer_does_not_bring_back_what_was_demoted_meanwhile(ledger, ke
 def test_a_manifest_of_another_ledger_does_not_replace_one(ledger, keys, draft, path, tmp_path):
     ledger.append(draft(1))
     write_manifest(path, production_manifest(ledger.records(), NOON), keys)
-    other = Ledger(tmp_path / "other", keys)
+    other = type(ledger)(tmp_path / "other", keys)
     for number in (7, 8):
         other.append(draft(number))
     with pytest.raises(ManifestError, match="replaced on purpose"):

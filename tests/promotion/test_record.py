@@ -7,13 +7,18 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from pydantic import ValidationError
 
-from research_to_prod.promotion.record import GENESIS, Draft, Gate, Limits, Record, number_text
-from research_to_prod.values import Stage, StrategyType, Verdict, canonical_json
+from research_to_prod.promotion.record import GENESIS, Draft, Evidence, Gate, Limits, Record, number_text
+from research_to_prod.promotion.verifier import parse_record
+from research_to_prod.values import Stage, StrategyType, Verdict, canonical_json, sha256_hex
 
 SHA256 = st.binary(min_size=32, max_size=32).map(bytes.hex)
 TEXT = st.text(min_size=1, max_size=20)
 COUNT = st.integers(0, 2**53 - 1)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False).map(number_text) | st.integers().map(number_text)
+
+
+CODE = {"package_sha256": GENESIS, "lockfile_sha256": GENESIS, "version": "1"}
+TRIGGER = {"rule": "r", "value": "1", "threshold": "2", "samples": 3, "observed_at": "2026-01-01T00:00:00.000Z"}
 
 
 def optional(strategy: SearchStrategy) -> SearchStrategy:
@@ -54,9 +59,16 @@ CHECKS = st.fixed_dictionaries(
         "storage_id": COUNT,
     }
 )
+EVIDENCE = st.fixed_dictionaries(
+    {
+        "inputs": st.lists(INPUTS, max_size=2),
+        "checks": st.lists(CHECKS, max_size=2),
+        "gates": st.lists(GATES, max_size=2),
+    }
+)
 REJECTIONS = st.fixed_dictionaries(
     {
-        "v": st.just(1),
+        "v": st.just(2),
         "log_id": SHA256,
         "seq": COUNT,
         "prev": SHA256,
@@ -74,9 +86,7 @@ REJECTIONS = st.fixed_dictionaries(
         "policy": st.fixed_dictionaries({"id": TEXT, "version": TEXT, "sha256": SHA256}),
         "code": st.fixed_dictionaries({"package_sha256": SHA256, "lockfile_sha256": SHA256, "version": TEXT}),
         "parameters_sha256": SHA256,
-        "inputs": st.lists(INPUTS, max_size=2),
-        "checks": st.lists(CHECKS, max_size=2),
-        "gates": st.lists(GATES, max_size=2),
+        "evidence_sha256": SHA256,
         "reasons": st.lists(TEXT, min_size=1, max_size=3),
         "gate_report_sha256": optional(SHA256),
         "n_trials": optional(COUNT),
@@ -87,31 +97,41 @@ REJECTIONS = st.fixed_dictionaries(
 )
 
 
+@given(REJECTIONS, EVIDENCE)
+def test_records_and_evidence_survive_their_canonical_bytes_and_these_are_those_of_rfc_8785(fields, evidence):
+    for value in (Record.model_validate(fields), Evidence.model_validate(evidence)):
+        data = value.canonical_bytes()
+        assert type(value).from_canonical_bytes(data) == value
+        assert data == canonical_json(value.model_dump(mode="json", exclude_none=True))
+
+
 @given(REJECTIONS)
-def test_every_record_survives_its_canonical_bytes_and_these_are_those_of_rfc_8785(fields):
+def test_the_verifier_reads_every_record_that_the_models_write(fields):
     record = Record.model_validate(fields)
-    data = record.canonical_bytes()
-    assert Record.from_canonical_bytes(data) == record
-    assert data == canonical_json(record.model_dump(mode="json", exclude_none=True))
+    assert parse_record(record.canonical_bytes()) == record.model_dump(mode="json", exclude_none=True)
 
 
 def test_canonical_bytes_are_frozen(draft):
-    # A change of these bytes would orphan every signature ever made.
-    record = Record.model_validate(dict(draft(1)) | {"log_id": GENESIS, "seq": 0, "prev": GENESIS})
+    # A change of these bytes would take every record ever made out of its tree.
+    record = draft(1).placed(GENESIS, 0, GENESIS)
     sha = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    evidence = (
+        '{"checks":[{"asset":"candles","check":"complete","partition":"2023-01","passed":true,"run_id":"run-1",'
+        '"storage_id":12}],"gates":[{"family":"statistics","gate":"deflated_sharpe","gating":true,"margin":"0.02",'
+        '"reason":"0.97 >= 0.95","samples":1088,"threshold":"0.95","value":"0.97","verdict":"pass"}],"inputs":'
+        '[{"asset":"candles","content_sha256":"SHA","lake_version":3,"partition":"2023-01","rows":744,"run_id":"run-1",'
+        '"storage_id":11}]}'
+    ).replace("SHA", sha)
+    assert draft(1).evidence.canonical_bytes().decode() == evidence
     assert record.canonical_bytes().decode() == (
-        '{"author":"ann","candidate":"c1","candidate_sha256":"SHA","checks":[{"asset":"candles","check":"complete",'
-        '"partition":"2023-01","passed":true,"run_id":"run-1","storage_id":12}],"code":{"lockfile_sha256":"SHA",'
+        '{"algo_id":"c1","author":"ann","candidate":"c1","candidate_sha256":"SHA","code":{"lockfile_sha256":"SHA",'
         '"package_sha256":"SHA","version":"0.1.0"},"dagster":{"run_id":"run-2"},"decision_id":"decision-1",'
-        '"from_stage":"research","gate_report_sha256":"SHA","gates":[{"family":"statistics","gate":"deflated_sharpe",'
-        '"gating":true,"margin":"0.02","reason":"0.97 >= 0.95","samples":1088,"threshold":"0.95","value":"0.97",'
-        '"verdict":"pass"}],"inputs":[{"asset":"candles","content_sha256":"SHA","lake_version":3,'
-        '"partition":"2023-01","rows":744,"run_id":"run-1","storage_id":11}],"limits":{"capital":"250000",'
+        '"evidence_sha256":"EVIDENCE","from_stage":"research","gate_report_sha256":"SHA","limits":{"capital":"250000",'
         '"currency":"USDT","instruments":[{"symbol":"BTC/USDT","venue":"sandbox"}]},"log_id":"GENESIS","n_trials":40,'
         '"parameters_sha256":"SHA","policy":{"id":"research_to_paper","sha256":"SHA","version":"1"},"prev":"GENESIS",'
         '"reasons":[],"recorded_at":"2026-01-01T00:00:01.000Z","seq":0,"strategy":"momentum","strategy_type":"swing",'
-        '"to_stage":"paper","trial_ledger_head":"SHA","type":"promote","v":1}'
-    ).replace("SHA", sha).replace("GENESIS", GENESIS)
+        '"to_stage":"paper","trial_ledger_head":"SHA","type":"promote","v":2}'
+    ).replace("SHA", sha).replace("GENESIS", GENESIS).replace("EVIDENCE", sha256_hex(evidence.encode()))
 
 
 @pytest.mark.parametrize(
@@ -137,8 +157,8 @@ def test_another_spelling_of_the_same_draft_is_refused(draft, respell):
 def test_an_unknown_field_is_refused_by_name(draft):
     with pytest.raises(ValidationError, match="override"):
         draft(1, override="yes")
-    with pytest.raises(ValidationError, match="commit"):
-        draft(1, code={"package_sha256": GENESIS, "lockfile_sha256": GENESIS, "version": "1", "commit": "abc"})
+    with pytest.raises(ValidationError, match="branch"):
+        draft(1, code={"package_sha256": GENESIS, "lockfile_sha256": GENESIS, "version": "1", "branch": "abc"})
 
 
 @pytest.mark.parametrize("value", ["nan", "NaN", "inf", "-Infinity", "1e400", "", "0,97", "0.970", "1e0", "٣", "+1"])
@@ -200,9 +220,17 @@ def test_a_rejection_without_reasons_is_refused(draft):
         ({"gate_report_sha256": None}, "gate report is missing"),
         ({"n_trials": None}, "number of trials is missing"),
         ({"trial_ledger_head": None}, "trial ledger head is missing"),
+        ({"algo_id": None}, "algorithm's id is missing"),
+        ({"code": CODE | {"dirty": True}}, "not committed"),
+        ({"validator": "user:Ann"}, "both its author and its validator"),
+        ({"expires_at": "2026-01-01T00:00:01.000Z"}, "expired"),
+        ({"trigger": TRIGGER}, "names the trigger"),
+        ({"type": "rollback", "reasons": ["loss"], "trigger": None}, "names the trigger"),
+        ({"type": "override", "reasons": ["false alarm"], "supersedes": "decision-0", "expires_at": None}, "ends"),
+        ({"type": "override", "reasons": ["false alarm"]}, "the decision that it sets aside"),
     ],
 )
-def test_a_promotion_that_lacks_its_proof_cannot_be_made(draft, changes, says):
+def test_a_decision_that_its_own_contents_refuse_cannot_be_made(draft, changes, says):
     with pytest.raises(ValidationError, match=says):
         draft(1, **changes)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from research_to_prod.attribution.contracts import SLIPPAGE
+from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
 from research_to_prod.attribution.slippage import COMPONENTS
 from research_to_prod.operations.contracts import BREAKS
 from research_to_prod.reports.compile_desk_report import compile_desk_report
@@ -37,7 +37,13 @@ def slippage_row(number: int, total: float = 10.0, **changes: Any) -> dict[str, 
     row: dict[str, Any] = dict.fromkeys(COMPONENTS, 0.0)
     row |= {"fees": total / 2, "spread": total / 2, "total": total, "residual": 0.0}
     row |= {"order_id": f"o{number:03d}", "strategy": "momentum", "venue": "sandbox", "symbol": "BTC/USDT", "side": 1}
-    row |= {"sent_at": NOON + timedelta(seconds=number), "quantity": 2.0, "fills": 3, "filled_quantity": 1.5}
+    row |= {
+        "sent_at": NOON + timedelta(seconds=number),
+        "ended_at": NOON + timedelta(hours=1),
+        "quantity": 2.0,
+        "fills": 3,
+        "filled_quantity": 1.5,
+    }
     row |= {"decision_mid": 5000.0, "arrival_mid": 5000.0, "end_mid": 5000.0, "order_value": 10_000.0}
     row |= {"executed_value": 7_500.0, "total_bps_of_order_value": total, "total_bps_of_executed_value": total / 0.75}
     return row | {"excluded_reason": None} | changes
@@ -77,8 +83,25 @@ CANDIDATES = (
 )
 
 
+def markout_rows(parents: int) -> pa.Table:
+    """Return maker fills of as many parents, each two basis points up after 5 s, and one that was not measured."""
+    base = {"venue": "sandbox", "symbol": "BTC/USDT", "horizon_seconds": 5, "strategy": "momentum", "side": 1}
+    base |= {
+        "liquidity": "maker",
+        "filled_at": NOON,
+        "matured_at": NOON,
+        "quantity": 2.0,
+        "price": 50.0,
+        "value": 100.0,
+    }
+    rows = [base | {"fill_id": str(n), "order_id": f"o{n}", "net_after_fee": 0.02} for n in range(parents)]
+    rows.append(base | {"fill_id": "x", "order_id": "x", "excluded_reason": "at the fill: quote too old"})
+    return pa.Table.from_pylist(rows, schema=MARKOUTS.arrow)
+
+
 def report(orders: list[dict[str, Any]], breaks: list[dict[str, Any]] | None = None, **changes: Any) -> DeskReport:
     arguments: dict[str, Any] = {
+        "markouts": MARKOUTS.empty(),
         "internal_fills": 120,
         "venue_fills": 121,
         "candidates": (),
@@ -161,6 +184,16 @@ def test_the_report_is_json_all_the_way(full: DeskReport) -> None:
 def test_the_same_day_is_the_same_bytes(full: DeskReport) -> None:
     assert render_html(full) == render_html(full.model_copy(deep=True))
     assert render_json(full) == render_json(full.model_copy(deep=True))
+
+
+def test_markouts_show_their_interval_only_with_enough_parents() -> None:
+    (line,) = report(ORDERS, markouts=markout_rows(8)).markouts
+    assert (line.mean_bps, line.low_bps, line.high_bps) == (pytest.approx(2),) * 3
+    assert (line.fills, line.parents, line.excluded) == (8, 8, 1)
+    few = report(ORDERS, markouts=markout_rows(7))
+    assert (few.markouts[0].low_bps, few.markouts[0].high_bps) == (None, None)
+    assert "What the market did after our fills" in render_html(few).decode()
+    assert "What the market did after our fills" not in render_html(report(ORDERS)).decode()
 
 
 def test_sums_are_the_sums_of_the_orders(full: DeskReport) -> None:

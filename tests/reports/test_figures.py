@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -21,6 +22,7 @@ from research_to_prod.reports.figures import (
     marked_series,
     month_with_findings,
     sparkline_svg,
+    underwater_and_windows,
 )
 from research_to_prod.values import Verdict
 
@@ -36,6 +38,17 @@ def test_three_years_of_hours_are_under_60_kilobytes_and_always_the_same() -> No
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < 60_000
     assert picture == equity_and_underwater(HOURS, equity())
+
+
+def test_an_underwater_curve_shows_the_windows_of_each_group_and_is_drawn_without_any_too() -> None:
+    curve = equity()
+    underwater = curve / np.maximum.accumulate(curve) - 1
+    start = datetime(2023, 2, 1, tzinfo=UTC)
+    windows = {"volatility_shock": [(start, start + timedelta(days=90))], "depeg": [(start, start)]}
+    picture, plain = (underwater_and_windows(HOURS, underwater, each) for each in (windows, {}))
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 60_000
+    assert picture == underwater_and_windows(HOURS, underwater, windows) != plain
 
 
 @pytest.mark.parametrize("bad", [[1.0], [1.0, np.nan], [1.0, 0.0], [1.0, -1.0], [1.0, np.inf], [1.0, 1.0, 1.0]])

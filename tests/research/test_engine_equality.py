@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from research_to_prod.research import sweep as sweep_module
 from research_to_prod.research.backtest import Backtest, run_backtest
 from research_to_prod.research.backtest_oracle import run_backtest_oracle
 from research_to_prod.research.bars import Bars
@@ -124,6 +125,68 @@ def test_equity_changes_by_exactly_what_was_earned_and_paid(case: Case) -> None:
 @settings(max_examples=400, deadline=None)
 @given(cases())
 def test_the_summary_is_that_of_the_whole_ledger(case: Case) -> None:
+    assert_summary_is_that_of_the_ledger(case)
+
+
+@pytest.mark.parametrize("weights", [(0.5,), (-0.5,), (0.5, 0.4), (0.9, -0.5), (-0.3, -0.4)])
+@pytest.mark.parametrize("drift", [-0.002, 0.0, 0.002])
+def test_positions_held_for_weeks_are_summarised_as_the_ledger_has_them(
+    weights: tuple[float, ...], drift: float
+) -> None:
+    """A rising curve makes new peaks in most blocks of bars, a falling one in none."""
+    assert_summary_is_that_of_the_ledger(held(1_000, weights, drift))
+
+
+@pytest.mark.parametrize("weight", [-0.9, -0.4, 0.9, 3.0])
+@pytest.mark.parametrize("factor", [0.6, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("row", [1, 2, 500, 999])
+def test_an_open_that_no_close_shows_ruins_the_summary_as_it_ruins_the_ledger(
+    weight: float, factor: float, row: int
+) -> None:
+    case = held(1_000, (weight,), 0.0)
+    case.bars.open[row] *= factor
+    case.bars.high[row], case.bars.low[row] = (
+        pick(case.bars.open[row], case.bars.close[row]) for pick in (np.maximum, np.minimum)
+    )
+    assert_summary_is_that_of_the_ledger(case)
+
+
+def test_sets_in_a_row_come_to_what_each_does_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = held(300, (0.5, 0.4), 0.0)
+    rng = np.random.default_rng(3)
+    sets = [np.where(rng.random((300, 1)) < share, case.weights, 0.0) for share in (0.0, 0.01, 0.5, 1.0, 0.3)]
+    sweep = Sweep(case.bars, case.costs, case.capital)
+    alone = [sweep.outcome(each) for each in sets]
+    for gathered in (0, 5, sweep_module.GATHERED):
+        monkeypatch.setattr(sweep_module, "GATHERED", gathered)
+        for one, other in zip(sweep.outcomes(iter(sets)), alone, strict=True):
+            np.testing.assert_equal(asdict(one), asdict(other))
+    assert sweep.outcomes([]) == ()
+
+
+def test_one_wrong_set_among_others_is_refused() -> None:
+    case = held(300, (0.5,), 0.0)
+    wrong = case.weights.copy()
+    wrong[250] = np.nan
+    sweep = Sweep(case.bars, case.costs, case.capital)
+    with pytest.raises(ValueError, match="finite"):
+        sweep.outcomes([case.weights, wrong, case.weights])
+    with pytest.raises(ValueError, match="shape"):
+        sweep.outcomes([case.weights, case.weights[:-1]])
+
+
+def held(steps: int, weights: tuple[float, ...], drift: float) -> Case:
+    """Return positions taken in the second bar and held to the end, on a seeded random walk of hours."""
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(4).normal(drift, 0.004, (steps, len(weights))), axis=0))
+    open_ = np.vstack((close[:1], close[:-1]))
+    ts = np.datetime64("2024-01-01", "us") + np.arange(steps) * np.timedelta64(1, "h")
+    symbols = tuple(f"M{m}/Q" for m in range(len(weights)))
+    extremes = np.maximum(open_, close), np.minimum(open_, close)
+    bars = Bars(ts, symbols, open_, *extremes, close, np.ones_like(close), np.zeros_like(close))
+    return Case(bars, np.tile(weights, (steps, 1)), Costs(), Execution(), {})
+
+
+def assert_summary_is_that_of_the_ledger(case: Case) -> None:
     whole = case.run()
     part = Sweep(case.bars, case.costs, case.capital, case.execution, case.instruments).outcome(case.weights)
     # Where wild prices take equity to almost nothing, its last digits are those of what was lost.

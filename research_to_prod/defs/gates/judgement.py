@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from research_to_prod.defs.research.inputs import read_bars, read_candidate
 from research_to_prod.gates.evaluation import GateReport, evaluate
@@ -17,6 +18,9 @@ from research_to_prod.research.candidate import Candidate
 from research_to_prod.research.trial_ledger import TrialRecord
 from research_to_prod.settings import Settings
 from research_to_prod.values import Stage
+
+if TYPE_CHECKING:
+    from research_to_prod.promotion.ledger import Ledger
 
 POLICIES: Mapping[Stage, str] = MappingProxyType(
     {Stage.PAPER: "research_to_paper", Stage.CANARY: "paper_to_canary", Stage.LIVE: "canary_to_live"}
@@ -89,14 +93,22 @@ def now_known(settings: Settings) -> Past:
         If one of them does not verify: a book or a number of trials that can't be trusted is none.
     """
     from research_to_prod.defs.research.assets import TRIAL_LEDGER
-    from research_to_prod.promotion.keys import PUBLIC_FILE, read_keys
-    from research_to_prod.promotion.ledger import RECORDS_FILE, Ledger
     from research_to_prod.research.trial_ledger import TrialLedger
 
-    records: tuple[Record, ...] = ()
-    if (settings.ledger / RECORDS_FILE).exists():
-        records = tuple(Ledger(settings.ledger, read_keys(settings.keys / PUBLIC_FILE)).records())
+    ledger = verified_ledger(settings)
+    records = () if ledger is None else ledger.records()
     return Past(records, tuple(TrialLedger(settings.ledger / TRIAL_LEDGER).records()))
+
+
+def verified_ledger(settings: Settings) -> Ledger | None:
+    """Return the promotion ledger for reading; None where nothing was ever decided."""
+    from research_to_prod.promotion.keys import PUBLIC_FILE, read_keys
+    from research_to_prod.promotion.ledger import Ledger
+    from research_to_prod.promotion.verifier import RECORDS
+
+    if not (settings.ledger / RECORDS).exists():
+        return None
+    return Ledger(settings.ledger, read_keys(settings.keys / PUBLIC_FILE))
 
 
 def judge(lake: Reader, settings: Settings, name: str, policy: Policy, past: Past) -> Judgement:

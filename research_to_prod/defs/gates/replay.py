@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from research_to_prod.defs.gates.judgement import Past, judge
@@ -10,7 +10,8 @@ from research_to_prod.defs.research.assets import TRIAL_LEDGER
 from research_to_prod.gates.evaluation import GateReport, evaluate
 from research_to_prod.gates.policy import Policy
 from research_to_prod.lake import Lake, LakeError, PinnedLake, Version
-from research_to_prod.promotion.record import Record, RecordType
+from research_to_prod.promotion.ledger import Ledger
+from research_to_prod.promotion.record import Evidence, Record, RecordType
 from research_to_prod.research.trial_ledger import TrialLedger, TrialLedgerError
 from research_to_prod.settings import Settings
 
@@ -25,31 +26,26 @@ class Rejudged:
     problem: str = ""
 
 
-def judged_under(
-    lake: Lake, settings: Settings, records: Sequence[Record], before: Policy, after: Policy
-) -> Iterator[Rejudged]:
-    """Judge every recorded decision on the move of ``before`` again, under both policies.
-
-    Parameters
-    ----------
-    records
-        The whole promotion ledger, in order.
-    """
+def judged_under(lake: Lake, settings: Settings, ledger: Ledger, before: Policy, after: Policy) -> Iterator[Rejudged]:
+    """Judge every recorded decision on the move of ``before`` again, under both policies."""
     trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
+    records = ledger.records()
     for number, record in enumerate(records):
         if record.type not in (RecordType.PROMOTE, RecordType.REJECT) or record.policy.id != before.id:
             continue
         try:
-            past = Past(tuple(records[:number]), tuple(trials.records(record.trial_ledger_head)))
-            evidence = judge(PinnedLake(lake, versions_of(record)), settings, record.candidate, before, past).evidence
+            past = Past(records[:number], tuple(trials.records(record.trial_ledger_head)))
+            read = PinnedLake(lake, versions_of(ledger.evidence(record)))
+            evidence = judge(read, settings, record.candidate, before, past).evidence
         except (LakeError, TrialLedgerError, ValueError) as error:
             yield Rejudged(record, None, None, str(error))
             continue
         yield Rejudged(record, evaluate(before, evidence), evaluate(after, evidence))
 
 
-def versions_of(record: Record) -> list[Version]:
+def versions_of(evidence: Evidence) -> list[Version]:
     """Return the versions of everything that a decision rested on."""
     return [
-        Version(each.asset, each.partition, each.lake_version, each.content_sha256, each.rows) for each in record.inputs
+        Version(each.asset, each.partition, each.lake_version, each.content_sha256, each.rows)
+        for each in evidence.inputs
     ]

@@ -37,12 +37,12 @@ def promotion(
     outcome = decide_promotion(
         context.instance, lake, settings, context.partition_key, run_id=context.run.run_id, now=clock()
     )
-    metadata = {
+    metadata: dict[str, str | int] = {
         "decision": outcome.record.type.value,
         "ledger_seq": outcome.record.seq,
         "record_sha256": outcome.record.sha256,
-        "inputs_proven": len(outcome.record.inputs),
-        "checks_proven": len(outcome.record.checks),
+        "inputs_proven": len(outcome.evidence.inputs),
+        "checks_proven": len(outcome.evidence.checks),
     }
     if not outcome.promoted:
         reasons = "\n".join(f"1. {reason}" for reason in outcome.record.reasons)
@@ -81,14 +81,52 @@ def production_manifest(
 
     now = clock()
     keys = open_keys(settings.keys, now)
+    # Controls in force go here: derive(records, now, controls), once operations keep them.
     manifest = derive(Ledger(settings.ledger, keys).records(), now)
     path = settings.production / "manifest.json"
     write_manifest(path, manifest, keys)
     entries = [{"candidate": each.candidate, "stage": each.stage.value, "seq": each.seq} for each in manifest.entries]
+    withheld = "\n".join(f"1. {each.candidate}: {each.mode}: {'; '.join(each.reasons)}" for each in manifest.withheld)
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(Path(path)),
             "ledger_size": manifest.ledger_size,
+            "valid_until": dg.MetadataValue.timestamp(manifest.valid_until),
+            "withheld": dg.MetadataValue.md(withheld or "nothing"),
             "entries": dg.MetadataValue.table([dg.TableRecord(each) for each in entries]) if entries else "nothing",
         }
     )
+
+
+@dg.asset(
+    deps=[dg.AssetDep(promotion, partition_mapping=dg.AllPartitionMapping())],
+    group_name="promotion",
+    owners=["team:risk"],
+    kinds={"ed25519"},
+    code_version="1",
+)
+def approvals_pending(
+    settings: dg.ResourceParam[Settings], clock: dg.ResourceParam[Callable[[], datetime]]
+) -> dg.MaterializeResult:
+    """Promotions that passed every gate and wait for people: until when, who has approved, and who may.
+
+    Nobody approves in this UI: a person reads and signs the request on their own machine (``r2p approve``), brings the
+    envelope to ``data/approvals/``, and ``promotion`` is materialized again.
+    """
+    from research_to_prod.defs.promotion.decision import waiting_decisions
+
+    rows: list[dict[str, str | int]] = [
+        {
+            "candidate": each.asked.request.candidate,
+            "transition": f"{each.asked.request.from_stage} -> {each.asked.request.to_stage}",
+            "until": f"{each.asked.request.expires_at:%Y-%m-%d %H:%M}Z",
+            "people": each.asked.request.people,
+            "approved": ", ".join(each.approved) or "nobody",
+            "may_approve": ", ".join(each.waiting_for) or "nobody: add a key with r2p keys trust",
+            "refused": "; ".join(each.refused),
+            "run": f"r2p approve {each.path} --key FILE",
+        }
+        for each in waiting_decisions(settings, clock())
+    ]
+    table = dg.MetadataValue.table([dg.TableRecord(row) for row in rows]) if rows else dg.MetadataValue.text("nothing")
+    return dg.MaterializeResult(metadata={"waiting": len(rows), "decisions": table})

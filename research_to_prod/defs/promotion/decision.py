@@ -17,13 +17,15 @@ from research_to_prod.defs.research.assets import TRIAL_LEDGER
 from research_to_prod.defs.research.inputs import read_candidate
 from research_to_prod.gates.policy import Policy as GatePolicy
 from research_to_prod.lake import Lake, LakeError
+from research_to_prod.promotion.approvals import rule_for
 from research_to_prod.promotion.code_identity import code_identity
 from research_to_prod.promotion.decision import already_promoted, decide
 from research_to_prod.promotion.evidence import Proof, prove
 from research_to_prod.promotion.keys import open_keys
 from research_to_prod.promotion.ledger import Ledger
-from research_to_prod.promotion.record import Case, Dagster, Instrument, Limits, Policy, Record, RecordType
-from research_to_prod.promotion.stages import stage_of
+from research_to_prod.promotion.record import Case, Dagster, Evidence, Instrument, Limits, Policy, Record, RecordType
+from research_to_prod.promotion.stages import standing
+from research_to_prod.promotion.waiting import ApprovalFolder, Pending, with_approvals
 from research_to_prod.research.candidate import canonical_parameters
 from research_to_prod.research.trial_ledger import TrialLedger
 from research_to_prod.settings import Settings
@@ -34,9 +36,10 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The record of the decision; on repeated identical evidence the record that stands already."""
+    """The record of the decision and what it rests on; on repeated identical evidence the one that stands already."""
 
     record: Record
+    evidence: Evidence
 
     @property
     def promoted(self) -> bool:
@@ -70,23 +73,26 @@ def decide_promotion(
     trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
     report = None if judgement is None else judgement.report
     if report is not None and not refusals:
-        standing = already_promoted(
+        already = already_promoted(
             records, name, candidate.sha256, policy.to_stage, sha256_hex(report.canonical_bytes())
         )
-        if standing is not None:
-            return Outcome(standing)
+        if already is not None:
+            return Outcome(already, ledger.evidence(already))
+    state = standing(records)
+    parameters = canonical_parameters(candidate.own_parameters(strategy)).encode()
     case = Case(
         decision_id=f"{run_id}:{name}",
         recorded_at=now,
         candidate=name,
         candidate_sha256=candidate.sha256,
+        algo_id=f"{name}.{candidate.sha256[:12]}",
         strategy=candidate.strategy,
         strategy_type=candidate.type,
-        from_stage=stage_of(name, candidate.sha256, records),
+        from_stage=state.stage(name, candidate.sha256),
         to_stage=policy.to_stage,
         policy=Policy(id=policy.id, sha256=policy.sha256),
         code=code_identity(_PACKAGE, _PACKAGE.parent / "requirements.lock"),
-        parameters_sha256=sha256_hex(canonical_parameters(candidate.own_parameters(strategy)).encode()),
+        parameters_sha256=sha256_hex(parameters),
         inputs=proof.inputs,
         checks=proof.checks,
         n_trials=None if judgement is None else judgement.evidence.n_trials,
@@ -98,7 +104,11 @@ def decide_promotion(
         ),
         dagster=Dagster(run_id=run_id),
     )
-    return Outcome(ledger.append(decide(case, report, refusals)))
+    rule = rule_for(policy.approval, fallen=state.fallen(name, candidate.sha256))
+    folder = ApprovalFolder(settings.approvals)
+    draft, envelopes = with_approvals(decide(case, report, refusals), folder, keys, rule, now)
+    named = [policy.canonical_bytes(), parameters, *([] if report is None else [report.canonical_bytes()]), *envelopes]
+    return Outcome(ledger.append(draft, named), draft.evidence)
 
 
 def _asked_for(lake: Lake, settings: Settings, name: str) -> tuple[pa.Table | None, GatePolicy]:
@@ -137,7 +147,13 @@ def _disagreements(reported: pa.Table | None, judgement: Judgement | None, proof
     return problems
 
 
-def latest_decisions(settings: Settings, now: datetime) -> dict[str, Record]:
-    """Return the last record of each candidate, from the verified ledger."""
-    records = Ledger(settings.ledger, open_keys(settings.keys, now)).records()
-    return {record.candidate: record for record in records}
+def waiting_decisions(settings: Settings, now: datetime) -> list[Pending]:
+    """Return the decisions that wait for people, from the requests that the verified ledger does not answer yet."""
+    keys = open_keys(settings.keys, now)
+    return ApprovalFolder(settings.approvals).pending(Ledger(settings.ledger, keys).records(), keys, now)
+
+
+def latest_decisions(settings: Settings, now: datetime) -> tuple[Ledger, dict[str, Record]]:
+    """Return the ledger, which has the evidence, and the last record of each candidate in it, verified."""
+    ledger = Ledger(settings.ledger, open_keys(settings.keys, now))
+    return ledger, {record.candidate: record for record in ledger.records()}

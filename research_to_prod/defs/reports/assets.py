@@ -22,6 +22,7 @@ from research_to_prod.settings import Settings
 def desk_report(
     context: dg.AssetExecutionContext,
     slippage: pa.Table,
+    markouts: pa.Table,
     breaks: pa.Table,
     fills: pa.Table,
     venue_fills: pa.Table,
@@ -43,6 +44,7 @@ def desk_report(
         day,
         slippage,
         breaks,
+        markouts=markouts,
         internal_fills=fills.num_rows,
         venue_fills=venue_fills.num_rows,
         candidates=candidate_lines(lake, settings, now),
@@ -67,7 +69,7 @@ def desk_report(
 @dg.asset(
     deps=[
         dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
-        for name in ("candles", "market_quality", "gate_report", "slippage", "breaks")
+        for name in ("candles", "market_quality", "gate_report", "slippage", "markouts", "breaks")
     ],
     group_name="reports",
     owners=["team:data"],

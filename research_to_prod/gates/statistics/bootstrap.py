@@ -57,7 +57,7 @@ def stationary_bootstrap_interval(
     size = optimal_block_size(returns) if block_size is None else _block_size(block_size, len(returns))
     values = np.empty(reps)
     done = 0
-    for starts in _resamples(len(returns), size, reps, seed):
+    for starts in resampled_positions(len(returns), size, reps, seed):
         values[done : done + len(starts)] = [statistic(returns[positions]) for positions in starts]
         done += len(starts)
     if not np.isfinite(values).all():
@@ -129,8 +129,8 @@ def draw(n: int, reps: int, seed: int | np.random.SeedSequence) -> Iterator[tupl
         yield starts, uniforms
 
 
-def _resamples(n: int, block_size: float, reps: int, seed: int | np.random.SeedSequence) -> Iterator[Integers]:
-    """Yield batches of (batch, n) resampled positions."""
+def resampled_positions(n: int, block_size: float, reps: int, seed: int | np.random.SeedSequence) -> Iterator[Integers]:
+    """Yield batches of (batch, n) positions: stationary resamples of n observations, ``reps`` rows in all."""
     from research_to_prod.gates.statistics._kernels import continue_blocks
 
     for starts, uniforms in draw(n, reps, seed):

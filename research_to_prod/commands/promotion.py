@@ -1,0 +1,132 @@
+"""`r2p approve` and `r2p keys`: what a person does, on their own machine, to approve a promotion."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from research_to_prod.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from research_to_prod.promotion.approvals import Asked
+
+commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+keys_commands = typer.Typer(no_args_is_help=True, help="Keys of the people who approve.")
+commands.add_typer(keys_commands, name="keys")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what is wrong with a file, a key or a setting in its own words, with exit code 2."""
+    from research_to_prod.promotion.approvals import ApprovalError
+    from research_to_prod.promotion.keys import KeyFileError
+
+    try:
+        yield
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
+    except (SettingsError, KeyFileError, ApprovalError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@commands.command()
+def approve(
+    request: Annotated[Path, typer.Argument(help="What is asked: data/approvals/pending/CANDIDATE.STAGE.json")],
+    key: Annotated[Path, typer.Option(help="Your private key, from `r2p keys new-approver`.")],
+) -> None:
+    """Read what is asked, and sign it when you agree; the envelope appears beside REQUEST, to be brought back."""
+    from research_to_prod.promotion.approvals import approve as sign
+    from research_to_prod.promotion.approvals import read_asked
+    from research_to_prod.promotion.files import replace_file
+    from research_to_prod.promotion.keys import open_private
+    from research_to_prod.promotion.waiting import envelope_name
+
+    console = Console()
+    now = datetime.now(UTC)
+    with _told():
+        asked, keys = read_asked(request.read_bytes()), open_private(key)
+        envelope = sign(asked, keys, now)
+    _show(asked, console)
+    if not typer.confirm("Do you approve exactly this?"):
+        console.print("nothing is signed")
+        raise typer.Exit(code=1)
+    # A request from the project's own folder lies in pending/, its answers one above.
+    folder = request.parent.parent if request.parent.name == "pending" else request.parent
+    path = folder / envelope_name(asked, keys)
+    with _told():
+        replace_file(path, envelope)
+    console.print(f"signed: {path}\nbring it to data/approvals/ of the desk, then promote again", soft_wrap=True)
+
+
+@keys_commands.command("new-approver")
+def new_approver(
+    person: Annotated[str, typer.Option(help="Whose key it is, as candidates name their owners: user:NAME")],
+    key: Annotated[Path, typer.Option(help="Where the private key goes.")] = Path("~/.r2p/approver.key"),
+) -> None:
+    """Make your key on this machine, and print its public entry; the private key never leaves the machine."""
+    from research_to_prod.promotion import keys as of
+
+    path = key.expanduser().resolve()
+    with _told():
+        data = Settings.from_environment(os.environ).data.resolve()
+        if path.is_relative_to(data):
+            raise of.KeyFileError(f"{path} lies in {data}, where the desk's processes could read it: keep it elsewhere")
+        made = of.new_approver(path, of.person(person), datetime.now(UTC))
+    Console(stderr=True).print(
+        f"private key: {path} (keep it, and give it to nobody)\n"
+        "the line below is public: whoever keeps the desk's keys saves it to a file and runs `r2p keys trust FILE`",
+        soft_wrap=True,
+    )
+    typer.echo(of.public_entries(made))
+
+
+@keys_commands.command()
+def trust(
+    entry: Annotated[Path, typer.Argument(help="What `r2p keys new-approver` printed.")],
+) -> None:
+    """Add an approver's public key to the desk's keys.json."""
+    from research_to_prod.promotion import keys as of
+
+    with _told():
+        settings = Settings.from_environment(os.environ)
+        all_keys = of.trust(settings.keys / of.PUBLIC_FILE, entry)
+    table = Table("person", "role", "valid from", "key")
+    for name, each in all_keys.public.items():
+        table.add_row(escape(each.person or ""), each.role, f"{each.valid_from:%Y-%m-%d %H:%M}Z", name[:12])
+    Console().print(table)
+
+
+def _show(asked: Asked, console: Console) -> None:
+    request, decision = asked.request, asked.decision
+    console.print(
+        f"[bold]{escape(request.candidate)}[/], a strategy of {escape(request.author)}, is to go from "
+        f"[bold]{request.from_stage}[/] to [bold]{request.to_stage}[/].\n"
+        f"Its {len(decision.checks)} checks on {len(decision.inputs)} partitions of data passed, and these gates:"
+    )
+    table = Table("gate", "value", "threshold", "samples", "why")
+    for gate in decision.gates:
+        if gate.gating:
+            row = (gate.gate, gate.value or "", gate.threshold or "", str(gate.samples), gate.reason)
+            table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
+    if limits := decision.limits:
+        where = ", ".join(f"{each.symbol} on {each.venue}" for each in limits.instruments)
+        console.print(f"It may trade {escape(where)}.")
+        for name, amount in limits.model_dump(exclude={"instruments", "currency"}, exclude_none=True).items():
+            console.print(f"{name.replace('_', ' ')}: {amount} {escape(limits.currency or '')}")
+    else:
+        console.print("[red]It has no limits.[/]")
+    console.print(
+        f"Tried before it was chosen: {decision.n_trials} parameter sets. Policy {escape(request.policy.id)}, "
+        f"{request.policy.sha256}.\n{request.people} people must approve until {request.expires_at:%Y-%m-%d %H:%M}Z; "
+        f"nobody their own work.\nDecision {escape(request.decision_id)}, digest {request.decision_sha256}."
+    )

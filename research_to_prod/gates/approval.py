@@ -1,0 +1,22 @@
+"""How many people a transition asks for: part of its policy, beside what it asks of the numbers.
+
+Belongs here: the rule. Doesn't: requests, signatures and who may sign (`promotion.approvals`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ApprovalRule(BaseModel):
+    """How many people, other than the author, must approve a transition, and how long a request may be answered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    people: int = Field(ge=0, le=5, strict=True)
+    """Distinct people; two keys of one person count once."""
+    valid_for: timedelta = Field(gt=timedelta(0), le=timedelta(days=30))
+    """From the request until its approvals count no longer; in YAML an ISO 8601 duration such as ``P7D``."""
+    why: str = Field(min_length=30)
