@@ -60,6 +60,13 @@ KINDS = (
     Kind("worse costs: Sharpe 3, live costs fourfold", 3.0, idea=6, costs=LIVE_COSTS),
 )
 
+MIXTURES = {
+    "all eight": (0, 1, 2, 3, 4, 5, 6, 7),
+    "few edges: Sharpe 3, Sharpe 2, two overfitted": (0, 2, 3, 4),
+    "no edge lives on: two overfitted, decayed, worse costs": (3, 4, 5, 7),
+}
+"""What is proposed to a desk, as places in `KINDS`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Drawn:

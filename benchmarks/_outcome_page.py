@@ -12,7 +12,7 @@ from importlib import metadata
 
 import numpy as np
 
-from benchmarks._outcome_draws import CORRELATION, FAMILY, KINDS, LIVE, LIVE_COSTS, TRACKING, TRIALS
+from benchmarks._outcome_draws import CORRELATION, FAMILY, KINDS, LIVE, LIVE_COSTS, MIXTURES, TRACKING, TRIALS
 from benchmarks._outcome_regimes import (
     CANARY_SIZE,
     DECISIONS_A_DAY,
@@ -39,70 +39,94 @@ Statistic = Callable[[Floats], Floats]
 """From (..., desks) to (...)."""
 
 SETTING = f"""\
-The days are drawn, not taken from the sandbox's market: a desk needs eight searches of {TRIALS} trials, and 200 desks of \
-them on the sandbox's bars are hours. What was measured there on two seeds, 2023 to 2025, set the draws: its strategies' \
-daily net returns have an autocorrelation of 0.06 to 0.17 where they have an edge (drawn: 0.1) and correlations with each \
-other below 0.1 (drawn: 0, but for the variant). Its real edges have net Sharpe ratios of 3.4 to 5.6; drawn are 3 and 2, \
-so that the task is harder than there. Its costs take 0.3 to 0.5 of Sharpe, drawn {COSTS_OF_EDGE:.0%} of the net edge.
+The days are drawn, not taken from the sandbox's market: a desk needs eight searches of {TRIALS} trials, and 200 \
+desks of them on the sandbox's bars are hours. What was measured there on two seeds, 2023 to 2025, set the draws: \
+its strategies' daily net returns have an autocorrelation of 0.06 to 0.17 where they have an edge (drawn: 0.1) and \
+correlations with each other below 0.1 (drawn: 0, but for the variant). Its real edges have net Sharpe ratios of \
+3.4 to 5.6; drawn are 3 and 2, so that the task is harder than there. Its costs take 0.3 to 0.5 of Sharpe, drawn \
+{COSTS_OF_EDGE:.0%} of the net edge.
 
-Each desk has {len(KINDS)} candidates, one of each kind below, and each regime decides on the same ones. A candidate is the \
-best in sample of a search of {TRIALS} trials over {DAYS:,} days (seed {SEED}; {VOLATILITY:.0%} daily volatility, normal). An \
-edge is in {FAMILY} of the trials, whose noise is correlated {CORRELATION}. Then follow {LIVE} live days. Live differs from its \
-shadow by a noise of {TRACKING * 1e4:.0f} bp a day, and where costs are worse, by what {LIVE_COSTS:g} times the costs assumed \
-take. How many candidates of each kind a real desk has isn't known; the mixture here is a choice, and the table by kind \
-doesn't depend on it.
+Each desk has {len(KINDS)} candidates, one of each kind below, and each regime decides on the same ones. A \
+candidate is the best in sample of a search of {TRIALS} trials over {DAYS:,} days (seed {SEED}; {VOLATILITY:.0%} \
+daily volatility, normal). An edge is in {FAMILY} of the trials, whose noise is correlated {CORRELATION}. Then \
+follow {LIVE} live days. Live differs from its shadow by a noise of {TRACKING * 1e4:.0f} bp a day, and where costs \
+are worse, by what {LIVE_COSTS:g} times the costs assumed take. How many candidates of each kind a real desk has \
+isn't known, and the result depends on it: besides all eight, two smaller mixtures of the same draws are shown. \
+They were added after twelve desks had been seen: with all eight, six have an edge of Sharpe 2 or 3 in research, \
+so that the best four are never the overfitted ones, whoever chooses.
 
-A desk runs at most {SLOTS} strategies, each with a {"quarter" if SLOTS == 4 else f"1/{SLOTS} part"} of its capital; idle \
-capital earns nothing, and a slot that is given up stays empty. A desk that trades nothing has a Sharpe ratio of 0.
+A desk runs at most {SLOTS} strategies, each with a {"quarter" if SLOTS == 4 else f"1/{SLOTS} part"} of its \
+capital; idle capital earns nothing, and a slot that is given up stays empty. A desk that trades nothing has a \
+Sharpe ratio of 0.
 
 - **{INFORMAL}**: the {SLOTS} best Sharpe ratios in sample, live at once.
 - **rule, Sharpe x**: those with an annual Sharpe ratio in sample of at least x (two values: \
-{" and ".join(f"{each:g}" for each in SHARPES)}) and a drawdown of at most {LARGEST_DRAWDOWN:.0%}, the best {SLOTS}, live after \
-{MEETING} days (the next weekly meeting). The numbers are judgements of what is common.
+{" and ".join(f"{each:g}" for each in SHARPES)}) and a drawdown of at most {LARGEST_DRAWDOWN:.0%}, the best \
+{SLOTS}, live after {MEETING} days (the next weekly meeting). The numbers are judgements of what is common.
 - In both, a strategy is stopped for good when its live drawdown exceeds {STOP:g} times that of its backtest.
 - **{GATES}**: the shipped policies. `research_to_paper` judges the evidence of the search, as in \
-[false_promotions.md](false_promotions.md); the risk gates of `paper_to_canary` judge it again beside those admitted before \
-it. Paper and canary last as long as their gates on implementation ask, on simulated pairs: 14 and 30 days at least, and \
-until the upper bound of realised over assumed costs is low enough. The canary trades {CANARY_SIZE:.0%} of the size (a \
-judgement). From the canary on, the shipped detectors of `rollback.yaml` decide; nothing is promoted twice."""
+[false_promotions.md](false_promotions.md); the risk gates of `paper_to_canary` judge it again beside those \
+admitted before it. Paper and canary last as long as their gates on implementation ask, on simulated pairs: 14 and \
+30 days at least, and until the upper bound of realised over assumed costs is low enough. The canary trades \
+{CANARY_SIZE:.0%} of the size (a judgement). From the canary on, the shipped detectors of `rollback.yaml` decide; \
+nothing is promoted twice."""
 
 HELD = f"""\
-{HELD_CONSTANT}
+{HELD_CONSTANT} On the way to the canary the book is not empty: it holds those admitted before.
 
-Strategies decide every hour ({DECISIONS_A_DAY} paired decisions a day, all equal to the model's). One that decides once a day \
-would stay 200 days on paper under `paper_to_canary`, and miss most of the year; that is not in these figures. Latency, \
-runbooks and drills are given as passed. Hard limits within the day, approvals and the time people take are left out. The \
-drawdown stop and the two thresholds were written down before the first result, and not changed after it. Noise is normal: \
-fat tails and clustered volatility would raise false alarms of every regime."""
+Strategies decide every hour ({DECISIONS_A_DAY} paired decisions a day, all equal to the model's). One that \
+decides once a day would stay 200 days on paper under `paper_to_canary`, and miss most of the year; that is not in \
+these figures. Latency, runbooks and drills are given as passed. Hard limits within the day, approvals and the \
+time people take are left out. The drawdown stop and the two thresholds were written down before the first result, \
+and not changed after it. Noise is normal: fat tails and clustered volatility would raise false alarms of every \
+regime."""
 
 ALIVE = """\
 An edge is alive on a day when at least half of what was planted is left, net of what live pays. A rollback is any \
-reduction: a stop, or a demotion by a detector; it is false when the edge was alive on the day that decided it. Full size \
-of a strategy for a day without an edge counts as one unsound day. Time to find runs from the first day on which a \
-strategy trades without an edge to the day that decides its first reduction, over those found; what was never found \
-within the year stands beside it."""
+reduction: a stop, or a demotion by a detector; it is false when the edge was alive on the day that decided it. \
+Full size of a strategy for a day without an edge counts as one unsound day. Time to find runs from the first day \
+on which a strategy trades without an edge to the day that decides its first reduction, over those found; what was \
+never found within the year stands beside it."""
+
+_YEAR = """\
+Over {desks} desks; in brackets 95 % intervals (percentiles of {resamples:,} resamples of desks). Capital at work is \
+the mean over the days. In the second table of each mixture, gates less the other regime on the same desks (paired \
+resamples); what the interval tells apart from zero is bold."""
+_KINDS = """\
+With all eight candidates. Per cent promoted out of research; under the gates, also per cent that reached full size; \
+and per cent of the promoted that were taken back within the year."""
 
 
-def page(desks: Desks, rules: Rules, planned: int) -> str:
-    """Return the page in Markdown."""
+def page(found: Sequence[dict[str, dict[str, Year]]], rules: Rules, planned: int) -> str:
+    """Return the page in Markdown.
+
+    Parameters
+    ----------
+    found
+        By desk, mixture and regime.
+    """
+    by_mixture = {name: [desk[name] for desk in found] for name in MIXTURES}
+    desks = by_mixture[next(iter(MIXTURES))]
     unfinished = f"\n\nMeasured so far: {len(desks)} of {planned} desks." if len(desks) < planned else ""
     parts = [
         "# What promotion by gates does to a year of live trading",
         "Made by `python -m benchmarks.outcomes`, whatever it says; text and numbers are not edited by hand.",
         SETTING + unfinished,
         "## The year",
-        f"Means over {len(desks)} desks; in brackets 95 % intervals (percentiles of {RESAMPLES:,} resamples of desks).",
-        _years(desks),
-        "Gates less the other regime, on the same desks (paired resamples). What the interval tells apart from zero is bold.",
-        _differences(desks),
+        _YEAR.format(desks=len(desks), resamples=RESAMPLES),
+        *(
+            part
+            for name, mixed in by_mixture.items()
+            for part in (f"### {name[0].upper()}{name[1:]}", _years(mixed), _differences(mixed))
+        ),
         "## Promotions, rollbacks and lead time",
+        "With all eight candidates.",
         ALIVE,
         _promotions(desks),
         "Rollbacks by what decided them, false ones after the bar:",
         _layers(desks),
         "## By kind of candidate",
-        "Per cent promoted out of research. Under the gates, also per cent that reached full size, and per cent of the "
-        "promoted that were taken back within the year.",
+        _KINDS,
         _kinds(desks),
         "## What was held constant",
         HELD,
@@ -147,6 +171,11 @@ def gains(desks: Desks, regime: str) -> Floats:
     return np.array([100 * desk[regime].returns.mean() * DAYS_A_YEAR for desk in desks])
 
 
+def at_work(desks: Desks, regime: str) -> Floats:
+    """Return the mean share of the desk's capital that traded, in per cent."""
+    return counts(desks, regime, lambda course: 100 * float(course.size.mean()) / SLOTS)
+
+
 def drawdowns(desks: Desks, regime: str) -> Floats:
     """Return the largest fall from a peak in per cent of the desk's capital."""
     return np.array([100 * desk[regime].drawdown for desk in desks])
@@ -170,6 +199,7 @@ _FIGURES: dict[str, tuple[Callable[[Desks, str], Floats], Statistic]] = {
     "Sharpe, deviation over desks": (sharpes, deviation),
     "Sharpe, worst tenth": (sharpes, tenth),
     "return, %": (gains, mean),
+    "capital at work, %": (at_work, mean),
     "drawdown, %": (drawdowns, mean),
     "drawdown, worst tenth, %": (drawdowns, largest),
 }

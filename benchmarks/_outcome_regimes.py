@@ -96,11 +96,11 @@ class Course:
     """
 
     kind: str
-    promoted: bool
     size: Floats
     lead: int | None
     rollbacks: tuple[Rollback, ...]
     alive: np.ndarray
+    promoted: bool = True
 
     @property
     def detection(self) -> int | None:
@@ -136,10 +136,11 @@ class Year:
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """A candidate with what research says of it."""
+    """A candidate with what research says of it, and what each regime would make of it."""
 
     drawn: Drawn
     evidence: Evidence
+    rules: Rules
 
     @cached_property
     def sharpe(self) -> float:
@@ -151,31 +152,49 @@ class Proposal:
     def drawdown(self) -> float:
         return self.evidence.max_drawdown or 0.0
 
+    @cached_property
+    def passes(self) -> bool:
+        """Whether the gates of research pass it."""
+        return evaluate(self.rules.to_paper, self.evidence).verdict is Verdict.PASS
 
-def years(candidates: Sequence[Drawn], studies: Sequence[Studies], rules: Rules) -> dict[str, Year]:
-    """Return the year of one desk under each regime."""
-    proposals = [
-        Proposal(each, replace(study.evidence_of(each.research, each.kind.sharpe or 3.0, found), candidate=str(number)))
-        for number, (each, found) in enumerate(zip(candidates, studies, strict=True))
-    ]
-    ranked = sorted(proposals, key=lambda each: -each.sharpe)
-    found = {INFORMAL: _year(ranked, ranked[:SLOTS], lambda each: stopped(each, lead=0))}
-    for sharpe in SHARPES:
-        meeting = [each for each in ranked if each.sharpe >= sharpe and each.drawdown <= LARGEST_DRAWDOWN]
-        found[by_rule(sharpe)] = _year(ranked, meeting[:SLOTS], lambda each: stopped(each, lead=MEETING))
-    promoted = admitted(ranked, rules)
-    found[GATES] = _year(ranked, promoted, lambda each: staged(each, rules))
+    @cached_property
+    def at_once(self) -> Course:
+        return stopped(self, lead=0)
+
+    @cached_property
+    def after_meeting(self) -> Course:
+        return stopped(self, lead=MEETING)
+
+    @cached_property
+    def by_stages(self) -> Course:
+        return staged(self)
+
+
+def proposals(candidates: Sequence[Drawn], studies: Sequence[Studies], rules: Rules) -> list[Proposal]:
+    found = []
+    for number, (each, figures) in enumerate(zip(candidates, studies, strict=True)):
+        evidence = study.evidence_of(each.research, each.kind.sharpe or 3.0, figures)
+        found.append(Proposal(each, replace(evidence, candidate=str(number)), rules))
     return found
 
 
-def _year(
-    proposals: Sequence[Proposal], promoted: Sequence[Proposal], run: Callable[[Proposal], Course]
-) -> Year:
+def years(proposed: Sequence[Proposal]) -> dict[str, Year]:
+    """Return the year of one desk under each regime."""
+    ranked = sorted(proposed, key=lambda each: -each.sharpe)
+    found = {INFORMAL: _year(ranked, ranked[:SLOTS], lambda each: each.at_once)}
+    for sharpe in SHARPES:
+        meeting = [each for each in ranked if each.sharpe >= sharpe and each.drawdown <= LARGEST_DRAWDOWN]
+        found[by_rule(sharpe)] = _year(ranked, meeting[:SLOTS], lambda each: each.after_meeting)
+    found[GATES] = _year(ranked, admitted(ranked), lambda each: each.by_stages)
+    return found
+
+
+def _year(ranked: Sequence[Proposal], promoted: Sequence[Proposal], run: Callable[[Proposal], Course]) -> Year:
     returns, courses = np.zeros(LIVE), []
-    for each in proposals:
+    for each in ranked:
         if each not in promoted:
             nothing = np.zeros(LIVE)
-            courses.append(Course(each.drawn.kind.what, False, nothing, None, (), each.drawn.alive))
+            courses.append(Course(each.drawn.kind.what, nothing, None, (), each.drawn.alive, promoted=False))
             continue
         courses.append(course := run(each))
         returns += course.size * each.drawn.live / SLOTS
@@ -191,18 +210,19 @@ def stopped(proposal: Proposal, lead: int) -> Course:
     last = lead + int(beyond[0]) if len(beyond) else LIVE - 1
     size[lead : last + 1] = 1.0
     rollbacks = (Rollback(last, bool(drawn.alive[last]), "drawdown stop"),) if len(beyond) else ()
-    return Course(drawn.kind.what, True, size, lead, rollbacks, drawn.alive)
+    return Course(drawn.kind.what, size, lead, rollbacks, drawn.alive)
 
 
-def admitted(ranked: Sequence[Proposal], rules: Rules) -> list[Proposal]:
+def admitted(ranked: Sequence[Proposal]) -> list[Proposal]:
     """Return who passes the gates of research, and adds to those before it; best first, as far as there are slots."""
     passing: list[Proposal] = []
     for each in ranked:
-        if len(passing) == SLOTS or evaluate(rules.to_paper, each.evidence).verdict is not Verdict.PASS:
+        if len(passing) == SLOTS or not each.passes:
             continue
-        risk = rules.to_canary.for_type(TYPE).risk
+        policy = each.rules.to_canary
+        risk = policy.for_type(TYPE).risk
         beside = replace(each.evidence, book=tuple(_in_book(other.evidence) for other in passing))
-        gates = [] if risk is None else risk_gates(risk, rules.to_canary.allocation, beside)
+        gates = [] if risk is None else risk_gates(risk, policy.allocation, beside)
         if all(gate.verdict is Verdict.PASS for gate in gates if gate.gating):
             passing.append(each)
     return passing
@@ -220,11 +240,11 @@ def _in_book(evidence: Evidence) -> BookStrategy:
     )
 
 
-def staged(proposal: Proposal, rules: Rules) -> Course:
+def staged(proposal: Proposal) -> Course:
     """Trade from paper through the canary to live, and back by the shipped detectors; nothing is promoted twice."""
-    drawn = proposal.drawn
+    drawn, rules = proposal.drawn, proposal.rules
     size, rollbacks = np.zeros(LIVE), list[Rollback]()
-    idle = Course(drawn.kind.what, True, size, None, (), drawn.alive)
+    idle = Course(drawn.kind.what, size, None, (), drawn.alive)
     # On paper fills are the model's: it pays what was assumed.
     begins = _proven(rules.to_canary, proposal, drawn.tracking)
     if begins is None or not _watchable(proposal, rules.rollback):

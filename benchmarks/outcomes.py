@@ -18,9 +18,9 @@ from pathlib import Path
 from rich.progress import track
 
 from benchmarks import false_promotions as study
-from benchmarks._outcome_draws import KINDS, TRIALS, drawn
+from benchmarks._outcome_draws import KINDS, MIXTURES, TRIALS, drawn
 from benchmarks._outcome_page import page
-from benchmarks._outcome_regimes import Rules, Year, years
+from benchmarks._outcome_regimes import Rules, Year, proposals, years
 from research_to_prod.gates.evaluation import evaluate
 from research_to_prod.gates.evidence import Studies
 from research_to_prod.gates.policy import load_policy
@@ -58,9 +58,10 @@ def tasks_of(desks: int) -> list[study.Task]:
     return [(number, desk) for desk in range(desks) for number in range(len(KINDS))]
 
 
-def lived(desk: int, studies: Sequence[Studies], rules: Rules) -> dict[str, Year]:
-    """Return one desk's year under each regime."""
-    return years([drawn(number, desk) for number in range(len(KINDS))], studies, rules)
+def lived(desk: int, studies: Sequence[Studies], rules: Rules) -> dict[str, dict[str, Year]]:
+    """Return one desk's year with each mixture of candidates, under each regime."""
+    every = proposals([drawn(number, desk) for number in range(len(KINDS))], studies, rules)
+    return {name: years([every[number] for number in numbers]) for name, numbers in MIXTURES.items()}
 
 
 def main() -> int:
