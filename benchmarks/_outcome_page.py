@@ -28,6 +28,7 @@ from benchmarks._outcome_regimes import (
     Rules,
     Year,
 )
+from benchmarks._outcome_sandbox import sandbox
 from benchmarks._tables import table
 from benchmarks.false_promotions import COSTS_OF_EDGE, DAYS, HELD_CONSTANT, SEED, VOLATILITY
 from research_to_prod.research.bars import Floats
@@ -39,12 +40,11 @@ Statistic = Callable[[Floats], Floats]
 """From (..., desks) to (...)."""
 
 SETTING = f"""\
-The days are drawn, not taken from the sandbox's market: a desk needs eight searches of {TRIALS} trials, and 200 \
-desks of them on the sandbox's bars are hours. What was measured there on two seeds, 2023 to 2025, set the draws: \
-its strategies' daily net returns have an autocorrelation of 0.06 to 0.17 where they have an edge (drawn: 0.1) and \
-correlations with each other below 0.1 (drawn: 0, but for the variant). Its real edges have net Sharpe ratios of \
-3.4 to 5.6; drawn are 3 and 2, so that the task is harder than there. Its costs take 0.3 to 0.5 of Sharpe, drawn \
-{COSTS_OF_EDGE:.0%} of the net edge.
+The days are drawn, not taken from the sandbox's market: there an asset has one edge of one strength, and the only \
+one that ends does so at one time. What its strategies are, measured below, set the draws: daily net returns with \
+an autocorrelation of 0.1, and no correlation between ideas. The edges drawn are weaker than the sandbox's, Sharpe \
+ratios of 3 and 2, so that the task is harder than there; costs take more of them, {COSTS_OF_EDGE:.0%} of the net \
+edge.
 
 Each desk has {len(KINDS)} candidates, one of each kind below, and each regime decides on the same ones. A \
 candidate is the best in sample of a search of {TRIALS} trials over {DAYS:,} days (seed {SEED}; {VOLATILITY:.0%} \
@@ -89,12 +89,12 @@ on which a strategy trades without an edge to the day that decides its first red
 never found within the year stands beside it."""
 
 _YEAR = """\
-Over {desks} desks; in brackets 95 % intervals (percentiles of {resamples:,} resamples of desks). Capital at work is \
-the mean over the days. In the second table of each mixture, gates less the other regime on the same desks (paired \
-resamples); what the interval tells apart from zero is bold."""
+Over {desks} desks; in brackets 95 % intervals (percentiles of {resamples:,} resamples of desks). Capital at work \
+is the mean over the days. In the second table of each mixture, gates less the other regime on the same desks \
+(paired resamples); what the interval tells apart from zero is bold."""
 _KINDS = """\
-With all eight candidates. Per cent promoted out of research; under the gates, also per cent that reached full size; \
-and per cent of the promoted that were taken back within the year."""
+With all eight candidates. Per cent promoted out of research; under the gates, also per cent that reached full \
+size; and per cent of the promoted that were taken back within the year."""
 
 
 def page(found: Sequence[dict[str, dict[str, Year]]], rules: Rules, planned: int) -> str:
@@ -119,6 +119,8 @@ def page(found: Sequence[dict[str, dict[str, Year]]], rules: Rules, planned: int
             for name, mixed in by_mixture.items()
             for part in (f"### {name[0].upper()}{name[1:]}", _years(mixed), _differences(mixed))
         ),
+        "## What that comes to",
+        _verdict(by_mixture),
         "## Promotions, rollbacks and lead time",
         "With all eight candidates.",
         ALIVE,
@@ -128,6 +130,9 @@ def page(found: Sequence[dict[str, dict[str, Year]]], rules: Rules, planned: int
         "## By kind of candidate",
         _KINDS,
         _kinds(desks),
+        "## The sandbox's strategies",
+        "Over the window of its candidates, 2023 to 2025, on hourly bars, funding left out.",
+        sandbox(),
         "## What was held constant",
         HELD,
         "## Made with",
@@ -229,14 +234,35 @@ def _years(desks: Desks) -> str:
 def _differences(desks: Desks) -> str:
     rows = []
     for regime in REGIMES[:-1]:
-        cells = []
-        for values, statistic in _FIGURES.values():
-            both = np.stack([values(desks, GATES), values(desks, regime)], axis=-1)
-            found = interval(both, lambda pair, of=statistic: of(pair[..., 0]) - of(pair[..., 1]))
-            told = found[1] > 0 or found[2] < 0
-            cells.append(f"**{_shown(found)}**" if told else _shown(found))
-        rows.append([f"less {regime}", *cells])
+        found = [_difference(desks, regime, figure) for figure in _FIGURES]
+        rows.append(
+            [f"less {regime}", *(f"**{_shown(each)}**" if _told_apart(each) else _shown(each) for each in found)]
+        )
     return table(["gates", *_FIGURES], rows)
+
+
+def _difference(desks: Desks, regime: str, figure: str) -> tuple[float, float, float]:
+    """Return by how much the gates' figure is above a regime's, with its paired interval."""
+    values, statistic = _FIGURES[figure]
+    both = np.stack([values(desks, GATES), values(desks, regime)], axis=-1)
+    return interval(both, lambda pair: statistic(pair[..., 0]) - statistic(pair[..., 1]))
+
+
+def _told_apart(found: tuple[float, float, float]) -> bool:
+    return found[1] > 0 or found[2] < 0
+
+
+def _verdict(by_mixture: dict[str, Desks]) -> str:
+    lines = []
+    for name, desks in by_mixture.items():
+        for regime in REGIMES[:-1]:
+            said = []
+            for figure in ("Sharpe, mean", "return, %", "drawdown, %"):
+                found = _difference(desks, regime, figure)
+                how = ("higher" if found[0] > 0 else "lower") if _told_apart(found) else "not told apart"
+                said.append(f"{figure.split(',')[0]} {how}")
+            lines.append(f"- {name}; gates against {regime}: {', '.join(said)}.")
+    return "\n".join(lines)
 
 
 def _promotions(desks: Desks) -> str:
