@@ -50,14 +50,15 @@ Each desk has {len(KINDS)} candidates, one of each kind below, and each regime d
 candidate is the best in sample of a search of {TRIALS} trials over {DAYS:,} days (seed {SEED}; {VOLATILITY:.0%} \
 daily volatility, normal). An edge is in {FAMILY} of the trials, whose noise is correlated {CORRELATION}. Then \
 follow {LIVE} live days. Live differs from its shadow by a noise of {TRACKING * 1e4:.0f} bp a day, and where costs \
-are worse, by what {LIVE_COSTS:g} times the costs assumed take. How many candidates of each kind a real desk has \
+are worse, by what {LIVE_COSTS:g} times the costs assumed take: a quarter of that edge is left, and does not count \
+as alive. How many candidates of each kind a real desk has \
 isn't known, and the result depends on it: besides all eight, two smaller mixtures of the same draws are shown. \
 They were added after twelve desks had been seen: with all eight, six have an edge of Sharpe 2 or 3 in research, \
 so that the best four are never the overfitted ones, whoever chooses.
 
-A desk runs at most {SLOTS} strategies, each with a {"quarter" if SLOTS == 4 else f"1/{SLOTS} part"} of its \
-capital; idle capital earns nothing, and a slot that is given up stays empty. A desk that trades nothing has a \
-Sharpe ratio of 0.
+A desk runs at most {SLOTS} strategies, each with an equal part of its capital; idle capital earns nothing, and a slot \
+that is given up stays empty. The year counts from the first day, with nothing earned until a strategy is live. A \
+desk that trades nothing has a Sharpe ratio of 0.
 
 - **{INFORMAL}**: the {SLOTS} best Sharpe ratios in sample, live at once.
 - **rule, Sharpe x**: those with an annual Sharpe ratio in sample of at least x (two values: \

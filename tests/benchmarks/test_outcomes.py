@@ -219,3 +219,9 @@ def test_a_small_version_promotes_edges_and_no_noise() -> None:
     promoted = {each.kind for each in found["all eight"][GATES].courses if each.promoted}
     assert promoted
     assert not any(what.startswith("overfitted") for what in promoted)
+
+
+def test_the_page_that_is_kept_says_what_this_code_would_say() -> None:
+    kept = outcomes.PAGE.read_text()
+    for text in (pages.SETTING, pages.HELD, pages.ALIVE):
+        assert text in kept
