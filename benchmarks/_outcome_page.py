@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 
 import numpy as np
@@ -253,7 +253,7 @@ def _told_apart(found: tuple[float, float, float]) -> bool:
     return found[1] > 0 or found[2] < 0
 
 
-def _verdict(by_mixture: dict[str, Desks]) -> str:
+def _verdict(by_mixture: Mapping[str, Desks]) -> str:
     lines = []
     for name, desks in by_mixture.items():
         for regime in REGIMES[:-1]:
