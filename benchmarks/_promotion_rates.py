@@ -99,6 +99,8 @@ def page(policy: Policy, setting: str, held_constant: str, outcomes: Sequence[Ou
     )
     missed = [name for name in noise if rate(of[name], promoted).share > NOISE_AT_MOST]
     missed += [name for name in sought if rate(of[name], promoted).share < EDGE_AT_LEAST]
+    refusing = frozenset[str]().union(*(each.refused_by() for each in outcomes))
+    gates, idle = sorted(refusing), [gate for gate in _gates(outcomes) if gate not in refusing]
     parts = [
         "# False promotions, and edges found",
         "Made by `python -m benchmarks.false_promotions`, whatever it says; text and numbers are not edited by hand.",
@@ -107,11 +109,12 @@ def page(policy: Policy, setting: str, held_constant: str, outcomes: Sequence[Ou
         _rates(of, noise, sought),
         _verdict(of, noise, missed),
         "## Gate by gate",
-        "Per cent of the candidates that pass each gate, taken alone.",
-        *(_by_gate({name: of[name] for name in names}) for names in (noise, sought, weaker) if names),
+        "Per cent of the candidates that pass each gate, taken alone. "
+        + (f"Refused nobody here: {', '.join(f'`{gate}`' for gate in idle)}." if idle else ""),
+        *(_by_gate({name: of[name] for name in names}, gates) for names in (noise, sought, weaker) if names),
         "## What each gate costs, and what it is worth",
         _ALONE,
-        _alone([each for name in noise for each in of[name]], [each for name in sought for each in of[name]]),
+        _alone([each for name in noise for each in of[name]], [each for name in sought for each in of[name]], gates),
         "## Forms that the policy does not ask for",
         _ALTERNATIVES,
         *(_alternatives({name: of[name] for name in names}) for names in (noise, sought, weaker) if names),
@@ -164,8 +167,7 @@ def _verdict(of: dict[str, list[Outcome]], noise: Sequence[str], missed: Sequenc
     return "\n\n".join(lines if missed else [*lines, "Every target holds."])
 
 
-def _by_gate(of: dict[str, list[Outcome]]) -> str:
-    gates = _gates(next(iter(of.values())))
+def _by_gate(of: dict[str, list[Outcome]], gates: Sequence[str]) -> str:
     rows = [
         [f"`{gate}`", *(f"{100 * rate(outcomes, _passes(gate)).share:.0f}" for outcomes in of.values())]
         for gate in gates
@@ -173,12 +175,12 @@ def _by_gate(of: dict[str, list[Outcome]]) -> str:
     return table(["gate", *of], [*rows, ["all", *(f"{100 * rate(each, promoted).share:.0f}" for each in of.values())]])
 
 
-def _alone(noise: Sequence[Outcome], sought: Sequence[Outcome]) -> str:
+def _alone(noise: Sequence[Outcome], sought: Sequence[Outcome], gates: Sequence[str]) -> str:
     def only(outcomes: Sequence[Outcome], gate: str) -> str:
         alone = rate(outcomes, lambda each: each.refused_by() == {gate})
         return f"{100 * alone.share:.1f} ± {100 * alone.error:.1f}"
 
-    rows = [[f"`{gate}`", only(sought, gate), only(noise, gate)] for gate in _gates(sought)]
+    rows = [[f"`{gate}`", only(sought, gate), only(noise, gate)] for gate in gates]
     return table(["gate", "Sharpe 3 that it alone refuses", "noise that it alone refuses"], rows)
 
 

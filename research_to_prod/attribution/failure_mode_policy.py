@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from research_to_prod.market_data.quality_policy import Frozen, Limit, Share, read_policy
+from research_to_prod.declared import Frozen, read_declared
+from research_to_prod.market_data.quality_policy import Limit, Share
 
 
 class FailureModePolicyError(ValueError):
@@ -186,4 +187,4 @@ def load_failure_mode_policy(path: Path) -> FailureModePolicy:
     FailureModePolicyError
         Listing every wrong field.
     """
-    return read_policy(path, FailureModePolicy, FailureModePolicyError)
+    return read_declared(path, FailureModePolicy, FailureModePolicyError)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import dagster as dg
 
 from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
-from research_to_prod.execution.contracts import DECISIONS, FILLS, ORDERS, QUOTES, VENUE_FILLS
+from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_FILLS
 from research_to_prod.gates.contracts import GATE_REPORT
 from research_to_prod.lake import Schema
 from research_to_prod.market_data.contracts import (
@@ -44,10 +44,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "validation": VALIDATION,
         "gate_report": GATE_REPORT,
         "promotion_metrics": PROMOTION_METRICS,
-        "decisions": DECISIONS,
-        "orders": ORDERS,
-        "fills": FILLS,
-        "quotes": QUOTES,
+        **INBOX_KINDS,
         "venue_fills": VENUE_FILLS,
         "slippage": SLIPPAGE,
         "markouts": MARKOUTS,

@@ -1,13 +1,15 @@
 """What the desk's own records and the venue's records of its trades hold.
 
-Belongs here: the declared tables of decisions, parent orders, fills, quotes and the venue's fills, with meaning and
-unit of every column. Doesn't: reading files (inbox), ccxt shapes (venue_records), and anything computed from them.
+Belongs here: the declared tables that the desk delivers and the venue's fills, with meaning and unit of every column.
+Doesn't: reading files (inbox), ccxt shapes (venue_records), and anything computed from them.
 
-Money, prices and quantities are exact decimals, because they are reconciled; quotes are float64, because they are
-only ever benchmarks. The venue's clock and ours are two columns wherever both exist.
+Money, prices and quantities are exact decimals, because they are reconciled; quotes, signals and the model's side are
+float64, because they are only ever benchmarks. The venue's clock and ours are two columns wherever both exist.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -21,11 +23,21 @@ _VENUE = Column("venue", _TEXT, "venue name as in the universe file")
 _SYMBOL = Column("symbol", _TEXT, "ccxt unified symbol, BTC/USDT or BTC/USDT:USDT")
 _SIDE = Column("side", pa.int64(), "+1 buy, -1 sell", "sign")
 _VENUE_ORDER = Column("venue_order_id", _TEXT, "the venue's id of the (child) order that was filled")
-_QUANTITY = Column("quantity", DECIMAL, "filled quantity, positive", "base units")
+# An inverse contract (BTC/USD:BTC) is counted in money and not in coins: a quantity of 100 is 100 USD.
+_UNITS = "base units; quote units for an inverse contract"
+_QUANTITY = Column("quantity", DECIMAL, "filled quantity, positive", _UNITS)
 _PRICE = Column("price", DECIMAL, "fill price", "quote per base unit")
 _LIQUIDITY = Column("liquidity", _TEXT, "'maker' or 'taker'")
 _FEE = Column("fee", DECIMAL, "fee charged; a rebate is negative", "fee_currency")
 _FEE_CURRENCY = Column("fee_currency", _TEXT, "currency in which the fee was charged")
+
+LIQUIDITY_FLAGS = ("maker", "taker", "unknown")
+FORCED_FLAGS = ("liquidation", "adl")
+ORDER_EVENT_TYPES = ("sent", "new", "replaced", "fill", "cancel_sent", "cancelled", "expired", "rejected")
+ENTRY_TYPES = (
+    "deposit", "withdrawal", "transfer", "trade", "realized_pnl", "fee", "funding", "interest", "liquidation",
+    "conversion", "other",
+)  # fmt: skip
 
 DECISIONS = Schema(
     description="One decision of a strategy to trade or not to trade, sent or not.",
@@ -36,11 +48,17 @@ DECISIONS = Schema(
         _SYMBOL,
         Column("decided_at", TIMESTAMP, "when the strategy decided, our clock"),
         _SIDE,
-        Column("target_quantity", DECIMAL, "quantity that the strategy wanted to trade, positive", "base units"),
+        Column("target_quantity", DECIMAL, "quantity that the strategy wanted to trade, positive", _UNITS),
         Column("reference_bid", DECIMAL, "best bid that the strategy saw", "quote per base unit"),
         Column("reference_ask", DECIMAL, "best ask that the strategy saw", "quote per base unit"),
         Column("sent", pa.bool_(), "whether a parent order was sent"),
         Column("reason", _TEXT, "why it was not sent, or what made it special", nullable=True),
+        Column("signal", pa.float64(), "what the strategy saw, such as a target weight", nullable=True),
+        Column("horizon_seconds", pa.float64(), "over which time the edge is expected", "seconds", nullable=True),
+        Column("model_cost_bps", pa.float64(), "price cost that the model expected", "bp of value", nullable=True),
+        Column("model_fee_bps", pa.float64(), "fee that the model expected", "bp of value", nullable=True),
+        Column("expected_edge_bps", pa.float64(), "profit expected before costs", "bp of value", nullable=True),
+        Column("code_sha", _TEXT, "commit of the code that decided", nullable=True),
     ),
     key=("decision_id",),
     partition_by=PartitionBy("decided_at", _DAY),
@@ -55,7 +73,7 @@ ORDERS = Schema(
         _VENUE,
         _SYMBOL,
         _SIDE,
-        Column("quantity", DECIMAL, "quantity ordered, positive", "base units"),
+        Column("quantity", DECIMAL, "quantity ordered, positive", _UNITS),
         Column("style", _TEXT, "how it is worked: maker, taker, twap, pov, sweep"),
         Column("limit_price", DECIMAL, "worst acceptable price", "quote per base unit", nullable=True),
         Column("sent_at", TIMESTAMP, "when we sent it, our clock"),
@@ -72,21 +90,47 @@ FILLS = Schema(
     columns=(
         Column("fill_id", _TEXT, "the venue's trade id as text; unique per venue and symbol only"),
         Column("order_id", _TEXT, "the parent order"),
-        _VENUE_ORDER,
+        replace(_VENUE_ORDER, nullable=True),
         _STRATEGY,
         _VENUE,
         _SYMBOL,
         _SIDE,
         _QUANTITY,
         _PRICE,
-        _LIQUIDITY,
+        Column("liquidity", _TEXT, "'maker', 'taker', or 'unknown' where the source does not tell"),
         _FEE,
         _FEE_CURRENCY,
         Column("filled_at", TIMESTAMP, "when the trade happened, the venue's clock"),
-        Column("received_at", TIMESTAMP, "when we learned of it, our clock"),
+        Column("received_at", TIMESTAMP, "when we learned of it, our clock; null where nobody noted it", nullable=True),
+        Column("forced", _TEXT, "'liquidation' or 'adl' where the venue closed the position", nullable=True),
+        Column("remark", _TEXT, "the source's own words on the fill, such as Close Long", nullable=True),
     ),
     key=("venue", "symbol", "fill_id"),
     partition_by=PartitionBy("filled_at", _DAY),
+)
+
+ORDER_EVENTS = Schema(
+    description="One thing that happened to a child order on its way: sent, live, filled, cancelled, refused.",
+    columns=(
+        Column("event_id", _TEXT, "the desk's id of the event"),
+        Column("child_id", _TEXT, "the desk's id of the child order, as sent to the venue"),
+        Column("venue_order_id", _TEXT, "the venue's id of the child order; null before it has one", nullable=True),
+        Column("order_id", _TEXT, "the parent order"),
+        _STRATEGY,
+        _VENUE,
+        _SYMBOL,
+        _SIDE,
+        Column("event", _TEXT, f"what happened: {', '.join(ORDER_EVENT_TYPES)}"),
+        Column("occurred_at", TIMESTAMP, "the venue's clock; null for what happened on our side", nullable=True),
+        Column("received_at", TIMESTAMP, "when we did it or learned of it, our clock"),
+        Column("price", DECIMAL, "limit, or price of the fill; null at market", "quote per base unit", nullable=True),
+        Column("quantity", DECIMAL, "ordered; of a fill: filled; of an end: left undone, positive", _UNITS),
+        Column("post_only", pa.bool_(), "whether it may only make", nullable=True),
+        Column("queue_ahead", DECIMAL, "quantity before it at its price when it joined", _UNITS, nullable=True),
+        Column("reject_code", _TEXT, "the venue's code of a refusal", nullable=True),
+    ),
+    key=("event_id",),
+    partition_by=PartitionBy("received_at", _DAY),
 )
 
 QUOTES = Schema(
@@ -98,9 +142,9 @@ QUOTES = Schema(
         Column("received_at", TIMESTAMP, "when it reached us, our clock"),
         Column("sequence", pa.int64(), "the venue's update number; orders quotes of one instant"),
         Column("bid", pa.float64(), "best bid", "quote per base unit"),
-        Column("bid_size", pa.float64(), "quantity at the best bid", "base units"),
+        Column("bid_size", pa.float64(), "quantity at the best bid", _UNITS),
         Column("ask", pa.float64(), "best ask", "quote per base unit"),
-        Column("ask_size", pa.float64(), "quantity at the best ask", "base units"),
+        Column("ask_size", pa.float64(), "quantity at the best ask", _UNITS),
     ),
     key=("venue", "symbol", "quoted_at", "sequence"),
     partition_by=PartitionBy("quoted_at", _DAY),
@@ -126,5 +170,88 @@ VENUE_FILLS = Schema(
     partition_by=PartitionBy("traded_at", _DAY),
 )
 
-INBOX_KINDS: dict[str, Schema] = {"decisions": DECISIONS, "orders": ORDERS, "fills": FILLS, "quotes": QUOTES}
+POSITIONS = Schema(
+    description="What the desk's systems believed a strategy to hold at an instant; a flat market is a row of zero.",
+    columns=(
+        _STRATEGY,
+        _VENUE,
+        _SYMBOL,
+        Column("held_at", TIMESTAMP, "the instant, our clock; what happened at it counts"),
+        Column("position", DECIMAL, "held, negative when short", _UNITS),
+        Column("entry_price", DECIMAL, "mean price of what is open", "quote per base unit", nullable=True),
+        Column("mark_price", DECIMAL, "price at which it was valued", "quote per base unit", nullable=True),
+    ),
+    key=("strategy", "venue", "symbol", "held_at"),
+    partition_by=PartitionBy("held_at", _DAY),
+)
+
+LEDGER_ENTRIES = Schema(
+    description="One movement of money in one of the desk's accounts, from the venue's statement or the desk's books.",
+    columns=(
+        _VENUE,
+        Column("account", _TEXT, "wallet or sub-account, such as spot or futures"),
+        Column("entry_id", _TEXT, "the book's id of the movement; unique per venue and account only"),
+        Column("booked_at", TIMESTAMP, "when it was booked, the venue's clock"),
+        Column("entry_type", _TEXT, f"why it moved: {', '.join(ENTRY_TYPES)}"),
+        Column("currency", _TEXT, "of the amount"),
+        Column("amount", DECIMAL, "into the account; negative out of it", "currency"),
+        Column("symbol", _TEXT, "the market that it came from, if one", nullable=True),
+        Column("strategy", _TEXT, "the strategy that it belongs to, if one", nullable=True),
+        Column("reference", _TEXT, "what caused it: a trade id, a transfer id, a funding time", nullable=True),
+    ),
+    key=("venue", "account", "entry_id"),
+    partition_by=PartitionBy("booked_at", _DAY),
+)
+
+SHADOW_PNL = Schema(
+    description="What the model would have held and earned in one period, where the desk computes that itself.",
+    columns=(
+        _STRATEGY,
+        _VENUE,
+        _SYMBOL,
+        Column("started_at", TIMESTAMP, "start of the period; the open time of its bar"),
+        Column("ended_at", TIMESTAMP, "end of the period"),
+        Column("decision_id", _TEXT, "the decision that it follows, where there is one", nullable=True),
+        Column("model_position", pa.float64(), "held during the period, negative when short", _UNITS),
+        Column("gross_pnl", pa.float64(), "profit before costs", "currency"),
+        Column("model_cost", pa.float64(), "price cost that the model assumed, positive", "currency"),
+        Column("model_fee", pa.float64(), "fees that the model assumed; a rebate is negative", "currency"),
+        Column("model_funding", pa.float64(), "funding that the model received; paid is negative", "currency"),
+        Column("currency", _TEXT, "of all amounts"),
+        Column("run_id", _TEXT, "the run of the model that made the row"),
+        Column("code_sha", _TEXT, "commit of the model's code", nullable=True),
+    ),
+    key=("strategy", "venue", "symbol", "started_at"),
+    partition_by=PartitionBy("started_at", _DAY),
+)
+
+FEE_SCHEDULES = Schema(
+    description="The fees that the venue asked of our account for a market at an instant.",
+    columns=(
+        _VENUE,
+        _SYMBOL,
+        Column("stated_at", TIMESTAMP, "when the venue stated it"),
+        Column("tier", _TEXT, "the venue's name of the tier", nullable=True),
+        Column("maker_rate", DECIMAL, "fee of a maker; a rebate is negative", "fraction of value"),
+        Column("taker_rate", DECIMAL, "fee of a taker", "fraction of value"),
+        Column("volume_30d", DECIMAL, "traded value that the tier rests on", "quote units", nullable=True),
+    ),
+    key=("venue", "symbol", "stated_at"),
+    partition_by=PartitionBy("stated_at", _DAY),
+)
+
+INBOX_KINDS: dict[str, Schema] = {
+    "decisions": DECISIONS,
+    "orders": ORDERS,
+    "fills": FILLS,
+    "quotes": QUOTES,
+    "order_events": ORDER_EVENTS,
+    "positions": POSITIONS,
+    "ledger_entries": LEDGER_ENTRIES,
+    "shadow_pnl": SHADOW_PNL,
+    "fee_schedules": FEE_SCHEDULES,
+}
 """Folder name in the desk's inbox -> the table it delivers."""
+
+REQUIRED_KINDS = frozenset({"decisions", "orders", "fills", "quotes"})
+"""Without these a day can't be measured at all; what else is not delivered leaves questions unanswered."""

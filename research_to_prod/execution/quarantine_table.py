@@ -14,7 +14,7 @@ INBOX_QUARANTINE = Schema(
     description="One refused row of a delivery, whole, with the reason.",
     columns=(
         Column("delivery", pa.string(), "kind and day of the delivery, such as fills-2026-01-05; the partition"),
-        Column("kind", pa.string(), "decisions, orders, fills or quotes"),
+        Column("kind", pa.string(), "kind of the inbox, such as fills"),
         Column("file", pa.string(), "name of the delivered file"),
         Column("row", pa.int64(), "row of the file, from 1"),
         Column("reason", pa.string(), "everything that is wrong with it"),

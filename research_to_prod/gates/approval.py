@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from research_to_prod.declared import Frozen
 
 
-class ApprovalRule(BaseModel):
+class ApprovalRule(Frozen):
     """How many people, other than the author, must approve a transition, and how long a request may be answered."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     people: int = Field(ge=0, le=5, strict=True)
     """Distinct people; two keys of one person count once."""

@@ -12,7 +12,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from research_to_prod.gates.thresholds import Frozen, Positive, Probability, Share, read_yaml
+from research_to_prod.declared import Frozen, read_declared
+from research_to_prod.gates.thresholds import PolicyError, Positive, Probability, Share
 from research_to_prod.values import StrategyType, digest
 
 
@@ -70,4 +71,4 @@ def load_allocation(path: Path) -> CapitalAllocation:
     PolicyError
         Listing every wrong field.
     """
-    return read_yaml(path, CapitalAllocation)
+    return read_declared(path, CapitalAllocation, PolicyError)

@@ -12,9 +12,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from research_to_prod.declared import Frozen
 from research_to_prod.gates.thresholds import (
     Count,
-    Frozen,
     Positive,
     Probability,
     Sampled,

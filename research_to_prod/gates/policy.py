@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from research_to_prod.declared import Frozen, read_declared
 from research_to_prod.gates.approval import ApprovalRule
 from research_to_prod.gates.capital import CapitalAllocation, load_allocation
 from research_to_prod.gates.families import (
@@ -24,7 +25,7 @@ from research_to_prod.gates.families import (
     Robustness,
     Statistics,
 )
-from research_to_prod.gates.thresholds import Frozen, PolicyError, Threshold, read_yaml
+from research_to_prod.gates.thresholds import PolicyError, Threshold
 from research_to_prod.values import Stage, StrategyType, canonical_json, sha256_hex
 
 __all__ = ["TRANSITIONS", "Policy", "PolicyError", "PolicyFile", "Threshold", "load_policy"]
@@ -119,7 +120,7 @@ def load_policy(path: Path, allocation: Path | None = None) -> Policy:
         Listing every wrong field.
     """
     capital = load_allocation(allocation or path.parent.parent / "capital" / "allocation.yaml")
-    file = read_yaml(path, PolicyFile)
+    file = read_declared(path, PolicyFile, PolicyError)
     if file.id != path.stem:
         raise PolicyError(f"{path.name}: id: {file.id!r} must be the file's name {path.stem!r}")
     return Policy.model_validate({**file.model_dump(), "allocation": capital.model_dump()})

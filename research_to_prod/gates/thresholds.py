@@ -1,25 +1,17 @@
 """Thresholds: a number of a policy or of the capital allocation, with the sentence that says why it is that number.
 
-Belongs here: the kinds of numbers, and reading a YAML file of them. Doesn't: which numbers there are.
+Belongs here: the kinds of numbers. Doesn't: which numbers there are.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TypeVar
+from pydantic import Field
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from research_to_prod.declared import Frozen
 
 
 class PolicyError(ValueError):
     """A policy file, or the capital allocation beside it, is wrong; the message lists every field."""
-
-
-class Frozen(BaseModel):
-    """A value that is not changed after loading and has no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Threshold(Frozen):
@@ -81,25 +73,3 @@ class StressedBound(Stressed):
     """A threshold for a lower confidence bound under multiplied costs."""
 
     confidence: float = Field(ge=0.5, lt=1)
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def read_yaml(path: Path, model: type[Model]) -> Model:
-    """Read a YAML file as ``model``.
-
-    Raises
-    ------
-    PolicyError
-        If it can't be read, or listing every wrong field.
-    """
-    try:
-        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise PolicyError(f"{path.name}: not readable as YAML: {error}") from error
-    except ValidationError as error:
-        lines = (
-            f"{path.name}: {'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()
-        )
-        raise PolicyError("\n".join(lines)) from error

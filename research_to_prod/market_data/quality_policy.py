@@ -6,22 +6,14 @@ Belongs here: the contract of ``market_quality.yaml``. Doesn't: what the thresho
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-Policy = TypeVar("Policy", bound=BaseModel)
+from research_to_prod.declared import Frozen, read_declared
 
 
 class QualityPolicyError(ValueError):
     """The policy file is wrong; the message lists every field."""
-
-
-class Frozen(BaseModel):
-    """A model that nobody changes, without fields that nobody declared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Limit(Frozen):
@@ -120,17 +112,4 @@ def load_quality_policy(path: Path) -> QualityPolicy:
     QualityPolicyError
         Listing every wrong field.
     """
-    return read_policy(path, QualityPolicy, QualityPolicyError)
-
-
-def read_policy(path: Path, model: type[Policy], error: type[ValueError]) -> Policy:
-    """Return a file of thresholds as its model; what is wrong with it is raised as ``error``, every field listed."""
-    try:
-        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as found:
-        raise error(f"{path}: cannot be read: {found.strerror}") from found
-    except (yaml.YAMLError, UnicodeDecodeError) as found:
-        raise error(f"{path.name}: not readable as YAML: {found}") from found
-    except ValidationError as found:
-        lines = (f"{path.name}: {'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in found.errors())
-        raise error("\n".join(lines)) from found
+    return read_declared(path, QualityPolicy, QualityPolicyError)

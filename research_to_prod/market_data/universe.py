@@ -19,7 +19,8 @@ from research_to_prod.values import month_bounds, timeframe_length
 EXCHANGES = ("binance", "kraken", "okx", "bybit", "coinbase")
 """The ccxt exchanges that the strict client speaks to."""
 
-_SYMBOL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+(:[A-Za-z0-9]+(-[A-Za-z0-9-]+)?)?")
+SYMBOL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+(:[A-Za-z0-9]+(-[A-Za-z0-9-]+)?)?")
+"""ccxt's unified symbols."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,7 +41,7 @@ def _utc(value: Any) -> Any:
 
 def _symbol(value: str) -> str:
     # Symbols reach URLs, file names and SQL values: nothing but ccxt's unified form passes.
-    if _SYMBOL.fullmatch(value) is None:
+    if SYMBOL.fullmatch(value) is None:
         raise ValueError(
             f"{value!r} is no ccxt unified symbol; write BTC/USDT, or BTC/USDT:USDT for a perpetual, in ASCII letters "
             "and digits only"

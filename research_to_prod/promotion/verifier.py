@@ -78,12 +78,15 @@ KINDS = {
 }
 """Texts, by pattern. Numbers that matter are texts: JSON floats differ between implementations."""
 _PATTERNS = {kind: re.compile(pattern).fullmatch for kind, pattern in KINDS.items()}
-_PLAIN = _PATTERNS.keys() - {"time", "number"}
 _FIELDS: dict[str, dict[str, str]] = {}
 _NEEDED: dict[str, set[str]] = {}
+_PLAIN: dict[str, dict[str, Callable[[str], object]]] = {}
 for _form, _text in FORMS.items():
     _named = [each.split(":") for each in _text.split()]
     _FIELDS[_form] = {name.removesuffix("?"): kind for name, kind in _named}
+    _PLAIN[_form] = {
+        name: _PATTERNS[kind] for name, kind in _FIELDS[_form].items() if kind in _PATTERNS.keys() - {"time", "number"}
+    }
     _NEEDED[_form] = {name for name, _ in _named if not name.endswith("?")}
 
 
@@ -96,14 +99,16 @@ def form_problems(value: object, kind: str, where: str = "it") -> list[str]:
             return [problem for each in value for problem in form_problems(each, kind[1:-1], where)]
         fine = False
     elif kind in _FIELDS and isinstance(value, dict):
-        fields = _FIELDS[kind]
+        fields, patterns = _FIELDS[kind], _PLAIN[kind]
         problems = [f"{where} has no {name}" for name in sorted(_NEEDED[kind] - value.keys())]
         for name, each in value.items():
-            inner = fields.get(name)
-            if inner is None:
+            plain = patterns.get(name)
+            if plain is not None and isinstance(each, str) and plain(each):  # most of all fields
+                continue
+            if name not in fields:
                 problems.append(f"{where} has an unknown field {name!r}")
-            elif not (inner in _PLAIN and isinstance(each, str) and _PATTERNS[inner](each)):  # most of all fields
-                problems += form_problems(each, inner, name)
+            else:
+                problems += form_problems(each, fields[name], name)
         return problems
     else:
         fine = {
@@ -656,22 +661,23 @@ def check(source: Source, sizes: Sequence[int], keys: Mapping[str, Key], witness
     problems: list[str] = []
     seen = None if witness is None else parse_checkpoint(witness)
     cosigned: list[str] = []
-    witnessed_root, newest = None, None
+    witnessed_root, note = None, None
     for number, line in enumerate(lines, start=1):
         found = log.add(line)
         if not found:
-            newest, found = _checkpoint_after(log, source(f"{CHECKPOINTS}{number:08d}"))
+            note = source(f"{CHECKPOINTS}{number:08d}")
+            found = _not_its_checkpoint(log, note)
         if found:
             problems.append(f"line {number} does not verify: " + "; ".join(found))
             break
         if seen is not None and seen.size == number:
             witnessed_root = log.tree.root()
-    moment = log.records[-1]["recorded_at"] if log.records else ""
-    if newest is not None:
-        problems += [f"the newest checkpoint: {each}" for each in signature_problems(newest, log.keys, moment)[0]]
+    if note is not None and not problems:
+        problems += _not_signed(log, note)
     if beyond := sorted(size for size in sizes if size > len(lines)):
         problems.append(f"a checkpoint of {beyond[-1]} records is there, and only {len(lines)} records: it was cut off")
     if seen is not None:
+        moment = log.records[-1]["recorded_at"] if log.records else ""
         found, cosigned = signature_problems(seen, log.keys, moment)
         problems += [f"the witness's checkpoint: {each}" for each in found]
         if seen.size > len(lines):
@@ -683,18 +689,22 @@ def check(source: Source, sizes: Sequence[int], keys: Mapping[str, Key], witness
     return log, _report(log, problems, seen, cosigned)
 
 
-def _checkpoint_after(log: Log, note: bytes | None) -> tuple[Checkpoint | None, list[str]]:
-    """Return the checkpoint after the last record, signatures unverified, and in what it is not that of the log."""
-    size = log.tree.size
+def _not_its_checkpoint(log: Log, note: bytes | None) -> list[str]:
+    """Return in what a note is not the checkpoint after the last record; its signatures are not verified here."""
+    name = f"{CHECKPOINTS}{log.tree.size:08d}"
     if note is None:
-        return None, [f"there is no checkpoint after it ({CHECKPOINTS}{size:08d})"]
+        return [f"there is no checkpoint after it ({name})"]
+    if not note.startswith(checkpoint_text(log.origin, log.tree.size, log.tree.root()) + b"\n"):
+        return [f"{name} is of other records than these"]
+    return []
+
+
+def _not_signed(log: Log, note: bytes) -> list[str]:
     try:
-        found = parse_checkpoint(note)
+        found, _ = signature_problems(parse_checkpoint(note), log.keys, log.records[-1]["recorded_at"])
     except ValueError as error:
-        return None, [f"{CHECKPOINTS}{size:08d} is {error}"]
-    if (found.origin, found.size, found.root) != (log.origin, size, log.tree.root()):
-        return found, [f"{CHECKPOINTS}{size:08d} is of other records than these"]
-    return found, []
+        found = [f"it is {error}"]
+    return [f"the newest checkpoint: {each}" for each in found]
 
 
 REWRITTEN = "edit, deletion, insertion, reordering, backdating or a fork, chained and signed again with the log's key"
@@ -729,7 +739,7 @@ def _report(log: Log, problems: list[str], seen: Checkpoint | None, cosigned: Se
         "whether inputs, checks and gates were as recorded: that is for the lake to show (replay)",
     ]
     root = base64.b64encode(log.tree.root()).decode()
-    return Report(n, root, witnessed, tuple(problems), () if problems else tuple(checked), tuple(not_checked))
+    return Report(n, root, witnessed, tuple(problems), () if problems or not n else tuple(checked), tuple(not_checked))
 
 
 def verify(export: Path, keys: Path, witness: Path | None = None) -> Report:

@@ -112,7 +112,11 @@ class S3Target:
 
     def keep(self, note: bytes, size: int) -> None:
         """Put the checkpoint as a new object."""
-        self.client.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{size:08d}", Body=note, IfNoneMatch="*")
+        key = f"{self.prefix}/{size:08d}"
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=note, IfNoneMatch="*")
+        except self.client.exceptions.ClientError as error:
+            raise WitnessError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
 
 
 def open_target(name: str) -> Target:

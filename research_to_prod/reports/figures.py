@@ -219,7 +219,8 @@ def gates_margin(names: Sequence[str], margins: Sequence[float | None], verdicts
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         for row, (margin, verdict) in enumerate(zip(width, verdicts, strict=True)):
-            text = "no value" if np.isnan(margin) else f"{margin:+.0%}".replace("-", "−")
+            shown = f"{margin:+.0%}" if abs(margin) < 10 else f"{'over +' if margin > 0 else 'under -'}1000%"
+            text = "no value" if np.isnan(margin) else shown.replace("-", "−")
             axes.text(1.1, row, f"{verdict.value.upper()}  {text}", va="center")
         return png(figure)
 

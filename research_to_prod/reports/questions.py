@@ -6,7 +6,9 @@ Belongs here: the questions and what they need. Doesn't: the answers.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
+from research_to_prod.execution.contracts import INBOX_KINDS
 from research_to_prod.reports.desk_report import Question
 
 # number, question, section of the page that answers it, tables of the lake that must exist for an answer.
@@ -46,4 +48,31 @@ def desk_questions(present: Collection[str]) -> tuple[Question, ...]:
             missing=missing,
         )
         for number, (text, where, needs) in enumerate(_QUESTIONS, start=1)
+    )
+
+
+@dataclass(frozen=True)
+class OpenQuestion:
+    """A standing question, one input without which it stays open, and who has to bring it."""
+
+    number: int
+    question: str
+    missing_input: str
+    brought_by: str
+
+
+def unanswered(present: Collection[str]) -> tuple[OpenQuestion, ...]:
+    """Return each question that stays open with each input that it lacks, in the standing order.
+
+    Parameters
+    ----------
+    present
+        Names of the lake's tables that hold this day; with none, all that the desk could deliver and gain by it.
+    """
+    return tuple(
+        OpenQuestion(
+            question.number, question.text, each, "the desk's inbox" if each in INBOX_KINDS else "the pipeline"
+        )
+        for question in desk_questions(present)
+        for each in question.missing
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from math import ceil, hypot, sqrt
 
@@ -19,7 +19,7 @@ from research_to_prod.sandbox.ledger import UNIT, Fill
 from research_to_prod.sandbox.market import SandboxMarket
 
 VENUE = "sandbox"
-_FEES = {"maker": Decimal("0.0002"), "taker": Decimal("0.0004")}
+FEES = {"maker": Decimal("0.0002"), "taker": Decimal("0.0004")}
 _MS = 1000
 _STALENESS = 100 * _MS  # age of the quote on which a child order acts
 
@@ -69,6 +69,7 @@ class Decision:
     reference_ask: Decimal
     sent: bool
     reason: str | None
+    signal: float | None = None
 
 
 @dataclass(frozen=True)
@@ -291,13 +292,18 @@ def _child(made: _Slice, order_id: str, instrument: Instrument, side: int, fills
     )
 
 
+def received(at: datetime) -> datetime:
+    """Return when the desk learns of what happened at the venue at ``at``: 20 to 59 ms later."""
+    return at + timedelta(milliseconds=20 + micros(at) // _MS % 40)
+
+
 def _fill(
     decision: Decision, order_id: str, number: str, ids: Ids, quantity: Decimal, price: Decimal, liquidity: str, at: int
 ) -> Fill:
     base, _, quote = decision.symbol.partition(":")[0].partition("/")
     # A spot buyer pays in the coin received, everyone else in quote currency.
     in_base = decision.side > 0 and ":" not in decision.symbol
-    fee = quantity * _FEES[liquidity] * (1 if in_base else price)
+    fee = quantity * FEES[liquidity] * (1 if in_base else price)
     return Fill(
         fill_id=ids.take("trade", decision.symbol),
         order_id=order_id,
@@ -312,5 +318,5 @@ def _fill(
         fee=fee.quantize(UNIT, ROUND_DOWN),
         fee_currency=base if in_base else quote,
         filled_at=instant(at),
-        received_at=instant(at + (20 + at // _MS % 40) * _MS),
+        received_at=received(instant(at)),
     )

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from research_to_prod.execution.contracts import DECISIONS, FILLS, ORDERS, QUOTES
+from research_to_prod.execution.inbox_writer import InboxWriter
 from research_to_prod.lake.schema import Schema
 from research_to_prod.research.bars import Bars, Floats, align_bars
 from research_to_prod.research.strategy import Strategy, load_strategy
+from research_to_prod.sandbox import records
 from research_to_prod.sandbox._execution import (
     CAREFUL,
     CARELESS,
@@ -272,6 +273,7 @@ class SandboxDesk:
             reference_ask=ask,
             sent=reason is None,
             reason=reason,
+            signal=weight,
         )
 
     @staticmethod
@@ -286,11 +288,7 @@ class SandboxDesk:
 
     def position(self, symbol: str) -> Decimal:
         """Return what the desk's strategies hold of ``symbol`` after the last simulated event."""
-        if ":" in symbol:
-            return self._books.balance(Holder.CONTRACTS, symbol)
-        base = symbol.partition("/")[0]
-        inventory = next((amount for holder, asset, amount in OPENING if (holder, asset) == (Holder.SPOT, base)), 0)
-        return self._books.balance(Holder.SPOT, base) - inventory
+        return _position(self._books, symbol)
 
     # Drops ------------------------------------------------------------------------------------------------------
 
@@ -319,35 +317,46 @@ class SandboxDesk:
         ).cast(QUOTES.arrow)
 
     def write_inbox(self, day: str, folder: Path) -> tuple[Path, ...]:
-        """Write the day's four drops as the desk's systems deliver them, dropped fills missing.
-
-        Each file appears whole: it is written under a name that starts with a point, then renamed.
-        """
+        """Write the day's drops as the desk's systems deliver them, dropped fills missing."""
         simulated = self.simulate_day(day)
+        start = day_bounds(day)[0]
         fills = list(simulated.fills)
         for fault in self._faults.dropped_fills:
             if fault.day == day and fills:
                 lost = fills.pop(fault.index % len(fills))
                 self._note_dropped(lost)
+        strategies = {symbol: entry.strategy_id for entry in self.book for symbol in entry.symbols}
+        first_id = ((start.date() - FIRST_DAY).days + 1) * Ids.DAY
         tables = {
             "decisions": _table(simulated.decisions, DECISIONS),
             "orders": _table(simulated.orders, ORDERS),
             "fills": _table(fills, FILLS),
             "quotes": self.quotes(day),
+            "order_events": records.order_events(simulated.orders, simulated.children, fills),
+            "positions": records.positions(
+                self.market, strategies, simulated.opening, simulated.events, start, _position
+            ),
+            "ledger_entries": records.ledger_entries(simulated.legs, strategies, first_id),
+            "fee_schedules": records.fee_schedules(self.symbols, start),
         }
-        written: list[Path] = []
-        for kind, table in tables.items():
-            target = folder / kind / f"{day}.parquet"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}")
-            pq.write_table(table, temporary)
-            written.append(temporary.replace(target))
-        return tuple(written)
+        writer = InboxWriter(folder)
+        return tuple(writer.write(kind, day, table) for kind, table in tables.items())
 
     def _note_dropped(self, lost: Fill) -> None:
         detail = f"{lost.symbol} trade {lost.fill_id} of order {lost.order_id}"
         if detail not in {record.detail for record in self.journal.records}:
             self.journal.add(lost.filled_at, "fills", "dropped_fill", detail)
+
+
+def _position(books: Books, symbol: str) -> Decimal:
+    """Return what the strategies hold of ``symbol``: coins beyond the opening inventory, or contracts."""
+    if ":" in symbol:
+        return books.balance(Holder.CONTRACTS, symbol)
+    base = symbol.partition("/")[0]
+    inventory = next(
+        (amount for holder, asset, amount in OPENING if (holder, asset) == (Holder.SPOT, base)), Decimal(0)
+    )
+    return books.balance(Holder.SPOT, base) - inventory
 
 
 def _table(rows: Iterable[Decision | ParentOrder | Fill], schema: Schema) -> pa.Table:

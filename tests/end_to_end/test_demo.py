@@ -18,7 +18,9 @@ from pathlib import Path
 import dagster as dg
 import pyarrow.compute as pc
 import pytest
+from typer.testing import CliRunner
 
+from research_to_prod.cli import app
 from research_to_prod.defs.gates.assets import gate_report
 from research_to_prod.defs.gates.checks import gates_by_family
 from research_to_prod.defs.market_data.assets import validated_candles
@@ -216,6 +218,26 @@ def test_the_demo_again_finishes_and_promotes_nobody_twice(finished: tuple[Path,
     assert again.returncode == 0, output
     assert [record for record in decided.records() if record.type is RecordType.PROMOTE][:1] == before
     assert decided.promoted() == {GOOD}
+
+
+def test_a_changed_policy_is_held_against_the_decisions_of_the_past(
+    decided: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Settings().desk / "capital", tmp_path / "capital")
+    shutil.copytree(Settings().desk / "policies", tmp_path / "policies")
+    proposed = tmp_path / "policies" / "research_to_paper.yaml"
+    proposed.write_text(proposed.read_text().replace("value: 0.999\n", "value: 0.99\n", 1))
+    monkeypatch.setenv("R2P_DATA", str(decided.settings.data))
+    command = ["policy", "diff", "research_to_paper", str(proposed), "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert {(each["before"], each["after"]) for each in found["changes"]} == {("0.999", "0.99")}
+    decisions = {each["candidate"]: each for each in found["decisions"]}
+    assert {each["problem"] for each in decisions.values()} == {""}, "all can be judged again"
+    assert decisions[BAD_DATA]["gates"] == "completeness: fail -> pass"
+    assert (decisions[GOOD]["before"], decisions[GOOD]["after"], decisions[GOOD]["gates"]) == ("pass", "pass", "")
+    assert decisions["sol_breakout"]["before"] == "fail"
 
 
 def test_the_untouched_case_promotes(desk: Desk) -> None:

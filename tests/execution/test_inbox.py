@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research_to_prod.execution.contracts import FILLS, INBOX_KINDS
-from research_to_prod.execution.inbox import InboxError, MissingDeliveryError, read_inbox
+from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
+from research_to_prod.execution.row_checks import InboxError
 from research_to_prod.values import sha256_hex
 
 DAY = "2026-01-02"
@@ -39,6 +41,8 @@ def fill(fill_id: str = "1", **changes: Any) -> dict[str, Any]:
         "fee_currency": "USDT",
         "filled_at": AT,
         "received_at": AT + timedelta(milliseconds=30),
+        "forced": None,
+        "remark": None,
         **changes,
     }
 
@@ -115,6 +119,74 @@ def test_rows_that_contradict_each_other_all_go_to_quarantine(tmp_path: Path) ->
     assert delivery.quarantined.column("file").to_pylist() == [f"{DAY}.csv", f"{DAY}b.csv"]
 
 
+def test_of_two_revisions_of_a_row_the_later_counts_and_the_earlier_is_kept_in_quarantine(tmp_path: Path) -> None:
+    deliver_csv(tmp_path, f"{DAY}.csv", [fill("1"), fill("2"), fill("3")])
+    deliver_parquet(tmp_path, f"{DAY}.r1.parquet", [fill("2", price=Decimal(2)), fill("3")])
+    deliver_csv(tmp_path, f"{DAY}-desk.r10.csv", [fill("2", price=Decimal(10))])
+    delivery = read_inbox(tmp_path, "fills", DAY)
+    assert {row["fill_id"]: row["price"] for row in delivery.rows.to_pylist()} == {
+        "1": Decimal("64000.1"),
+        "2": Decimal(10),
+        "3": Decimal("64000.1"),
+    }
+    # A later revision that says the same is a repetition, not a correction.
+    assert (delivery.superseded_rows, delivery.repeated_rows) == (2, 1)
+    told = zip(delivery.quarantined.column("file").to_pylist(), reasons(delivery), strict=True)
+    assert list(told) == [
+        (f"{DAY}.csv", "superseded by revision 10"),
+        (f"{DAY}.r1.parquet", "superseded by revision 10"),
+    ]
+    assert json.loads(delivery.quarantined.column("content")[1].as_py())["price"] == "2.000000000000000000"
+
+
+def test_a_correction_settles_what_contradicted_itself_and_may_contradict_itself(tmp_path: Path) -> None:
+    deliver_csv(tmp_path, f"{DAY}.csv", [fill("1"), fill("1", price=Decimal(1))])
+    assert read_inbox(tmp_path, "fills", DAY).rows.num_rows == 0
+    deliver_csv(tmp_path, f"{DAY}.r1.csv", [fill("1", price=Decimal(2))])
+    settled = read_inbox(tmp_path, "fills", DAY)
+    assert settled.rows.column("price").to_pylist() == [Decimal(2)]
+    assert reasons(settled) == ["superseded by revision 1"] * 2
+    deliver_csv(tmp_path, f"{DAY}b.r1.csv", [fill("1", price=Decimal(3))])
+    torn = read_inbox(tmp_path, "fills", DAY)
+    assert torn.rows.num_rows == 0
+    assert (
+        sorted(reasons(torn))
+        == ["rows with the same venue, symbol, fill_id and different content"] * 2 + ["superseded by revision 1"] * 2
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("123"), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_what_counts_follows_from_the_files_and_not_from_who_came_first(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int]], chance: Random
+) -> None:
+    def delivered(order: list[tuple[str, int, int]]) -> Any:
+        inbox = tmp_path_factory.mktemp("inbox")
+        for revision in {each[2] for each in order}:
+            mine = [fill(key, price=Decimal(price)) for key, price, of in order if of == revision]
+            deliver_csv(inbox, f"{DAY}.r{revision}.csv", mine)
+        return read_inbox(inbox, "fills", DAY)
+
+    once = delivered(rows)
+    expected = {}
+    for key in {each[0] for each in rows}:
+        newest = max(revision for name, _, revision in rows if name == key)
+        prices = {price for name, price, revision in rows if (name, revision) == (key, newest)}
+        if len(prices) == 1:
+            expected[key] = Decimal(prices.pop())
+    assert {row["fill_id"]: row["price"] for row in once.rows.to_pylist()} == expected
+    # Nothing is lost: every delivered row is a record, a repetition, or in quarantine.
+    assert once.rows.num_rows + once.repeated_rows + once.quarantined.num_rows == len(rows)
+    shuffled = list(rows)
+    chance.shuffle(shuffled)
+    again = delivered(shuffled)
+    assert again.rows == once.rows
+    assert sorted(reasons(again)) == sorted(reasons(once))
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -125,7 +197,9 @@ def test_rows_that_contradict_each_other_all_go_to_quarantine(tmp_path: Path) ->
         ({"price": None}, "price is missing"),
         ({"price": "0"}, "price is not positive"),
         ({"side": 0}, "side is neither +1 nor -1"),
-        ({"liquidity": "marker"}, "liquidity is neither maker nor taker"),
+        ({"symbol": "BTCUSDT"}, "symbol is no ccxt unified symbol"),
+        ({"forced": "margin call"}, "forced is none of liquidation, adl"),
+        ({"liquidity": "marker"}, "liquidity is none of maker, taker, unknown"),
         ({"filled_at": "2026-01-02T03:04:05"}, "filled_at is not a timestamp[us, tz=UTC]"),
         ({"filled_at": "2026-01-03T00:00:00Z"}, "filled_at is not on 2026-01-02 (UTC)"),
         ({"filled_at": "2026-01-02T00:30:00+01:00"}, "filled_at is not on 2026-01-02 (UTC)"),
@@ -150,7 +224,7 @@ def test_a_line_with_too_few_cells_is_quarantined_and_does_not_shift_the_row_num
     delivery = read_inbox(tmp_path, "fills", DAY)
     assert delivery.rows.column("fill_id").to_pylist() == ["1", "2"]
     assert list(zip(delivery.quarantined.column("row").to_pylist(), reasons(delivery), strict=True)) == [
-        (2, "line has 2 cells, the header has 14"),
+        (2, "line has 2 cells, the header has 16"),
         (4, "side is neither +1 nor -1"),
     ]
     assert delivery.files[0].rows == 4
@@ -181,6 +255,20 @@ def test_a_day_without_a_file_names_the_file_that_is_expected(tmp_path: Path) ->
 def test_a_file_that_is_still_being_written_is_not_seen(tmp_path: Path, name: str) -> None:
     deliver_csv(tmp_path, name, [fill()])
     with pytest.raises(MissingDeliveryError):
+        read_inbox(tmp_path, "fills", DAY)
+
+
+def test_a_column_that_may_be_null_may_be_left_out(tmp_path: Path) -> None:
+    path = deliver_parquet(tmp_path, f"{DAY}.parquet", [fill(received_at=None)])
+    pq.write_table(pq.read_table(path).drop_columns(["received_at", "forced", "remark"]), path)
+    assert read_inbox(tmp_path, "fills", DAY).rows.to_pylist() == [fill(received_at=None)]
+
+
+def test_every_unreadable_file_of_a_day_is_named(tmp_path: Path) -> None:
+    deliver_csv(tmp_path, f"{DAY}.csv", [fill()])
+    for name in (f"{DAY}a.csv", f"{DAY}b.parquet"):
+        (tmp_path / "fills" / name).write_bytes(b"")
+    with pytest.raises(InboxError, match=rf"(?s){DAY}a\.csv cannot be read.*{DAY}b\.parquet cannot be read"):
         read_inbox(tmp_path, "fills", DAY)
 
 

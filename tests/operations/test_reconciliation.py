@@ -49,7 +49,7 @@ def make(fill_id: str = "1", **changes: Any) -> Row:
 
 def table(rows: list[Row], side: Any) -> pa.Table:
     names = side.arrow.names
-    return pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=side.arrow)
+    return pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows], schema=side.arrow)
 
 
 def reconcile(ours: list[Row], theirs: list[Row], complete: bool = True, **changes: Any) -> pa.Table:

@@ -63,7 +63,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("missing", [*LIMITS.keys() - {"instruments"}])
+@pytest.mark.parametrize("missing", sorted(LIMITS.keys() - {"instruments"}))
 def test_with_real_money_nothing_trades_whose_limits_are_not_all_set(ledger, draft, missing):
     first = ledger.append(draft(1))
     limits = {name: each for name, each in LIMITS.items() if name != missing}

@@ -4,6 +4,7 @@ import base64
 import io
 import subprocess
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -80,6 +81,7 @@ class Bucket:
 
     def __init__(self):
         self.objects = {}
+        self.exceptions = SimpleNamespace(ClientError=RuntimeError)
 
     def get_paginator(self, name):
         assert name == "list_objects_v2"
@@ -95,7 +97,7 @@ class Bucket:
     def put_object(self, Bucket, Key, Body, IfNoneMatch):  # noqa: N803
         assert IfNoneMatch == "*"
         if (Bucket, Key) in self.objects:
-            raise FileExistsError(Key)
+            raise self.exceptions.ClientError("PreconditionFailed")
         self.objects[Bucket, Key] = Body
 
 
@@ -147,6 +149,14 @@ def test_a_tag_that_is_there_is_not_moved(ledger, draft, tmp_path):
     with pytest.raises(WitnessError, match="git push failed"):
         target.keep(b"another\n", 1)
     assert target.newest() == b"one\n"
+
+
+def test_an_object_that_is_there_is_not_overwritten():
+    target = S3Target(Bucket(), "compliance", "desk-1")
+    target.keep(b"one", 1)
+    with pytest.raises(WitnessError, match="s3://compliance/desk-1/00000001 cannot be written"):
+        target.keep(b"another", 1)
+    assert target.newest() == b"one"
 
 
 def test_a_remote_that_is_not_there_is_a_clear_error(tmp_path):

@@ -25,7 +25,7 @@ from research_to_prod.reports.desk_report import (
     render_html,
     render_json,
 )
-from research_to_prod.reports.questions import desk_questions
+from research_to_prod.reports.questions import desk_questions, unanswered
 from research_to_prod.values import Verdict
 
 DAY = "2026-01-02"
@@ -316,6 +316,17 @@ def test_a_day_on_which_everything_breaks_is_still_a_small_page() -> None:
     assert "the 100 largest are shown" in page.decode()
     assert len(made.reconciliation.breaks) == 3000
     assert "2999.000000000000000000" in Page(page).values
+
+
+def test_each_open_question_names_each_input_that_it_lacks_and_who_brings_it() -> None:
+    found = unanswered(["slippage", "breaks", "markouts"])
+    assert [(each.missing_input, each.brought_by) for each in found if each.number in {6, 12}] == [
+        ("order_events", "the desk's inbox"),
+        ("fee_schedules", "the desk's inbox"),
+        ("venue_income", "the pipeline"),
+    ]
+    assert not {3, 7, 14, 15} & {each.number for each in found}
+    assert unanswered([each.missing_input for each in unanswered(())]) == ()
 
 
 def test_a_question_is_open_until_all_of_its_inputs_are_there() -> None:

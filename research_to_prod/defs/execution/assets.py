@@ -10,6 +10,7 @@ from research_to_prod.defs.partitions import DAYS, UNIVERSE_FILE
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
 from research_to_prod.defs.tables import described
+from research_to_prod.execution.contracts import INBOX_KINDS, REQUIRED_KINDS
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.universe import Universe
 from research_to_prod.settings import Settings
@@ -20,10 +21,18 @@ _MEANING = {
     "orders": "One parent order: what was to be traded, when it was sent, acknowledged and ended.",
     "fills": "One execution as the desk recorded it, with the venue's trade id, both clocks, fee and liquidity.",
     "quotes": "One best bid and ask around the desk's trading, on the venue's clock and on ours.",
+    "order_events": "One step of a child order: live, filled, cancelled, refused. Without it there is no latency.",
+    "positions": "What the desk's systems believed each strategy to hold, to be compared with the venue.",
+    "ledger_entries": "One movement of money in the desk's accounts: what every result must add up to.",
+    "shadow_pnl": "What the model would have held and earned, where the desk computes its own model's side.",
+    "fee_schedules": "The fees that the venue asked for each market: what tells a rate from a mix.",
 }
 
 
 def _delivered(kind: str) -> dg.AssetsDefinition:
+    required = kind in REQUIRED_KINDS
+    absent = "a missing file is an error" if required else "a missing file leaves questions open"
+
     @dg.asset(
         name=kind,
         partitions_def=DAYS,
@@ -34,18 +43,29 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
         metadata=described(kind),
         check_specs=QUOTES_CHECKS if kind == "quotes" else (),
         description=(
-            f"{_MEANING[kind]} Read from the desk's inbox, where a missing file is an error and an empty day is a file "
-            "without rows; rows that do not fit are quarantined with a reason."
+            f"{_MEANING[kind]} Read from the desk's inbox, where {absent} and an empty day is a file without rows; "
+            "rows that do not fit are quarantined with a reason."
         ),
     )
     def read(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        from research_to_prod.execution.inbox import read_inbox
+        from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
         from research_to_prod.execution.quarantine_table import INBOX_QUARANTINE, quarantine_rows
+        from research_to_prod.reports.questions import unanswered
 
         day = context.partition_key
-        delivery = read_inbox(settings.inbox, kind, day)
+        try:
+            delivery = read_inbox(settings.inbox, kind, day)
+        except MissingDeliveryError as error:
+            # What was delivered once is not taken back by deleting its file.
+            if required or lake.has(kind, day):
+                raise
+            # Materialized all the same: Dagster would skip whatever depends on it, the report included.
+            context.log.warning(str(error))
+            questions = [each.question for each in unanswered(()) if each.missing_input == kind]
+            yield dg.MaterializeResult(asset_key=kind, metadata={"delivered": False, "open_questions": questions})
+            return
         lake.write(QUARANTINE, f"{kind}-{day}", quarantine_rows(delivery, kind, day), INBOX_QUARANTINE)
         yield publish(
             lake,
@@ -55,6 +75,7 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
             files=dg.MetadataValue.json([{"name": each.name, "sha256": each.sha256} for each in delivery.files]),
             quarantined_rows=delivery.quarantined.num_rows,
             repeated_rows=delivery.repeated_rows,
+            superseded_rows=delivery.superseded_rows,
             quarantined=table_preview(delivery.quarantined),
         )
         if kind == "quotes":
@@ -63,7 +84,9 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
     return read
 
 
-decisions, orders, fills, quotes = (_delivered(kind) for kind in ("decisions", "orders", "fills", "quotes"))
+decisions, orders, fills, quotes, order_events, positions, ledger_entries, shadow_pnl, fee_schedules = (
+    _delivered(kind) for kind in INBOX_KINDS
+)
 
 
 @dg.asset(

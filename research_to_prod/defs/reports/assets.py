@@ -7,12 +7,18 @@ import dagster as dg
 import pyarrow as pa
 
 from research_to_prod.defs.partitions import DAYS
+from research_to_prod.execution.contracts import INBOX_KINDS, REQUIRED_KINDS
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
 
 
 @dg.asset(
-    deps=[dg.AssetDep("gate_report", partition_mapping=dg.AllPartitionMapping()), "production_manifest"],
+    deps=[
+        dg.AssetDep("gate_report", partition_mapping=dg.AllPartitionMapping()),
+        "production_manifest",
+        # What the desk may or may not deliver: which questions stay open is told once all of it was looked for.
+        *sorted(INBOX_KINDS.keys() - REQUIRED_KINDS),
+    ],
     partitions_def=DAYS,
     group_name="reports",
     owners=["team:trading"],

@@ -19,6 +19,7 @@ from research_to_prod.gates.statistics.coverage import (
     kupiec_test,
     quantile_upper_bound,
 )
+from research_to_prod.gates.statistics.discovery import e_benjamini_hochberg
 from research_to_prod.gates.statistics.overfitting import BacktestOverfitting, probability_of_backtest_overfitting
 from research_to_prod.gates.statistics.risk import (
     component_expected_shortfall,
@@ -69,6 +70,7 @@ __all__ = [
     "cusum_average_run_length",
     "cusum_threshold",
     "deflated_sharpe_ratio",
+    "e_benjamini_hochberg",
     "e_shiryaev_roberts",
     "expected_maximum_sharpe_ratio",
     "expected_shortfall",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from research_to_prod.declared import Frozen, read_declared
 from research_to_prod.values import StrategyType, digest
 
 
@@ -19,11 +19,7 @@ class RollbackPolicyError(ValueError):
     """The policy file is wrong; the message lists every field."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Positive(_Frozen):
+class Positive(Frozen):
     """A positive number, and the sentence that says why it is that number."""
 
     value: float = Field(gt=0)
@@ -78,14 +74,14 @@ class Sharpe(Positive):
     value: float = Field(ge=0.4, lt=19)
 
 
-class Book(_Frozen):
+class Book(Frozen):
     """Who shares a budget of false alarms."""
 
     strategies: Count
     """Most candidates that are watched together; every false-alarm budget is for all of them."""
 
 
-class Limits(_Frozen):
+class Limits(Frozen):
     """Hard limits; what breaks one halts."""
 
     position: Positive
@@ -102,7 +98,7 @@ class Limits(_Frozen):
     """Clean readings in a row that must all be beyond a limit derived from equity or profit."""
 
 
-class Standardisation(_Frozen):
+class Standardisation(Frozen):
     """How returns become observations of unit long-run deviation."""
 
     fewest_days: Count
@@ -119,7 +115,7 @@ class Standardisation(_Frozen):
     """Least daily deviation, as a share of the reference's."""
 
 
-class Implementation(_Frozen):
+class Implementation(Frozen):
     """Layer 1: live against shadow."""
 
     shift: Shift
@@ -127,7 +123,7 @@ class Implementation(_Frozen):
     """Of the whole book, both sides together."""
 
 
-class Edge(_Frozen):
+class Edge(Frozen):
     """Layer 2: live against what was promised."""
 
     lost_sharpe: Sharpe
@@ -136,7 +132,7 @@ class Edge(_Frozen):
     """Of the whole book."""
 
 
-class Canary(_Frozen):
+class Canary(Frozen):
     """Layer 3: the canary's sequential test."""
 
     lost_sharpe: Sharpe
@@ -144,14 +140,14 @@ class Canary(_Frozen):
     wrongly_kept: Error
 
 
-class Audit(_Frozen):
+class Audit(Frozen):
     """The evidence that is written beside each alarm, and acts on nothing."""
 
     false_alarms_a_year: Positive
     """Of the whole book."""
 
 
-class RollbackPolicy(_Frozen):
+class RollbackPolicy(Frozen):
     """What takes a strategy back. Every number must be given: a detector can't be switched off by leaving it out."""
 
     id: str = Field(pattern=r"^rollback$")
@@ -195,12 +191,4 @@ def load_rollback_policy(path: Path) -> RollbackPolicy:
     RollbackPolicyError
         Listing every wrong field.
     """
-    try:
-        return RollbackPolicy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise RollbackPolicyError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RollbackPolicyError(f"{path.name}: not readable as YAML: {error}") from error
-    except ValidationError as error:
-        lines = (f"{path.name}: {'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in error.errors())
-        raise RollbackPolicyError("\n".join(lines)) from error
+    return read_declared(path, RollbackPolicy, RollbackPolicyError)
