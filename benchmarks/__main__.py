@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-STUDIES = {"edge_verdicts", "failure_modes", "false_promotions", "ledger_attacks", "real_data", "rollback"}
+STUDIES = {
+    "edge_verdicts", "failure_modes", "false_promotions", "ledger_attacks", "outcomes", "real_data", "rollback",
+}  # fmt: skip
 subjects = sorted({path.stem for path in Path(__file__).parent.glob("[a-z]*.py")} - STUDIES)
 missed = [name for name in subjects if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode]
 sys.exit(f"targets missed in {', '.join(missed)}" if missed else 0)

@@ -265,16 +265,20 @@ class State:
     The file is named after all that measurements follow from, so that none outlives a change of the code.
     """
 
+    name = "false_promotions"
+    draws: Sequence[object] = [[each.noise.__name__, each.family, each.correlation, each.sharpe] for each in SCENARIOS]
+    measured = staticmethod(measured)
+
     def __init__(self, folder: Path) -> None:
         follows_from = {
             "seed": SEED,
-            "scenarios": [[each.noise.__name__, each.family, each.correlation, each.sharpe] for each in SCENARIOS],
+            "scenarios": self.draws,
             "statistics": sources_sha256(PACKAGE / "gates" / "statistics"),
             "significance": sha256_hex((PACKAGE / "gates" / "validation_statistics.py").read_bytes()),
             "validation": sources_sha256(PACKAGE / "research" / "validation"),
             "numpy": np.__version__,
         }
-        self.path = folder / f"false_promotions_{digest(follows_from)[:12]}.jsonl"
+        self.path = folder / f"{self.name}_{digest(follows_from)[:12]}.jsonl"
 
     def read(self) -> dict[Task, Studies]:
         """Return what is there, after cutting off a torn last line."""
@@ -297,7 +301,7 @@ class State:
         missing = [task for task in tasks if task not in known]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file, ProcessPoolExecutor(WORKERS) as pool:
-            running = {pool.submit(measured, task): task for task in missing}
+            running = {pool.submit(self.measured, task): task for task in missing}
             for done in track(as_completed(running), "measuring", total=len(missing)):
                 scenario, repetition = task = running[done]
                 known[task] = done.result()

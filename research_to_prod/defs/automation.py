@@ -29,6 +29,11 @@ production = dg.define_asset_job(
     selection=dg.AssetSelection.assets("production_manifest"),
     description="What may trade now.",
 )
+promotion_review = dg.define_asset_job(
+    "promotion_review",
+    selection=dg.AssetSelection.assets("promotion_metrics"),
+    description="One week of promotion: lead times, refusals, rollbacks.",
+)
 nightly = dg.define_asset_job(
     "nightly",
     selection=dg.AssetSelection.groups("execution", "attribution", "operations")
@@ -52,4 +57,8 @@ liquidity_schedule = dg.build_schedule_from_partitioned_job(
     minute_of_hour=30,
     day_of_week=1,
     default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+# Monday 00:40 UTC, for the week that is over.
+promotion_review_schedule = dg.build_schedule_from_partitioned_job(
+    promotion_review, hour_of_day=0, minute_of_hour=40, day_of_week=1, default_status=dg.DefaultScheduleStatus.RUNNING
 )

@@ -21,6 +21,8 @@ MONTHS = dg.MonthlyPartitionsDefinition(start_date=_universe.first_month, fmt="%
 # back on within the months above.
 _eight_weeks_on = month_bounds(_universe.first_month)[0] + timedelta(weeks=8)
 WEEKS = dg.WeeklyPartitionsDefinition(start_date=_eight_weeks_on, day_offset=1, fmt="%Y-%m-%d", end_offset=1)
+# What is counted over a week is counted when it is over.
+PAST_WEEKS = dg.WeeklyPartitionsDefinition(start_date="2026-01-05", day_offset=1, fmt="%Y-%m-%d")
 # A day is reconciled and attributed when it is over. The desk's records begin with 2026.
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01")
 CANDIDATES = dg.DynamicPartitionsDefinition(name="candidate")

@@ -23,6 +23,7 @@ from research_to_prod.market_data.contracts import (
     TRADES,
 )
 from research_to_prod.operations.contracts import BREAKS
+from research_to_prod.promotion.contracts import PROMOTION_METRICS
 from research_to_prod.research.candidate_table import CANDIDATE
 from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
 
@@ -42,6 +43,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "backtest": BACKTEST,
         "validation": VALIDATION,
         "gate_report": GATE_REPORT,
+        "promotion_metrics": PROMOTION_METRICS,
         **INBOX_KINDS,
         "venue_fills": VENUE_FILLS,
         "slippage": SLIPPAGE,
