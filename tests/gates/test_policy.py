@@ -126,7 +126,7 @@ def test_unknown_or_wrong_fields_are_refused(tmp_path: Path, change: dict[str, A
 
 
 def test_a_file_that_is_not_yaml_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / FILE.name
+    path = write(tmp_path, content())
     path.write_text("a: [")
     with pytest.raises(PolicyError, match="not readable"):
         load_policy(path)
