@@ -36,7 +36,7 @@ def judged_under(lake: Lake, settings: Settings, ledger: Ledger, before: Policy,
         try:
             past = Past(records[:number], tuple(trials.records(record.trial_ledger_head)))
             read = PinnedLake(lake, versions_of(ledger.evidence(record)))
-            evidence = judge(read, settings, record.candidate, before, past).evidence
+            evidence = judge(read, record.candidate, before, past).evidence
         except (LakeError, TrialLedgerError, ValueError) as error:
             yield Rejudged(record, None, None, str(error))
             continue

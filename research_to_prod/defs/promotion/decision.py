@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from research_to_prod.defs.gates.judgement import Judgement, Past, judge, now_known, policy_into, policy_named
 from research_to_prod.defs.research.assets import TRIAL_LEDGER
-from research_to_prod.defs.research.inputs import read_candidate
+from research_to_prod.defs.research.inputs import read_candidate, require_unchanged
 from research_to_prod.gates.policy import Policy as GatePolicy
 from research_to_prod.lake import Lake, LakeError
 from research_to_prod.promotion.approvals import rule_for
@@ -59,13 +59,14 @@ def decide_promotion(
     LedgerError
         If no such move leads on from where the candidate stands.
     """
-    candidate, strategy, _ = read_candidate(lake, settings, name)
+    candidate, strategy, _ = read_candidate(lake, name)
+    require_unchanged(settings, candidate)
     reported, policy = _asked_for(lake, settings, name)
     keys = open_keys(settings.keys, now)
     ledger = Ledger(settings.ledger, keys)
     # Judged before and proven after: what moved in between no longer matches the proof.
     past = now_known(settings)
-    judgement, refusals = _judge_again(lake, settings, name, policy, past)
+    judgement, refusals = _judge_again(lake, name, policy, past)
     proof = prove(instance, lake, name, policy.sha256)
     refusals += [*proof.refusals, *_disagreements(reported, judgement, proof)]
 
@@ -119,11 +120,9 @@ def _asked_for(lake: Lake, settings: Settings, name: str) -> tuple[pa.Table | No
     return reported, policy_named(settings, reported["policy_id"][0].as_py())
 
 
-def _judge_again(
-    lake: Lake, settings: Settings, name: str, policy: GatePolicy, past: Past
-) -> tuple[Judgement | None, list[str]]:
+def _judge_again(lake: Lake, name: str, policy: GatePolicy, past: Past) -> tuple[Judgement | None, list[str]]:
     try:
-        return judge(lake, settings, name, policy, past), []
+        return judge(lake, name, policy, past), []
     except LakeError as error:
         return None, [f"the gates cannot be evaluated: {error}"]
 
