@@ -201,6 +201,10 @@ class Lake:
         """Return the current version of every partition of a table."""
         return log.versions(table, self._open(table))
 
+    def history(self, table: str, partition: str | None) -> tuple[Version, ...]:
+        """Return every version that one partition ever had, oldest first."""
+        return tuple(log.history(table, self._open(table), partition))[::-1]
+
     def has(self, table: str, partition: str | None = None) -> bool:
         """Tell whether the partition (or unpartitioned table) was ever written."""
         if _SAFE_TABLE.fullmatch(table) is None:
