@@ -1,4 +1,4 @@
-"""`r2p trace`, `r2p replay` and `r2p why`: what a decision rested on, whether it would be the same, and what stood when.
+"""`r2p trace`, `r2p replay` and `r2p why`: what a decision rested on, if it would be the same, what stood when.
 
 They read the lake and the ledgers, never Dagster's database. Exit codes: 0 all is as recorded; 1 something is missing
 or is not what it was; 2 nothing is meant by what was asked for.
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-Promotion = Annotated[
-    str, typer.Argument(help="A record's number or decision id, or a candidate: its newest promotion")
-]
+Promotion = Annotated[str, typer.Argument(help="A record's number or decision id, or a candidate's newest promotion")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
@@ -48,6 +46,7 @@ def trace(
     """Follow a decision down: gates, backtest, trials, candles, fetches with certificates, repairs."""
     from research_to_prod.defs.research.assets import TRIAL_LEDGER
     from research_to_prod.lake import Lake
+    from research_to_prod.promotion.evidence import READS
     from research_to_prod.promotion.history import named
     from research_to_prod.promotion.openlineage import run_events
     from research_to_prod.promotion.trace import trace as follow
@@ -60,7 +59,7 @@ def trace(
         record = named(ledger.records(), promotion)
         found = follow(record, ledger, Lake(settings.lake), TrialLedger(settings.ledger / TRIAL_LEDGER))
         if html is not None:
-            html.write_text(render_html(found), encoding="utf-8")
+            html.write_text(render_html(found, READS), encoding="utf-8")
         if openlineage is not None:
             openlineage.write_text("".join(f"{each}\n" for each in run_events(found)), encoding="utf-8")
     if as_json:
@@ -108,7 +107,7 @@ def why(
     on: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC")],
 ) -> None:
     """Say where a candidate stood on a day, which record put it there, and who approved."""
-    from research_to_prod.promotion.history import named, spells
+    from research_to_prod.promotion.history import NoSuchRecordError, spells
 
     start = on.replace(tzinfo=UTC)
     end = start + timedelta(days=1)
@@ -116,14 +115,15 @@ def why(
     with _told():
         ledger = _ledger(Settings.from_environment(os.environ))
         records = ledger.records()
-        named([each for each in records if each.candidate == candidate] or records, candidate)
+        decided = [each for each in records if each.candidate == candidate and each.recorded_at < end]
+        if not any(each.candidate == candidate for each in records):
+            raise NoSuchRecordError(f"the ledger has no record of {candidate!r}; `r2p ledger` lists all")
         there = [each for each in spells(records, candidate) if each.overlaps(start, end)]
         for spell in there:
             _explain(spell, ledger.evidence(spell.record).gates, console)
     if not there:
-        console.print(f"{escape(candidate)} was at [bold]research[/] on {start:%Y-%m-%d}: no record had moved it.")
-        refused = [each for each in records if each.candidate == candidate and each.recorded_at < end]
-        for record in refused[-1:]:
+        console.print(f"[bold]{escape(candidate)}[/] was at [bold]research[/]: no record had moved it.")
+        for record in decided[-1:]:
             console.print(f"last decided: {escape(_decision(record))}")
             console.print("".join(f"  {reason}\n" for reason in record.reasons), markup=False, end="")
 
@@ -131,6 +131,7 @@ def why(
 @contextmanager
 def _told() -> Iterator[None]:
     """Say what is wrong in its own words: with the records, exit code 1; with what was asked, 2."""
+    from research_to_prod.promotion.blobs import BlobError
     from research_to_prod.promotion.code_identity import CodeIdentityError
     from research_to_prod.promotion.history import NoSuchRecordError
     from research_to_prod.promotion.keys import KeyFileError
@@ -138,7 +139,7 @@ def _told() -> Iterator[None]:
 
     try:
         yield
-    except LedgerError as error:
+    except (LedgerError, BlobError) as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise typer.Exit(code=1) from None
     except OSError as error:
