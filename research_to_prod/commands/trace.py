@@ -175,7 +175,9 @@ def _explain(spell: Spell, gates: tuple[Gate, ...], console: Console) -> None:
     deciding = [each for each in gates if each.gating]
     passed = sum(each.verdict is Verdict.PASS for each in deciding)
     table = Table.grid(padding=(0, 2))
-    closest = min((each for each in deciding if each.margin), key=_relative_margin, default=None)
+    # A count that must be 0 passes without a margin, and says nothing of how near it was.
+    measured = [each for each in deciding if each.margin is not None and float(each.threshold or 0)]
+    closest = min(measured, key=_relative_margin, default=None)
     rows = {
         "version": record.candidate_sha256,
         "since": f"{spell.since:%Y-%m-%d %H:%M:%S}Z",
@@ -195,8 +197,7 @@ def _explain(spell: Spell, gates: tuple[Gate, ...], console: Console) -> None:
 
 
 def _relative_margin(gate: Gate) -> float:
-    margin, threshold = float(gate.margin or 0), float(gate.threshold or 0)
-    return abs(margin / threshold) if threshold else abs(margin)
+    return abs(float(gate.margin or 0) / float(gate.threshold or 1))
 
 
 def _tree(found: Trace) -> Tree:
@@ -216,7 +217,13 @@ def _tree(found: Trace) -> Tree:
     )
     gates = tree.add(f"gates: {len(found.gates)}, on {len(found.checks)} checks")
     for each in found.gates:
-        numbers = f"{each.value} against {each.threshold}, margin {each.margin}, n = {each.samples}"
+        numbers = ", ".join(
+            [
+                f"{_short(each.value)} against {_short(each.threshold)}",
+                f"margin {_short(each.margin)}",
+                f"n = {each.samples}",
+            ]
+        )
         gates.add(
             f"[{_COLOURS[each.verdict]}]{each.verdict}[/] {each.family}.{each.gate}: {numbers}"
             + ("" if each.gating else " (reported only)")
@@ -226,11 +233,14 @@ def _tree(found: Trace) -> Tree:
         own.add(_partition(part))
     for scenario in found.scenarios:
         own.add(
-            f"backtest {scenario.scenario}: Sharpe {scenario.sharpe_annual}, return {scenario.total_return}, "
-            f"drawdown {scenario.max_drawdown}, {scenario.days} days"
+            f"backtest {scenario.scenario}: Sharpe {_short(scenario.sharpe_annual)}, "
+            f"return {_short(scenario.total_return)}, drawdown {_short(scenario.max_drawdown)}, {scenario.days} days"
         )
     trials = found.trials
-    own.add(f"trials: {trials.count} up to {trials.ledger_head}, Sharpe {trials.own_sharpe}, best {trials.best_sharpe}")
+    own.add(
+        f"trials: {trials.count}, Sharpe {_short(trials.own_sharpe)}, best {_short(trials.best_sharpe)}; up to line "
+        f"{trials.ledger_head}"
+    )
     market = tree.add(f"market data: {len(found.months)} months")
     for month in found.months:
         _month(market.add(month.month), month)
@@ -261,6 +271,11 @@ def _partition(part: Partition) -> str:
     said = f"[red]{escape(part.problem)}[/]" if part.problem else "[green]proven[/]"
     where = escape(f"[{part.partition}]") if part.partition else ""
     return f"{part.asset}{where} version {part.version} {part.content_sha256[:12]}, {part.rows} rows: {said}"
+
+
+def _short(number: str | None) -> str:
+    """Return a number for reading; the JSON has all its digits."""
+    return "unknown" if number is None else f"{float(number):.6g}"
 
 
 def _leaves(tree: Tree, **lines: Any) -> None:

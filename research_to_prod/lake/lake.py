@@ -180,9 +180,14 @@ class Lake:
         Raises
         ------
         LakeError
-            If the stored rows no longer have the recorded content hash.
+            If the stored rows can't be read any more, or no longer have the recorded content hash.
         """
-        rows = self.read(version.table, version.partition, version.version).rows
+        try:
+            rows = self.read(version.table, version.partition, version.version).rows
+        except (OSError, pa.ArrowInvalid) as error:
+            raise LakeError(
+                f"{version.table} {version.partition or ''} version {version.version} cannot be read: {error}"
+            ) from error
         found = content_hash(rows)
         if found != version.content_sha256:
             raise LakeError(

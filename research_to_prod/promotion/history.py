@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from research_to_prod.promotion.record import Record
+from research_to_prod.promotion.record import Record, RecordType
 from research_to_prod.promotion.stages import Standing
 from research_to_prod.values import Stage
 
@@ -77,7 +77,7 @@ def named(records: Sequence[Record], which: str) -> Record:
     for record in records:
         if which in {str(record.seq), record.decision_id}:
             return record
-    promoted = [record for record in records if record.candidate == which and record.type == "promote"]
+    promoted = [record for record in records if record.candidate == which and record.type is RecordType.PROMOTE]
     if promoted:
         return promoted[-1]
     of_candidate = [str(record.seq) for record in records if record.candidate == which]

@@ -315,7 +315,7 @@ def _of(rows: pa.Table | None, markets: Iterable[Market], timeframe: str) -> pa.
     """Return the rows of these markets; bars of one timeframe only."""
     if rows is None:
         return None
-    chosen = pa.array([False] * len(rows))
+    chosen = pa.array([False] * len(rows), pa.bool_())
     for venue, symbol in markets:
         chosen = pc.or_(chosen, pc.and_(pc.equal(rows["venue"], venue), pc.equal(rows["symbol"], symbol)))
     if "timeframe" in rows.column_names:

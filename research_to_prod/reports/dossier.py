@@ -37,6 +37,7 @@ def render_html(trace: Trace, reads: Reads) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["figure"] = _figure
     return environment.get_template("dossier.html.j2").render(
         trace=trace,
         record=trace.record,
@@ -44,6 +45,16 @@ def render_html(trace: Trace, reads: Reads) -> str:
         diagram=closure_svg(trace, reads),
         deciding=[gate for gate in trace.gates if gate.gating],
     )
+
+
+def _figure(number: str | None) -> str:
+    """Return a number rounded for reading, all its digits beside it in ``data``."""
+    import markupsafe
+
+    if number is None:
+        return markupsafe.Markup('<span class="none">unknown</span>')
+    shown = f"{float(number):,.6g}".replace("-", "−")
+    return markupsafe.Markup('<data value="{}">{}</data>').format(number, shown)
 
 
 @dataclass(frozen=True)
@@ -59,10 +70,11 @@ def closure_svg(trace: Trace, reads: Reads) -> str:
     An arrow that follows from others is left out (the transitive reduction), so that the way down can be read.
     """
     tables = _tables(trace)
-    below = {name: _direct(name, reads) for name in reads}
-    below["decision"] = {name for name in reads if not any(name in others for others in reads.values())}
-    below |= {name: {"fetches"} for name in reads if not reads[name] and name != "candidate"}
-    below = {name: {each for each in below.get(name, ()) if each in tables} for name in tables}
+    under = {name: _closure(name, reads) & tables.keys() for name in tables.keys() & reads.keys()}
+    fetched = {name for name in under if not reads[name]} - {"candidate"} if "fetches" in tables else set()
+    under = {name: found | ({"fetches"} if fetched & (found | {name}) else set()) for name, found in under.items()}
+    under |= {"decision": tables.keys() - {"decision"}, "fetches": set()}
+    below = {name: under[name] - {deeper for each in under[name] for deeper in under[each]} for name in tables}
     depth: dict[str, int] = {}
     _descend("decision", 0, below, depth)
     rows = [[name for name in tables if depth.get(name) == level] for level in range(max(depth.values()) + 1)]
@@ -96,13 +108,8 @@ def _tables(trace: Trace) -> dict[str, _Table]:
     return {"decision": decision, **tables, **found}
 
 
-def _direct(name: str, reads: Reads) -> set[str]:
-    """Return what was read of ``name`` alone, not through another table that was read too."""
-    through = {deeper for each in reads[name] for deeper in _closure(each, reads)}
-    return set(reads[name]) - through
-
-
 def _closure(name: str, reads: Reads) -> set[str]:
+    """Return everything that a table was made from, directly or not."""
     return set(reads[name]).union(*(_closure(each, reads) for each in reads[name]))
 
 

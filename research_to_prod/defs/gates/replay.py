@@ -46,7 +46,8 @@ def judged_under(lake: Lake, settings: Settings, ledger: Ledger, before: Policy,
 def replay(record: Record, lake: Lake, settings: Settings, ledger: Ledger, code: CodeIdentity) -> Replay:
     """Judge a recorded decision again under the policy of its time, and hold the report against the recorded one.
 
-    Everything that the decision read is proven first, so that whatever is missing or altered is named. The strategy is the one whose source the candidate recorded, whatever its file says now.
+    Everything that the decision read is proven first, so that whatever is missing or altered is named. The strategy is
+    the one whose source the candidate recorded, whatever its file says now.
 
     Parameters
     ----------
