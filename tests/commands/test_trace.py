@@ -164,7 +164,7 @@ def make_desk(root: Path) -> Record:
         lake.write(name, NAME, rows, TABLES[name])
 
     policy = load_policy(folder / "policies" / "research_to_paper.yaml")
-    judged = judge(lake, NAME, policy, Past((), tuple(trials.records())))
+    judged = judge(lake, NAME, policy, Past((), tuple(trials.records()), trials.head))
     report, parameters = judged.report, canonical_parameters(candidate.own_parameters(strategy)).encode()
     inputs = [
         Input(
@@ -396,6 +396,30 @@ def test_the_dossier_is_one_page_that_runs_nothing_and_asks_for_nothing(desk: De
     assert len(ids) == len(set(ids))
     for each in desk.json("trace", 0)["months"][0]["partitions"]:
         assert each["content_sha256"] in page
+
+
+@pytest.mark.parametrize("lost", ["raw_candles", "candidate", "backtest"])
+def test_the_dossier_of_a_decision_whose_data_are_gone_says_so(desk: Desk, tmp_path: Path, lost: str) -> None:
+    shutil.rmtree(desk.data / "lake" / lost)
+    path = tmp_path / "dossier.html"
+    assert desk.r2p("trace", 0, "--html", path).exit_code == 1
+    page = path.read_text(encoding="utf-8")
+    assert f"has no table &#39;{lost}&#39;" in page
+    assert re.search(rf">{lost}</text><text [^>]+>1 not proven<", page)
+
+
+def test_the_dossier_names_who_approved(desk: Desk) -> None:
+    from research_to_prod.promotion.evidence import READS
+    from research_to_prod.promotion.record import Approval
+    from research_to_prod.promotion.trace import trace
+    from research_to_prod.reports.dossier import render_html
+
+    found = trace(desk.record, ledger_of(desk), desk.lake, TrialLedger(desk.data / "ledger" / TRIAL_LEDGER))
+    approval = Approval(key_id="k" * 64, person="user:bob", envelope_sha256="e" * 64, signed_at=NOW)
+    approved = found.record.model_copy(update={"approvals": (approval,)})
+    page = render_html(found.model_copy(update={"record": approved}), READS)
+    assert "Approved by user:bob, 2026-03-01 12:00 UTC" in page
+    assert "e" * 64 in page
 
 
 def test_the_diagram_draws_every_table_below_what_was_made_of_it(desk: Desk) -> None:

@@ -18,7 +18,9 @@ from pathlib import Path
 import dagster as dg
 import pyarrow.compute as pc
 import pytest
+from typer.testing import CliRunner
 
+from research_to_prod.cli import app
 from research_to_prod.defs.gates.assets import gate_report
 from research_to_prod.defs.gates.checks import gates_by_family
 from research_to_prod.defs.market_data.assets import validated_candles
@@ -28,6 +30,7 @@ from research_to_prod.defs.research.checks import accounts_add_up, does_not_depe
 from research_to_prod.defs.resources import build_resources
 from research_to_prod.defs.runner import open_instance
 from research_to_prod.lake import Lake
+from research_to_prod.market_data.contracts import CANDLES
 from research_to_prod.promotion.approvals import approve
 from research_to_prod.promotion.keys import new_approver, open_keys, public_entries, trust
 from research_to_prod.promotion.ledger import Ledger
@@ -222,6 +225,30 @@ def test_the_untouched_case_promotes(desk: Desk) -> None:
     """The attacks below mean something because this succeeds."""
     assert desk.materialize(promotion, partition=GOOD).success
     assert desk.may_trade() == {GOOD}
+
+
+def test_a_promotion_is_traced_and_judged_again_when_its_runs_and_its_history_are_gone(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.materialize(promotion, partition=GOOD).success
+    (record,) = desk.records()
+    runs = {record.dagster.run_id, *(each.run_id for each in desk.ledger.evidence(record).inputs)}
+    for run_id in runs:
+        desk.instance.delete_run(run_id)
+    assert not any(desk.instance.has_run(run_id) for run_id in runs)
+    candles = desk.lake.read("candles", "2024-05").rows
+    desk.lake.write("candles", "2024-05", candles.slice(100), CANDLES)
+    desk.settings.dagster_home.rename(tmp_path / "no more")
+    monkeypatch.setenv("R2P_DATA", str(desk.settings.data))
+    again = CliRunner().invoke(app, ["replay", GOOD])
+    assert (again.exit_code, again.stdout.split(":")[0]) == (0, "byte-equal")
+    traced = CliRunner().invoke(app, ["trace", GOOD, "--json"])
+    assert traced.exit_code == 0
+    months = json.loads(traced.stdout)["months"]
+    assert len(months) == 36
+    assert all(fetch["complete"] for month in months for fetch in month["fetches"])
+    assert all(month["fetches"] for month in months)
+    assert not desk.settings.dagster_home.exists()
 
 
 def test_promotion_alone_in_a_later_run_refuses_where_a_check_failed(desk: Desk) -> None:

@@ -51,10 +51,13 @@ class Past:
         The promotion ledger's records: they say which strategies are the live book.
     trials
         The trial ledger's records.
+    trial_head
+        The hash that seals the last of them.
     """
 
     records: tuple[Record, ...]
     trials: tuple[TrialRecord, ...]
+    trial_head: str
 
 
 def policy_into(settings: Settings, stage: Stage) -> Policy:
@@ -97,7 +100,9 @@ def now_known(settings: Settings) -> Past:
 
     ledger = verified_ledger(settings)
     records = () if ledger is None else ledger.records()
-    return Past(records, tuple(TrialLedger(settings.ledger / TRIAL_LEDGER).records()))
+    trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
+    head = trials.head  # first: others may append meanwhile, and a decision counts exactly what it names
+    return Past(records, tuple(trials.records(head)), head)
 
 
 def verified_ledger(settings: Settings) -> Ledger | None:

@@ -83,8 +83,10 @@ def judged_again(
     LakeError, TrialLedgerError, ValueError
         If something of that is missing, or not what it was.
     """
-    before = tuple(each for each in records if each.seq < record.seq)
-    past = Past(before, tuple(trials.records(record.trial_ledger_head)))
+    head = record.trial_ledger_head
+    if head is None:
+        raise ValueError("the decision does not say which trials it counted")
+    past = Past(tuple(each for each in records if each.seq < record.seq), tuple(trials.records(head)), head)
     return judge(PinnedLake(lake, versions_of(ledger.evidence(record))), record.candidate, policy, past)
 
 

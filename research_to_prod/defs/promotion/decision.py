@@ -13,7 +13,6 @@ import dagster as dg
 import pyarrow as pa
 
 from research_to_prod.defs.gates.judgement import Judgement, Past, judge, now_known, policy_into, policy_named
-from research_to_prod.defs.research.assets import TRIAL_LEDGER
 from research_to_prod.defs.research.inputs import read_candidate, require_unchanged
 from research_to_prod.gates.policy import Policy as GatePolicy
 from research_to_prod.lake import Lake, LakeError
@@ -27,7 +26,6 @@ from research_to_prod.promotion.record import Case, Dagster, Evidence, Instrumen
 from research_to_prod.promotion.stages import standing
 from research_to_prod.promotion.waiting import ApprovalFolder, Pending, with_approvals
 from research_to_prod.research.candidate import canonical_parameters
-from research_to_prod.research.trial_ledger import TrialLedger
 from research_to_prod.settings import Settings
 from research_to_prod.values import Stage, sha256_hex
 
@@ -71,7 +69,6 @@ def decide_promotion(
     refusals += [*proof.refusals, *_disagreements(reported, judgement, proof)]
 
     records = ledger.records()
-    trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
     report = None if judgement is None else judgement.report
     if report is not None and not refusals:
         already = already_promoted(
@@ -97,7 +94,7 @@ def decide_promotion(
         inputs=proof.inputs,
         checks=proof.checks,
         n_trials=None if judgement is None else judgement.evidence.n_trials,
-        trial_ledger_head=trials.head,
+        trial_ledger_head=past.trial_head,
         author=candidate.owner,
         limits=Limits(
             instruments=tuple(Instrument(venue=candidate.venue, symbol=symbol) for symbol in candidate.universe),
