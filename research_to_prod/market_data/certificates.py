@@ -42,7 +42,10 @@ class Certificate:
 
     @property
     def genuine(self) -> bool:
-        """Whether its ``fetch_id``, which the rows of the fetch carry, is the digest of what it says."""
+        """Whether its ``fetch_id``, which the rows of the fetch carry, is the digest of what was asked and answered.
+
+        How the fetch ended, and so whether it was complete, is no part of that digest.
+        """
         interval = (self.interval_start, self.interval_end)
         return self.fetch_id == _fetch_id(self.venue, self.endpoint, self.scope, interval, self.page_sha256)
 

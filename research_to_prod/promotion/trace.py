@@ -5,7 +5,8 @@ content hash; newer data change nothing, and Dagster's database is not needed. W
 it was, is a problem that the trace names; the rest is told all the same.
 
 Certificates of fetches are no recorded input: they are found in the history of their table by the fetch ids that the
-proven rows carry, and each fetch id is the digest of what its certificate says.
+proven rows carry. A fetch id is the digest of what was asked and answered, so a certificate can't be moved to another
+interval or answer; that a fetch was complete rests on its table's commit alone.
 
 Belongs here: the value and how it is put together. Doesn't: how it is shown (reports), judging again (replay).
 """
@@ -116,6 +117,12 @@ class AppliedRepair(_Value):
     end: datetime
     bars: int
     file_sha256: str
+
+    @classmethod
+    def of(cls, repair: Repair, bars: int) -> AppliedRepair:
+        """Take what a trace shows of a repair that touched ``bars`` bars."""
+        same = repair.model_dump(include={"id", "kind", "author", "reason", "start", "end"})
+        return cls(**same, market=" ".join(repair.market), bars=bars, file_sha256=repair.sha256)
 
 
 class Month(_Value):
@@ -272,10 +279,10 @@ class _Reading:
         """Return one month of the candidate's markets, and of those that its repairs filled from."""
         found = {name: self.rows(name, month) for name in ("repairs", "candle_quarantine", *_FETCHED)}
         markets = {(candidate.venue, symbol) for symbol in candidate.universe}
-        repairs = _applied(found["repairs"], candidate, markets)
+        repairs = _applied(found["repairs"], markets, candidate.timeframe)
         quarantine = _of(found["candle_quarantine"], markets, candidate.timeframe)
         rules = Counter[str]() if quarantine is None else Counter(quarantine["rule"].to_pylist())
-        sources = {(each.source.venue, each.source.symbol) for _, each in repairs if each.source is not None}
+        sources = {(each.source.venue, each.source.symbol) for each, _ in repairs if each.source is not None}
         fetches = [
             Fetch(table=table, **{name: getattr(each, name) for name in Fetch.model_fields if name != "table"})
             for table in _FETCHED
@@ -288,7 +295,7 @@ class _Reading:
             month=month,
             partitions=tuple(self.read[name, month] for name in MONTHLY if (name, month) in self.read),
             fetches=tuple(fetches),
-            repairs=tuple(shown for shown, _ in repairs),
+            repairs=tuple(AppliedRepair.of(each, bars) for each, bars in repairs),
             quarantined=dict(sorted(rules.items())),
         )
 
@@ -323,27 +330,13 @@ def _of(rows: pa.Table | None, markets: Iterable[Market], timeframe: str) -> pa.
     return rows.filter(chosen)
 
 
-def _applied(rows: pa.Table | None, candidate: Candidate, markets: set[Market]) -> list[tuple[AppliedRepair, Repair]]:
+def _applied(rows: pa.Table | None, markets: set[Market], timeframe: str) -> list[tuple[Repair, int]]:
+    """Return the repairs of these markets, each with the bars that it touched."""
     if rows is None:
         return []
-    return [
-        (
-            AppliedRepair(
-                id=each.id,
-                kind=each.kind,
-                author=each.author,
-                reason=each.reason,
-                market=f"{each.venue} {each.symbol} {each.timeframe}",
-                start=each.start,
-                end=each.end,
-                bars=bars,
-                file_sha256=each.sha256,
-            ),
-            each,
-        )
-        for each, bars in zip(repairs_from(rows), rows["bars"].to_pylist(), strict=True)
-        if (each.venue, each.symbol) in markets and each.timeframe == candidate.timeframe
-    ]
+    chosen = {(*market, timeframe) for market in markets}
+    applied = zip(repairs_from(rows), rows["bars"].to_pylist(), strict=True)
+    return [(repair, bars) for repair, bars in applied if repair.market in chosen]
 
 
 def _scenarios(candidate: Candidate, backtest: pa.Table) -> Iterator[Scenario]:

@@ -341,7 +341,7 @@ def test_replay_names_everything_that_is_lost_at_once(desk: Desk) -> None:
 
 
 def test_rows_whose_certificate_was_altered_have_none(desk: Desk) -> None:
-    """The fetch id is a digest of what the certificate says, and the proven rows carry it."""
+    """The fetch id is a digest of what was asked and answered, and the proven rows carry it."""
     key = f"raw_candles-{MONTH}"
     (row,) = desk.lake.read("fetch_certificates", key).rows.to_pylist()
     wider = {**row, "interval_end": row["interval_end"] + timedelta(days=1)}
