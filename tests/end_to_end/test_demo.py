@@ -228,27 +228,27 @@ def test_the_untouched_case_promotes(desk: Desk) -> None:
 
 
 def test_a_promotion_is_traced_and_judged_again_when_its_runs_and_its_history_are_gone(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert desk.materialize(promotion, partition=GOOD).success
-    (record,) = desk.records()
-    runs = {record.dagster.run_id, *(each.run_id for each in desk.ledger.evidence(record).inputs)}
-    for run_id in runs:
-        desk.instance.delete_run(run_id)
-    assert not any(desk.instance.has_run(run_id) for run_id in runs)
-    candles = desk.lake.read("candles", "2024-05").rows
-    desk.lake.write("candles", "2024-05", candles.slice(100), CANDLES)
-    desk.settings.dagster_home.rename(tmp_path / "no more")
-    monkeypatch.setenv("R2P_DATA", str(desk.settings.data))
+    settings = Settings(data=Path(shutil.copytree(finished[0], tmp_path / "data")))
+    ledger, lake = Ledger(settings.ledger, open_keys(settings.keys, NOW)), Lake(settings.lake)
+    (record,) = (each for each in ledger.records() if each.type is RecordType.PROMOTE)
+    made = {each.asset: each.run_id for each in ledger.evidence(record).inputs}
+    with open_instance(settings) as instance:
+        for run_id in {record.dagster.run_id, made["gate_report"], made["candles"]}:
+            instance.delete_run(run_id)
+            assert not instance.has_run(run_id)
+    shutil.rmtree(settings.dagster_home)
+    lake.write("candles", "2024-05", lake.read("candles", "2024-05").rows.slice(100), CANDLES)
+    monkeypatch.setenv("R2P_DATA", str(settings.data))
     again = CliRunner().invoke(app, ["replay", GOOD])
-    assert (again.exit_code, again.stdout.split(":")[0]) == (0, "byte-equal")
+    assert (again.exit_code, again.stdout.split(":")[0]) == (0, "byte-equal"), again.output
     traced = CliRunner().invoke(app, ["trace", GOOD, "--json"])
-    assert traced.exit_code == 0
+    assert traced.exit_code == 0, traced.output
     months = json.loads(traced.stdout)["months"]
     assert len(months) == 36
-    assert all(fetch["complete"] for month in months for fetch in month["fetches"])
-    assert all(month["fetches"] for month in months)
-    assert not desk.settings.dagster_home.exists()
+    assert all(month["fetches"] and all(each["complete"] for each in month["fetches"]) for month in months)
+    assert not settings.dagster_home.exists()
 
 
 def test_promotion_alone_in_a_later_run_refuses_where_a_check_failed(desk: Desk) -> None:
