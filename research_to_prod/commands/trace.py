@@ -118,11 +118,18 @@ def why(
         decided = [each for each in records if each.candidate == candidate and each.recorded_at < end]
         if not any(each.candidate == candidate for each in records):
             raise NoSuchRecordError(f"the ledger has no record of {candidate!r}; `r2p ledger` lists all")
-        there = [each for each in spells(records, candidate) if each.overlaps(start, end)]
+        known = [each for each in spells(records, candidate) if each.since < end]
+        there = [each for each in known if each.overlaps(start, end)]
         for spell in there:
             _explain(spell, ledger.evidence(spell.record).gates, console)
     if not there:
-        console.print(f"[bold]{escape(candidate)}[/] was at [bold]research[/]: no record had moved it.")
+        # What was moved stays where it is until a record moves it on, or its own record expires.
+        held = (
+            f"at no stage: record {known[-1].record.seq} had expired"
+            if known
+            else "at research: no record had moved it"
+        )
+        console.print(f"[bold]{escape(candidate)}[/] was {held}.")
         for record in decided[-1:]:
             console.print(f"last decided: {escape(_decision(record))}")
             console.print("".join(f"  {reason}\n" for reason in record.reasons), markup=False, end="")
@@ -165,7 +172,7 @@ def _decision(record: Record) -> str:
 
 def _people(record: Record) -> str:
     signed = [f"{each.person} {each.signed_at:%Y-%m-%d %H:%M}Z" for each in record.approvals or ()]
-    return ", ".join(signed) or "nobody; the policy asked for none"
+    return ", ".join(signed) or "nobody"
 
 
 def _explain(spell: Spell, gates: tuple[Gate, ...], console: Console) -> None:

@@ -81,9 +81,13 @@ def strategy_from_table(rows: pa.Table) -> Strategy:
     Raises
     ------
     ValueError
-        If there is not exactly one row, or the source does not have the hash that the candidate names.
+        If there is not exactly one row, or the source is not there or does not have the hash that the candidate names.
     """
     candidate = candidate_from_table(rows)
+    if "strategy_source" not in rows.column_names:
+        raise ValueError(
+            f"candidate {candidate.name} was stored before its strategy's source was; use a new data folder"
+        )
     source = rows["strategy_source"][0].as_py()
     if sha256_hex(source.encode()) != candidate.strategy_sha256:
         raise ValueError(

@@ -76,6 +76,12 @@ def test_a_changed_source_is_noticed_before_a_line_of_it_runs() -> None:
         strategy_from_table(pa.Table.from_pylist([row], schema=CANDIDATE.arrow))
 
 
+def test_a_row_from_before_sources_were_kept_is_an_error_that_says_so() -> None:
+    rows = candidate_to_table(CANDIDATES[0], strategy_of(CANDIDATES[0])).drop_columns(["strategy_source"])
+    with pytest.raises(ValueError, match="stored before its strategy's source"):
+        strategy_from_table(rows)
+
+
 def test_a_traceback_shows_the_lines_that_ran() -> None:
     recorded = strategy_from_table(candidate_to_table(CANDIDATES[0], strategy_of(CANDIDATES[0])))
     with pytest.raises(AttributeError) as raised:
