@@ -200,10 +200,15 @@ class Lake:
         Raises
         ------
         LakeError
-            If the stored rows no longer have the recorded content hash.
+            If the stored rows can't be read any more, or no longer have the recorded content hash.
         """
         delta = self._open(version.table, version.version)
-        rows = _read(version.table, delta, version.partition, {}).rows
+        try:
+            rows = _read(version.table, delta, version.partition, {}).rows
+        except (OSError, pa.ArrowInvalid) as error:
+            raise LakeError(
+                f"{version.table} {version.partition or ''} version {version.version} cannot be read: {error}"
+            ) from error
         found = partition_hash(rows, _slicing(delta))
         if found != version.content_sha256:
             raise LakeError(
@@ -232,6 +237,10 @@ class Lake:
     def versions(self, table: str) -> dict[str | None, Version]:
         """Return the current version of every partition of a table."""
         return log.versions(table, self._open(table))
+
+    def history(self, table: str, partition: str | None) -> tuple[Version, ...]:
+        """Return every version that one partition ever had, oldest first."""
+        return tuple(log.history(table, self._open(table), partition))[::-1]
 
     def has(self, table: str, partition: str | None = None) -> bool:
         """Tell whether the partition (or unpartitioned table) was ever written."""

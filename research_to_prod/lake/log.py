@@ -104,6 +104,13 @@ def versions(table: str, delta: DeltaTable) -> dict[str | None, Version]:
     return summary | found
 
 
+def history(table: str, delta: DeltaTable, partition: str | None) -> Iterator[Version]:
+    """Yield every version of one partition as of ``delta``, newest first."""
+    for version, commit in _commits(delta):
+        if "r2p.commit_id" in commit and (commit["r2p.partition"] or None) == partition:
+            yield _version(table, version, commit)
+
+
 def committed(table: str, delta: DeltaTable, commit_id: str) -> Version | None:
     """Return the version that the commit named ``commit_id`` made; None if the log does not hold it."""
     for version, commit in _commits(delta):

@@ -40,6 +40,15 @@ class Certificate:
     body_sha256: str
     page_sha256: tuple[str, ...]
 
+    @property
+    def genuine(self) -> bool:
+        """Whether its ``fetch_id``, which the rows of the fetch carry, is the digest of what was asked and answered.
+
+        How the fetch ended, and so whether it was complete, is no part of that digest.
+        """
+        interval = (self.interval_start, self.interval_end)
+        return self.fetch_id == _fetch_id(self.venue, self.endpoint, self.scope, interval, self.page_sha256)
+
 
 @dataclass(frozen=True)
 class Fetched(Generic[Rows]):
@@ -67,9 +76,8 @@ def issue(
     answer to the same question has the same id, whoever asked and when.
     """
     start, end = interval
-    asked = [venue, endpoint, scope, start.isoformat(), end.isoformat()]
     return Certificate(
-        fetch_id=digest([*asked, list(bodies)]),
+        fetch_id=_fetch_id(venue, endpoint, scope, interval, bodies),
         venue=venue,
         endpoint=endpoint,
         scope=scope,
@@ -84,6 +92,10 @@ def issue(
         body_sha256=sha256_hex("".join(bodies).encode()),
         page_sha256=tuple(bodies),
     )
+
+
+def _fetch_id(venue: str, endpoint: str, scope: str, interval: tuple[datetime, datetime], bodies: Sequence[str]) -> str:
+    return digest([venue, endpoint, scope, *(each.isoformat() for each in interval), list(bodies)])
 
 
 def covered(

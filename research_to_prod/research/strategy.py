@@ -25,7 +25,7 @@ One whose type is ``market_making`` defines instead of the last
 from __future__ import annotations
 
 import builtins
-import importlib.util
+import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,18 +65,23 @@ class Quotes:
 
 @dataclass(frozen=True)
 class Strategy:
-    """A loaded strategy: its functions, and the hash of the file that they came from."""
+    """A loaded strategy: its functions, and the text that they came from."""
 
     name: str
     type: StrategyType
     parameters: builtins.type[StrategyParameters]
-    source_sha256: str
+    source: str
     _decide: Callable[[Bars, Any], Any]
     _warm_up: Callable[[Any], int]
 
     def warm_up(self, parameters: StrategyParameters) -> int:
         """Return the number of bars before the first position."""
         return self._warm_up(parameters)
+
+    @property
+    def source_sha256(self) -> str:
+        """SHA-256 of its source file."""
+        return sha256_hex(self.source.encode())
 
     @property
     def makes_markets(self) -> bool:
@@ -157,26 +162,39 @@ def load_strategy(folder: Path, name: str) -> Strategy:
     known = sorted(each.stem for each in folder.glob("[a-z]*.py"))
     if name not in known:
         raise FileNotFoundError(f"no strategy {name!r} in {folder}; there are: {', '.join(known) or 'none'}")
-    module = _load(path)
+    return strategy_from_source(name, path.read_bytes().decode(), str(path))
+
+
+def strategy_from_source(name: str, source: str, origin: str) -> Strategy:
+    """Return the strategy that a file's text defines: the file need not be there any more.
+
+    Parameters
+    ----------
+    origin
+        Where the text came from, for error messages and tracebacks.
+
+    Raises
+    ------
+    AttributeError
+        If the text does not define the interface.
+    """
+    module = ModuleType(f"desk_strategies.{name}")
+    module.__file__ = origin
+    # Tracebacks show the lines that ran, not those of a file that was edited since.
+    linecache.cache[origin] = (len(source), None, source.splitlines(keepends=True), origin)
+    # Without this module's own `from __future__ import annotations`, which compile() would pass on.
+    code = compile(source, origin, "exec", dont_inherit=True)
+    exec(code, module.__dict__)  # noqa: S102 - a strategy is code; its hash is checked
     type_ = getattr(module, "TYPE", None)
     decides = "quotes" if type_ == StrategyType.MARKET_MAKING else "target_positions"
     missing = [each for each in ("TYPE", "Parameters", "warm_up", decides) if not hasattr(module, each)]
     if missing:
-        raise AttributeError(f"strategy {path} does not define {', '.join(missing)}")
+        raise AttributeError(f"strategy {origin} does not define {', '.join(missing)}")
     return Strategy(
         name=name,
         type=StrategyType(module.TYPE),
         parameters=module.Parameters,
-        source_sha256=sha256_hex(path.read_bytes()),
+        source=source,
         _decide=getattr(module, decides),
         _warm_up=module.warm_up,
     )
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"desk_strategies.{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(f"{path} cannot be loaded as a Python module")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

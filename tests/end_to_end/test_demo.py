@@ -30,6 +30,7 @@ from research_to_prod.defs.research.checks import accounts_add_up, does_not_depe
 from research_to_prod.defs.resources import build_resources
 from research_to_prod.defs.runner import open_instance
 from research_to_prod.lake import Lake
+from research_to_prod.market_data.contracts import CANDLES
 from research_to_prod.promotion.approvals import approve
 from research_to_prod.promotion.keys import new_approver, open_keys, public_entries, trust
 from research_to_prod.promotion.ledger import Ledger
@@ -244,6 +245,30 @@ def test_the_untouched_case_promotes(desk: Desk) -> None:
     """The attacks below mean something because this succeeds."""
     assert desk.materialize(promotion, partition=GOOD).success
     assert desk.may_trade() == {GOOD}
+
+
+def test_a_promotion_is_traced_and_judged_again_when_its_runs_and_its_history_are_gone(
+    finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data=Path(shutil.copytree(finished[0], tmp_path / "data")))
+    ledger, lake = Ledger(settings.ledger, open_keys(settings.keys, NOW)), Lake(settings.lake)
+    (record,) = (each for each in ledger.records() if each.type is RecordType.PROMOTE)
+    made = {each.asset: each.run_id for each in ledger.evidence(record).inputs}
+    with open_instance(settings) as instance:
+        for run_id in {record.dagster.run_id, made["gate_report"], made["candles"]}:
+            instance.delete_run(run_id)
+            assert not instance.has_run(run_id)
+    shutil.rmtree(settings.dagster_home)
+    lake.write("candles", "2024-05", lake.read("candles", "2024-05").rows.slice(100), CANDLES)
+    monkeypatch.setenv("R2P_DATA", str(settings.data))
+    again = CliRunner().invoke(app, ["replay", GOOD])
+    assert (again.exit_code, again.stdout.split(":")[0]) == (0, "byte-equal"), again.output
+    traced = CliRunner().invoke(app, ["trace", GOOD, "--json"])
+    assert traced.exit_code == 0, traced.output
+    months = json.loads(traced.stdout)["months"]
+    assert len(months) == 36
+    assert all(month["fetches"] and all(each["complete"] for each in month["fetches"]) for month in months)
+    assert not settings.dagster_home.exists()
 
 
 def test_promotion_alone_in_a_later_run_refuses_where_a_check_failed(desk: Desk) -> None:

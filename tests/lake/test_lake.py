@@ -75,6 +75,24 @@ def test_a_read_names_the_version_of_each_partition(lake: Lake) -> None:
     assert lake.version("bars", "2024-01") == january
 
 
+def test_the_history_of_a_partition_is_all_of_its_versions_and_no_others(lake: Lake) -> None:
+    written = [
+        lake.write("bars", f"2024-0{month}", bars(month, rows), BARS) for month, rows in ((1, 2), (2, 3), (1, 4))
+    ]
+    assert lake.history("bars", "2024-01") == (written[0], written[2])
+    assert lake.history("bars", "2024-02") == (written[1],)
+    assert lake.history("bars", "2024-03") == ()
+
+
+def test_a_version_whose_files_are_gone_is_an_error_that_names_it(lake: Lake) -> None:
+    version = lake.write("bars", "2024-01", bars(1, 2), BARS)
+    (file,) = Path(lake.root).glob("bars/partition=*/*.parquet")
+    for damage in (lambda: file.write_bytes(b"PAR1 and no more"), file.unlink):
+        damage()
+        with pytest.raises(LakeError, match="bars 2024-01 version 1 cannot be read"):
+            lake.read_version(version)
+
+
 def test_an_empty_partition_was_written_and_has_no_rows(lake: Lake) -> None:
     lake.write("bars", "2024-01", bars(1, 5), BARS)
     empty = lake.write("bars", "2024-01", bars(1, 0), BARS)

@@ -79,3 +79,11 @@ def test_the_hash_of_each_page_survives_the_table() -> None:
     table = certificates_table(proofs, "raw_candles-2023-06")
     assert set(certificates_from(table)) == set(proofs)
     assert table["page_sha256"].to_pylist()[table["fetch_id"].to_pylist().index("x")] == []
+
+
+def test_a_certificate_of_another_question_or_answer_is_not_genuine() -> None:
+    given = proof(0, 5)
+    assert given.genuine
+    others = {"venue": "w", "endpoint": "f", "scope": "t", "interval_start": at(1), "interval_end": at(6)}
+    for name, value in (*others.items(), ("page_sha256", ("00", "12")), ("fetch_id", "0" * 64)):
+        assert not replace(given, **{name: value}).genuine, name

@@ -96,6 +96,17 @@ def test_it_is_refused_then_approved_then_promoted(desk):
     assert promoted.dagster.run_id == "run-2", "recorded by the run that found the approval"
 
 
+def test_why_names_the_people_who_approved(desk, monkeypatch):
+    desk.decide()
+    desk.approve(desk.approver("bob"))
+    promoted = desk.decide()
+    monkeypatch.setenv("R2P_DATA", str(desk.data))
+    monkeypatch.setenv("COLUMNS", "200")
+    told = CliRunner().invoke(app, ["why", "momentum", "--on", f"{promoted.recorded_at:%Y-%m-%d}"]).stdout
+    assert "momentum was at paper" in told
+    assert f"user:bob {NOW + MINUTE:%Y-%m-%d %H:%M}Z" in told
+
+
 def test_a_rule_of_nobody_promotes_at_once_and_asks_nothing(desk):
     assert desk.decide(ONE.model_copy(update={"people": 0})).type is RecordType.PROMOTE
     assert not desk.request.exists()

@@ -134,7 +134,7 @@ def test_bars_that_are_not_the_candidates_are_refused(ledger: TrialLedger, histo
 
 def test_a_strategy_whose_source_changed_is_refused(ledger: TrialLedger) -> None:
     with pytest.raises(ValueError, match="reload it"):
-        run(ledger, candidate(), bars(), replace(STRATEGY, source_sha256="0" * 64))
+        run(ledger, candidate(), bars(), replace(STRATEGY, source="# edited"))
 
 
 def test_the_backtest_holds_every_bar_of_every_scenario_and_costs_only_hurt(ledger: TrialLedger) -> None:

@@ -49,10 +49,12 @@ def gate_report(
     """
     from research_to_prod.defs.gates.judgement import judge, now_known, policy_into
     from research_to_prod.defs.gates.shown import report_shown
+    from research_to_prod.defs.research.inputs import require_unchanged
     from research_to_prod.values import Stage
 
     policy = policy_into(settings, Stage(config.to_stage))
-    judged = judge(lake, settings, context.partition_key, policy, now_known(settings))
+    judged = judge(lake, context.partition_key, policy, now_known(settings))
+    require_unchanged(settings, judged.candidate)
     return publish(
         lake,
         "gate_report",

@@ -51,10 +51,13 @@ class Past:
         The promotion ledger's records: they say which strategies are the live book.
     trials
         The trial ledger's records.
+    trial_head
+        The hash that seals the last of them.
     """
 
     records: tuple[Record, ...]
     trials: tuple[TrialRecord, ...]
+    trial_head: str
 
 
 def policy_into(settings: Settings, stage: Stage) -> Policy:
@@ -97,7 +100,9 @@ def now_known(settings: Settings) -> Past:
 
     ledger = verified_ledger(settings)
     records = () if ledger is None else ledger.records()
-    return Past(records, tuple(TrialLedger(settings.ledger / TRIAL_LEDGER).records()))
+    trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
+    head = trials.head  # first: others may append meanwhile, and a decision counts exactly what it names
+    return Past(records, tuple(trials.records(head)), head)
 
 
 def verified_ledger(settings: Settings) -> Ledger | None:
@@ -111,7 +116,7 @@ def verified_ledger(settings: Settings) -> Ledger | None:
     return Ledger(settings.ledger, read_keys(settings.keys / PUBLIC_FILE))
 
 
-def judge(lake: Reader, settings: Settings, name: str, policy: Policy, past: Past) -> Judgement:
+def judge(lake: Reader, name: str, policy: Policy, past: Past) -> Judgement:
     """Gather the candidate's evidence and hold it against ``policy``.
 
     Parameters
@@ -126,11 +131,11 @@ def judge(lake: Reader, settings: Settings, name: str, policy: Policy, past: Pas
     """
     from research_to_prod.research.trial_ledger import distinct_trials
 
-    study = read_bars(lake, settings, name)
+    study = read_bars(lake, name)
     candidate = study.candidate
     backtest, trials, validation = (lake.read(table, name) for table in ("backtest", "trials", "validation"))
     quality, findings = (lake.read(name, candidate.window.months) for name in ("market_quality", "market_findings"))
-    book, read = _live_book(lake, settings, name, past.records)
+    book, read = _live_book(lake, name, past.records)
     evidence = gather_evidence(
         candidate,
         study.strategy,
@@ -147,7 +152,7 @@ def judge(lake: Reader, settings: Settings, name: str, policy: Policy, past: Pas
 
 
 def _live_book(
-    lake: Reader, settings: Settings, name: str, records: Iterable[Record]
+    lake: Reader, name: str, records: Iterable[Record]
 ) -> tuple[tuple[BookStrategy, ...] | None, tuple[Snapshot, ...]]:
     """Return the strategies that trade the desk's money beside ``name``, None when one is not known; and what was read.
 
@@ -157,7 +162,7 @@ def _live_book(
     for record in standing(records).deciding():
         if record.to_stage not in MONEY or record.candidate == name:
             continue
-        other, _, recorded = read_candidate(lake, settings, record.candidate)
+        other, _, recorded = read_candidate(lake, record.candidate)
         backtest = lake.read("backtest", record.candidate)
         read += [recorded, backtest]
         capital = None if record.limits is None or record.limits.capital is None else float(record.limits.capital)

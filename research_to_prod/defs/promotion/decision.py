@@ -13,8 +13,7 @@ import dagster as dg
 import pyarrow as pa
 
 from research_to_prod.defs.gates.judgement import Judgement, Past, judge, now_known, policy_into, policy_named
-from research_to_prod.defs.research.assets import TRIAL_LEDGER
-from research_to_prod.defs.research.inputs import read_candidate
+from research_to_prod.defs.research.inputs import read_candidate, require_unchanged
 from research_to_prod.gates.policy import Policy as GatePolicy
 from research_to_prod.lake import Lake, LakeError
 from research_to_prod.promotion.approvals import rule_for
@@ -27,7 +26,6 @@ from research_to_prod.promotion.record import Case, Dagster, Evidence, Instrumen
 from research_to_prod.promotion.stages import standing
 from research_to_prod.promotion.waiting import ApprovalFolder, Pending, with_approvals
 from research_to_prod.research.candidate import canonical_parameters
-from research_to_prod.research.trial_ledger import TrialLedger
 from research_to_prod.settings import Settings
 from research_to_prod.values import Stage, sha256_hex
 
@@ -59,18 +57,18 @@ def decide_promotion(
     LedgerError
         If no such move leads on from where the candidate stands.
     """
-    candidate, strategy, _ = read_candidate(lake, settings, name)
+    candidate, strategy, _ = read_candidate(lake, name)
+    require_unchanged(settings, candidate)
     reported, policy = _asked_for(lake, settings, name)
     keys = open_keys(settings.keys, now)
     ledger = Ledger(settings.ledger, keys)
     # Judged before and proven after: what moved in between no longer matches the proof.
     past = now_known(settings)
-    judgement, refusals = _judge_again(lake, settings, name, policy, past)
+    judgement, refusals = _judge_again(lake, name, policy, past)
     proof = prove(instance, lake, name, policy.sha256)
     refusals += [*proof.refusals, *_disagreements(reported, judgement, proof)]
 
     records = ledger.records()
-    trials = TrialLedger(settings.ledger / TRIAL_LEDGER)
     report = None if judgement is None else judgement.report
     if report is not None and not refusals:
         already = already_promoted(
@@ -96,7 +94,7 @@ def decide_promotion(
         inputs=proof.inputs,
         checks=proof.checks,
         n_trials=None if judgement is None else judgement.evidence.n_trials,
-        trial_ledger_head=trials.head,
+        trial_ledger_head=past.trial_head,
         author=candidate.owner,
         limits=Limits(
             instruments=tuple(Instrument(venue=candidate.venue, symbol=symbol) for symbol in candidate.universe),
@@ -119,11 +117,9 @@ def _asked_for(lake: Lake, settings: Settings, name: str) -> tuple[pa.Table | No
     return reported, policy_named(settings, reported["policy_id"][0].as_py())
 
 
-def _judge_again(
-    lake: Lake, settings: Settings, name: str, policy: GatePolicy, past: Past
-) -> tuple[Judgement | None, list[str]]:
+def _judge_again(lake: Lake, name: str, policy: GatePolicy, past: Past) -> tuple[Judgement | None, list[str]]:
     try:
-        return judge(lake, settings, name, policy, past), []
+        return judge(lake, name, policy, past), []
     except LakeError as error:
         return None, [f"the gates cannot be evaluated: {error}"]
 

@@ -19,13 +19,13 @@ TRIAL_LEDGER = "trials.jsonl"
     group_name="research",
     owners=["team:research"],
     kinds={"yaml"},
-    code_version="1",
+    code_version="2",
     metadata=described("candidate"),
 )
 def candidate(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """The reviewed candidate file, hashed together with its strategy's source.
+    """The reviewed candidate file, with its strategy's source.
 
     One row: owner, hypothesis, strategy, universe, parameters, search space, capital asked. It is what gates and
     promotion mean by "the candidate"; any change of file or strategy is another version. A file with an unknown or
@@ -33,14 +33,16 @@ def candidate(
     """
     from research_to_prod.research.candidate import load_candidate
     from research_to_prod.research.candidate_table import candidate_to_table
+    from research_to_prod.research.strategy import load_strategy
 
     file = settings.desk / "candidates" / f"{context.partition_key}.yaml"
-    loaded = load_candidate(file, settings.desk / "strategies")
+    strategies = settings.desk / "strategies"
+    loaded = load_candidate(file, strategies)
     return publish(
         lake,
         "candidate",
         loaded.name,
-        candidate_to_table(loaded),
+        candidate_to_table(loaded, load_strategy(strategies, loaded.strategy)),
         owner=loaded.owner,
         hypothesis=dg.MetadataValue.md(loaded.hypothesis),
         sha256=loaded.sha256,

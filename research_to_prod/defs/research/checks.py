@@ -34,14 +34,12 @@ def stand_in_the_trial_ledger(
     blocking=True,
     description="Equity at the end = capital + price P&L - fees - spread - impact + funding, in every scenario.",
 )
-def accounts_add_up(
-    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
-) -> dg.AssetCheckResult:
+def accounts_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Add up each scenario from its rows."""
     from research_to_prod.defs.research.inputs import read_candidate
     from research_to_prod.research.trials import accounting_residuals
 
-    candidate, _, _ = read_candidate(lake, settings, context.partition_key)
+    candidate, _, _ = read_candidate(lake, context.partition_key)
     residuals = accounting_residuals(lake.read("backtest", candidate.name).rows, float(candidate.capital))
     return dg.AssetCheckResult(
         passed=bool(residuals) and max(residuals.values()) <= 1e-9,

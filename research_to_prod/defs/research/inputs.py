@@ -10,10 +10,10 @@ from research_to_prod.lake import Lake, Reader, Snapshot
 from research_to_prod.market_data.certificates import certificates_from, covered_until
 from research_to_prod.research.bars import Bars, align_bars
 from research_to_prod.research.candidate import Candidate
-from research_to_prod.research.candidate_table import candidate_from_table
-from research_to_prod.research.strategy import Strategy, load_strategy
+from research_to_prod.research.candidate_table import candidate_from_table, strategy_from_table
+from research_to_prod.research.strategy import Strategy
 from research_to_prod.settings import Settings
-from research_to_prod.values import timeframe_length
+from research_to_prod.values import sha256_hex, timeframe_length
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,26 @@ class Study:
     read: tuple[Snapshot, ...]
 
 
-def read_candidate(lake: Reader, settings: Settings, name: str) -> tuple[Candidate, Strategy, Snapshot]:
-    """Read the materialized candidate, with its strategy as it was when the candidate was materialized.
+def read_candidate(lake: Reader, name: str) -> tuple[Candidate, Strategy, Snapshot]:
+    """Read the materialized candidate, with its strategy as it was when the candidate was materialized."""
+    snapshot = lake.read("candidate", name)
+    return candidate_from_table(snapshot.rows), strategy_from_table(snapshot.rows), snapshot
+
+
+def require_unchanged(settings: Settings, candidate: Candidate) -> None:
+    """Refuse to go on with a candidate whose strategy's file is not any more what was materialized.
 
     Raises
     ------
     ValueError
-        If the strategy's source changed since: the candidate must be materialized again.
+        If it was changed or taken away: the candidate must be materialized again.
     """
-    snapshot = lake.read("candidate", name)
-    candidate = candidate_from_table(snapshot.rows)
-    strategy = load_strategy(settings.desk / "strategies", candidate.strategy)
-    if strategy.source_sha256 != candidate.strategy_sha256:
+    path = settings.desk / "strategies" / f"{candidate.strategy}.py"
+    if not path.exists() or sha256_hex(path.read_bytes()) != candidate.strategy_sha256:
         raise ValueError(
-            f"strategy {strategy.name} was changed after candidate {name} was materialized; materialize candidate again"
+            f"strategy {candidate.strategy} was changed after candidate {candidate.name} was materialized; "
+            "materialize candidate again"
         )
-    return candidate, strategy, snapshot
 
 
 def read_study(lake: Lake, settings: Settings, name: str) -> Study:
@@ -52,14 +56,15 @@ def read_study(lake: Lake, settings: Settings, name: str) -> Study:
     LakeError
         If a month of its window was never materialized.
     ValueError
-        If it trades a perpetual whose funding is not known for the whole window.
+        If it trades a perpetual whose funding is not known for the whole window, or its strategy changed since.
     """
-    study = read_bars(lake, settings, name)
+    study = read_bars(lake, name)
+    require_unchanged(settings, study.candidate)
     require_funding(lake, study.candidate)
     return study
 
 
-def read_bars(lake: Reader, settings: Settings, name: str) -> Study:
+def read_bars(lake: Reader, name: str) -> Study:
     """Read the candidate and its bars, for those who judge a backtest that was made of them.
 
     Raises
@@ -67,7 +72,7 @@ def read_bars(lake: Reader, settings: Settings, name: str) -> Study:
     LakeError
         If a month of its window was never materialized.
     """
-    candidate, strategy, recorded = read_candidate(lake, settings, name)
+    candidate, strategy, recorded = read_candidate(lake, name)
     months = candidate.window.months
     candles, funding = lake.read("candles", months), lake.read("funding_rates", months)
     bars = align_bars(
