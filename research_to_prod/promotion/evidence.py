@@ -242,21 +242,21 @@ class _Walk:
         for name in REQUIRED_CHECKS[asset]:
             executions = self._newest_executions(dg.AssetCheckKey(dg.AssetKey(asset), name), partitions)
             for partition in partitions:
-                execution = executions.get(partition)
-                reason = self._check_refusal(execution, proven.get(partition), (asset, name) in POLICY_BOUND)
-                if reason is not None:
-                    self._refuse(asset, partition, reason, check=name)
-                if execution is not None:
-                    self.checks.append(
-                        Check(
-                            asset=asset,
-                            check=name,
-                            partition=partition,
-                            passed=reason is None,
-                            run_id=execution.run_id or "none",
-                            storage_id=execution.id,
+                for execution in executions.get(partition, [None]):
+                    reason = self._check_refusal(execution, proven.get(partition), (asset, name) in POLICY_BOUND)
+                    if reason is not None:
+                        self._refuse(asset, partition, reason, check=name)
+                    if execution is not None:
+                        self.checks.append(
+                            Check(
+                                asset=asset,
+                                check=name,
+                                partition=partition,
+                                passed=reason is None,
+                                run_id=execution.run_id or "none",
+                                storage_id=execution.id,
+                            )
                         )
-                    )
 
     def _check_refusal(self, execution: Any, storage_id: int | None, policy_bound: bool) -> str | None:  # noqa: FBT001
         """Return why an execution of a check proves nothing about the materialization, or None."""
@@ -283,19 +283,24 @@ class _Walk:
             reason = "judged under another policy than the one in force; materialize gate_report again"
         return reason
 
-    def _newest_executions(self, key: dg.AssetCheckKey, partitions: Sequence[str]) -> dict[str, Any]:
-        """Return the newest execution of a check for each partition, whoever ran or forged it."""
-        missing, found, cursor = set(partitions), {}, None
-        while missing:
+    def _newest_executions(self, key: dg.AssetCheckKey, partitions: Sequence[str]) -> dict[str, list[Any]]:
+        """Return, for each partition, the execution of a check that was planned last and the one that answered last.
+
+        They are two when runs overlapped, and a clock set back cannot make the one stand in for the other: both count.
+        """
+        found: dict[str, list[Any]] = {}
+        cursor, wanted = None, set(partitions)
+        while True:
+            # Newest plans first; who answered last may stand anywhere, so that the whole history is read.
             page = self.instance.event_log_storage.get_asset_check_execution_history(key, _PAGE, cursor)
             for execution in page:
-                if execution.partition in missing:
-                    missing.remove(execution.partition)
-                    found[execution.partition] = execution
+                if execution.partition in wanted:
+                    newest = found.setdefault(execution.partition, [execution])
+                    if _answered_at(execution) > _answered_at(newest[-1]):
+                        newest[1:] = [execution]
             if len(page) < _PAGE:
-                break
+                return found
             cursor = page[-1].id
-        return found
 
     def _newest_materializations(self, asset: str, partitions: Sequence[str]) -> dict[str, dg.EventLogRecord]:
         newest = self.instance.event_log_storage.get_latest_storage_id_by_partition(
@@ -326,6 +331,10 @@ class _Walk:
     def _refuse(self, asset: str, partition: str, reason: str, check: str = "") -> None:
         self.refused.add(partition)
         self.refusals.append(f"{f'check {check} of ' if check else ''}{asset}[{partition}] {reason}")
+
+
+def _answered_at(execution: Any) -> float:
+    return 0.0 if execution.event is None else float(execution.event.timestamp)
 
 
 def _value(metadata: Mapping[str, Any], name: str) -> object:

@@ -327,6 +327,7 @@ def signature_problems(checkpoint: Checkpoint, keys: Mapping[str, Key], moment: 
 
 
 TRADING = ("paper", "canary", "live")
+MONEY = ("canary", "live")
 _DOWN = {("live", "canary"), ("live", "paper"), ("canary", "paper"), ("demoted", "halted")} | {
     (stage, down) for stage in TRADING for down in ("demoted", "halted")
 }
@@ -353,8 +354,8 @@ def promotion_obstacles(record: Mapping[str, Any], evidence: Mapping[str, Any]) 
         "algorithm's id": "algo_id",
     }
     obstacles += [f"the {name} is missing" for name, each in named.items() if record.get(each) is None]
-    if record["code"].get("dirty"):
-        obstacles.append("the code that decided was not committed")
+    if record["code"].get("dirty") and record["to_stage"] in MONEY:
+        obstacles.append("the code that decided was not committed: commit it or install a release, then promote again")
     for check in checks:
         where = f"{check['asset']}[{check['partition']}]" if check.get("partition") else check["asset"]
         if check["passed"] is not True:

@@ -4,7 +4,7 @@ The graph below has the names and the shape of the real one and trivial contents
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,7 @@ class World:
     outcome: dict[str, object] = field(default_factory=dict)
     policy: str = POLICY
     hidden: str = ""
+    meanwhile: Callable[[], None] | None = None
     assets: list[dg.AssetsDefinition] = field(default_factory=list)
     checks: list[dg.AssetChecksDefinition] = field(default_factory=list)
 
@@ -103,6 +104,9 @@ def build_asset(world: World, name: str) -> dg.AssetsDefinition:
 def build_check(world: World, asset: str, name: str, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=asset, name=name, blocking=True, partitions_def=partitions)
     def judge() -> dg.AssetCheckResult:
+        if world.meanwhile is not None:
+            meanwhile, world.meanwhile = world.meanwhile, None
+            meanwhile()
         outcome = world.outcome.get(name, "pass")
         if outcome == "crash":
             raise RuntimeError("the check itself broke")
@@ -172,6 +176,20 @@ def test_a_check_that_did_not_pass_refuses(world: World, asset: str, outcome: st
     world.outcome[check] = outcome
     world.materialize(asset)
     assert world.refused(f"check {check} of {asset}", reason)
+
+
+def test_a_check_that_failed_after_a_run_at_the_same_time_passed_it_refuses(world: World) -> None:
+    """Dagster orders checks by when their run was planned: the earlier run's answer may well be the later one."""
+    ran = []
+
+    def other_run() -> None:
+        ran.append(world.materialize("gate_report").success)
+        world.outcome["risk_gates_pass"] = "fail"
+
+    world.meanwhile = other_run
+    world.materialize("gate_report")
+    assert ran == [True]
+    assert world.refused("check risk_gates_pass of gate_report[alpha] did not pass")
 
 
 def test_an_asset_materialized_again_without_its_checks_is_stale(world: World) -> None:

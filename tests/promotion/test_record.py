@@ -221,7 +221,8 @@ def test_a_rejection_without_reasons_is_refused(draft):
         ({"n_trials": None}, "number of trials is missing"),
         ({"trial_ledger_head": None}, "trial ledger head is missing"),
         ({"algo_id": None}, "algorithm's id is missing"),
-        ({"code": CODE | {"dirty": True}}, "not committed"),
+        ({"code": CODE | {"dirty": True}, "from_stage": "paper", "to_stage": "canary"}, "not committed"),
+        ({"code": CODE | {"dirty": True}, "from_stage": "canary", "to_stage": "live"}, "not committed"),
         ({"validator": "user:Ann"}, "both its author and its validator"),
         ({"expires_at": "2026-01-01T00:00:01.000Z"}, "expired"),
         ({"trigger": TRIGGER}, "names the trigger"),
@@ -233,6 +234,10 @@ def test_a_rejection_without_reasons_is_refused(draft):
 def test_a_decision_that_its_own_contents_refuse_cannot_be_made(draft, changes, says):
     with pytest.raises(ValidationError, match=says):
         draft(1, **changes)
+
+
+def test_code_that_was_not_committed_may_promote_to_paper_and_the_record_says_so(draft):
+    assert draft(1, code=CODE | {"dirty": True}).code.dirty is True
 
 
 @pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
