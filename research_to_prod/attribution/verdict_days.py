@@ -44,7 +44,12 @@ def verdicts_of_day(shadow: pa.Table, day: str, policy: AttributionPolicy) -> pa
             why = {row["excluded_reason"] for row in by_strategy[verdict.strategy]} - {None}
             reason = "; ".join([reason, *sorted(why)])
         findings = {each.question: asdict(each) for each in verdict.findings}
-        head: dict[str, Any] = {"day": day, "strategy": verdict.strategy, "verdict": verdict.verdict.value, "orders": record.orders}
+        head: dict[str, Any] = {
+            "day": day,
+            "strategy": verdict.strategy,
+            "verdict": verdict.verdict.value,
+            "orders": record.orders,
+        }
         head |= {"verdict_days": verdict.days_to_decide, "verdict_orders": verdict.orders_to_decide}
         head |= {"reason": reason, "policy_sha256": verdict.policy_sha256}
         unread = {"answer": Answer.UNKNOWN, "days": len(record.shadow)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -97,17 +96,25 @@ def passed(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
 
 
-def write_venue(lake: Lake, desk: SandboxDesk, day: str, keep: Callable[[int], bool] = lambda _: True) -> None:
-    """Write the venue's fills of a day, those at the places to keep, certified complete for each market."""
+def write_venue(lake: Lake, desk: SandboxDesk, day: str) -> None:
+    """Write the venue's fills of a day, certified complete for each market."""
     names = {"trade_id": "fill_id", "traded_at": "filled_at"}
     columns = [each.name for each in VENUE_FILLS.columns if each.name != "fetch_id"]
-    fills = [fill for place, fill in enumerate(desk.simulate_day(day).fills) if keep(place)]
+    fills = desk.simulate_day(day).fills
     rows = [{each: getattr(fill, names.get(each, each)) for each in columns} | {"fetch_id": "f"} for fill in fills]
     lake.write("venue_fills", day, pa.Table.from_pylist(rows, schema=VENUE_FILLS.arrow), VENUE_FILLS)
     proofs = [
-        issue(venue="sandbox", endpoint="trades", scope=symbol, interval=day_bounds(day), bodies=(), rows=0, terminal="end")
+        issue(
+            venue="sandbox",
+            endpoint="my_trades",
+            scope=symbol,
+            interval=day_bounds(day),
+            bodies=(),
+            rows=0,
+            terminal="end",
+        )
         for symbol in desk.symbols
-    ]  # fmt: skip
+    ]
     key = f"venue_fills-{day}"
     lake.write("fetch_certificates", key, certificates_table(proofs, key), FETCH_CERTIFICATES)
 
@@ -182,17 +189,15 @@ def test_every_check_passes_where_both_sides_have_all_fills(
 def test_live_is_what_the_books_of_the_simulated_desk_earned(
     made: dict[str, dg.ExecuteInProcessResult], desk: SandboxDesk, delivered: Path
 ) -> None:
-    books = [desk.simulate_day(day).opening for day in DAYS] + [
-        desk.simulate_day(DAYS[1]).books_at(day_bounds("2026-01-03")[0])
-    ]
+    one, two = (desk.simulate_day(day) for day in DAYS)
+    books = [one.opening, two.opening, two.books_at(day_bounds(DAYS[1])[1])]
     first, second = (rows_of(delivered, "shadow", day) for day in DAYS)
     coins = [each.balance(Holder.SPOT, "DOGE") - books[0].balance(Holder.SPOT, "DOGE") for each in books]
     assert [first["DOGE/USDT"]["closing_position"], second["DOGE/USDT"]["closing_position"]] == coins[1:]
     assert second["DOGE/USDT"]["opening_mid"] == first["DOGE/USDT"]["closing_mid"]
     cash = sum(
         leg.amount
-        for day in DAYS
-        for leg in desk.simulate_day(day).legs
+        for leg in (*one.legs, *two.legs)
         if "DOGE/USDT" in leg.event and leg.asset == "USDT" and leg.holder is Holder.SPOT
     )
     earned = first["DOGE/USDT"]["live"] + second["DOGE/USDT"]["live"]

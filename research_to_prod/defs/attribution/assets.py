@@ -174,14 +174,7 @@ def pnl_waterfall(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
 
 
 @dg.asset(
-    deps=[
-        dg.AssetDep(
-            "shadow",
-            partition_mapping=dg.TimeWindowPartitionMapping(
-                start_offset=-36_500, allow_nonexistent_upstream_partitions=True
-            ),
-        )
-    ],
+    deps=[dg.AssetDep("shadow", partition_mapping=dg.AllPartitionMapping())],
     partitions_def=DAYS,
     group_name="attribution",
     owners=["team:trading"],

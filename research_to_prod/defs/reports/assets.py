@@ -17,12 +17,15 @@ from research_to_prod.settings import Settings
     group_name="reports",
     owners=["team:trading"],
     kinds={"html"},
-    code_version="1",
+    code_version="2",
 )
 def desk_report(
     context: dg.AssetExecutionContext,
     slippage: pa.Table,
     markouts: pa.Table,
+    shadow: pa.Table,
+    pnl_waterfall: pa.Table,
+    edge_verdicts: pa.Table,
     breaks: pa.Table,
     fills: pa.Table,
     venue_fills: pa.Table,
@@ -30,7 +33,7 @@ def desk_report(
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
-    """The day for the desk head: what it cost, whether the books agree, who was promoted or refused, what to do today.
+    """The day for the desk head: is the edge alive, where did the money go, do the books agree, what to do today.
 
     One self-contained HTML page and the same numbers as JSON, in ``data/reports/``.
     """
@@ -45,6 +48,9 @@ def desk_report(
         slippage,
         breaks,
         markouts=markouts,
+        shadow=shadow,
+        waterfall=pnl_waterfall,
+        verdicts=edge_verdicts,
         internal_fills=fills.num_rows,
         venue_fills=venue_fills.num_rows,
         candidates=candidate_lines(lake, settings, now),
@@ -69,7 +75,17 @@ def desk_report(
 @dg.asset(
     deps=[
         dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
-        for name in ("candles", "market_quality", "gate_report", "slippage", "markouts", "breaks")
+        for name in (
+            "candles",
+            "market_quality",
+            "gate_report",
+            "slippage",
+            "markouts",
+            "shadow",
+            "pnl_waterfall",
+            "edge_verdicts",
+            "breaks",
+        )
     ],
     group_name="reports",
     owners=["team:data"],
