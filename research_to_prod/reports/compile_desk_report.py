@@ -18,6 +18,7 @@ from research_to_prod.attribution.coverage import LARGEST_EXCLUDED_SHARE
 from research_to_prod.attribution.markouts import markout_curve
 from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE
 from research_to_prod.attribution.slippage import COMPONENTS
+from research_to_prod.attribution.verdict import EdgeVerdict
 from research_to_prod.operations.contracts import BreakClass, BreakVerdict
 from research_to_prod.reports.compile_live_against_model import CHANGED, model_costs, verdict_lines, waterfall_lines
 from research_to_prod.reports.desk_report import (
@@ -243,7 +244,7 @@ def _actions(
     last = _REMEDIES[BreakClass.SOURCE_INCOMPLETE]
     found.sort(key=lambda action: (action.what == last, -(action.money or Decimal(0))))
     found += [
-        Action(what=CHANGED[line.verdict], why=line.reason, owner="trading", money=None, n=line.orders)
+        Action(what=CHANGED[EdgeVerdict(line.verdict)], why=line.reason, owner="trading", money=None, n=line.orders)
         for line in verdicts
         if line.verdict in CHANGED
     ]
