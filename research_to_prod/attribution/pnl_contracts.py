@@ -1,4 +1,4 @@
-"""What the daily tables of live against model hold: shadow, waterfall and verdicts.
+"""What the daily tables of live against model hold: shadow, waterfall, verdicts and drawdowns.
 
 Belongs here: declared tables. Doesn't: costs of single orders and fills (``contracts``), and how rows come about.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from research_to_prod.lake.schema import DECIMAL, Column, PartitionBy, Schema
+from research_to_prod.lake.schema import DECIMAL, TIMESTAMP, Column, PartitionBy, Schema
 
 _TEXT = pa.string()
 _COUNT = pa.int64()
@@ -97,5 +97,27 @@ EDGE_VERDICTS = Schema(
         Column("policy_sha256", _TEXT, "digest of the policy that judged"),
     ),
     key=("strategy", "question"),
+    partition_by=PartitionBy("day"),
+)
+
+DRAWDOWNS = Schema(
+    description="One part of one drawdown of a strategy's record; episode 0 is the record itself, with its card.",
+    columns=(
+        _DAY,
+        _STRATEGY,
+        Column("episode", _COUNT, "0: the record; then the deepest drawdowns, deepest first", "order"),
+        Column("dimension", _TEXT, "all (the whole loss), component, symbol, venue or regime"),
+        Column("value", _TEXT, "which component, symbol, venue or regime; all"),
+        Column("peak_at", TIMESTAMP, "last high before the drawdown", nullable=True),
+        Column("trough_at", TIMESTAMP, "its lowest point", nullable=True),
+        Column("recovered_at", TIMESTAMP, "first return to the high; null while it is open", nullable=True),
+        Column("seconds", _NUMBER, "from the high to the return there, or so far", "s", nullable=True),
+        Column("loss", DECIMAL, "lost from peak to trough, a gain negative", "quote currency", nullable=True),
+        Column("share", _NUMBER, "of the episode's loss", "fraction", nullable=True),
+        Column("fraction", _NUMBER, "loss as a share of the equity at the peak", "fraction", nullable=True),
+        Column("standing", _TEXT, "of the record: within, beyond or inconclusive", nullable=True),
+        Column("reason", _TEXT, "why it stands so", nullable=True),
+    ),
+    key=("strategy", "episode", "dimension", "value"),
     partition_by=PartitionBy("day"),
 )

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import dagster as dg
 
 from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
-from research_to_prod.attribution.pnl_contracts import EDGE_VERDICTS, PNL_WATERFALL, SHADOW
+from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, PNL_WATERFALL, SHADOW
 from research_to_prod.execution.contracts import DECISIONS, FILLS, ORDERS, QUOTES, VENUE_FILLS
 from research_to_prod.gates.contracts import GATE_REPORT
 from research_to_prod.lake import Schema
@@ -53,6 +53,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "shadow": SHADOW,
         "pnl_waterfall": PNL_WATERFALL,
         "edge_verdicts": EDGE_VERDICTS,
+        "drawdowns": DRAWDOWNS,
         "breaks": BREAKS,
     }
 )

@@ -20,7 +20,13 @@ from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE
 from research_to_prod.attribution.slippage import COMPONENTS
 from research_to_prod.attribution.verdict import EdgeVerdict
 from research_to_prod.operations.contracts import BreakClass, BreakVerdict
-from research_to_prod.reports.compile_live_against_model import CHANGED, model_costs, verdict_lines, waterfall_lines
+from research_to_prod.reports.compile_live_against_model import (
+    CHANGED,
+    drawdown_lines,
+    model_costs,
+    verdict_lines,
+    waterfall_lines,
+)
 from research_to_prod.reports.desk_report import (
     Action,
     BreakLine,
@@ -63,6 +69,7 @@ def compile_desk_report(
     shadow: pa.Table,
     waterfall: pa.Table,
     verdicts: pa.Table,
+    drawdowns: pa.Table,
     internal_fills: int,
     venue_fills: int,
     candidates: Sequence[CandidateLine],
@@ -81,8 +88,8 @@ def compile_desk_report(
         with that reason: sums over currencies mean nothing.
     markouts
         The day's ``MARKOUTS`` rows.
-    shadow, waterfall, verdicts
-        The day's ``SHADOW``, ``PNL_WATERFALL`` and ``EDGE_VERDICTS`` rows.
+    shadow, waterfall, verdicts, drawdowns
+        The day's ``SHADOW``, ``PNL_WATERFALL``, ``EDGE_VERDICTS`` and ``DRAWDOWNS`` rows.
     internal_fills, venue_fills
         How many fills were compared on either side.
     candidates
@@ -119,6 +126,7 @@ def compile_desk_report(
         verdicts=judged,
         waterfalls=waterfall_lines(waterfall),
         model_costs=model_costs(waterfall, shadow),
+        drawdowns=drawdown_lines(drawdowns),
         costs=costs,
         by_strategy=tuple(sorted(by_strategy, key=lambda line: (-line.total, line.name))),
         dearest=tuple(line for line in reversed(ranked[-_LISTED_ORDERS:]) if line.total > 0),

@@ -1,4 +1,4 @@
-"""Verdicts, waterfalls and the model's costs of a day as the desk report shows them.
+"""Verdicts, waterfalls, the model's costs and drawdowns of a day as the desk report shows them.
 
 Belongs here: rows of markets added up to strategies. Doesn't: the analytics, and the rest of the report.
 """
@@ -11,10 +11,20 @@ from typing import Any
 
 import pyarrow as pa
 
+from research_to_prod.attribution.drawdown_days import ALL, RECORD
 from research_to_prod.attribution.verdict import EdgeVerdict
 from research_to_prod.attribution.waterfall import Cause
 from research_to_prod.attribution.waterfall_days import EXPECTED, RESIDUAL
-from research_to_prod.reports.desk_report import FindingLine, ModelCost, Step, VerdictLine, WaterfallLine
+from research_to_prod.reports.desk_report import (
+    DrawdownLine,
+    EpisodeLine,
+    FindingLine,
+    LossPart,
+    ModelCost,
+    Step,
+    VerdictLine,
+    WaterfallLine,
+)
 
 CHANGED = {
     EdgeVerdict.EDGE: "Take capital from a strategy whose edge is gone",
@@ -24,6 +34,8 @@ CHANGED = {
 }
 """Verdict -> what to do about it."""
 
+_LISTED_EPISODES = 3
+_SECONDS_A_DAY = 86_400
 # Sums of 18 decimals of many markets: nothing may be rounded.
 _EXACT = Context(prec=60)
 
@@ -93,6 +105,37 @@ def model_costs(waterfall: pa.Table, shadow: pa.Table) -> tuple[ModelCost, ...]:
                     missed_money=-of[Cause.MISSED],
                 )
             )
+    return tuple(lines)
+
+
+def drawdown_lines(drawdowns: pa.Table) -> tuple[DrawdownLine, ...]:
+    """Return each strategy's record with its deepest episodes, each by the waterfall's components."""
+    lines = []
+    for strategy, rows in _grouped(drawdowns.to_pylist()).items():
+        record = next(row for row in rows if row["episode"] == RECORD)
+        whole = [row for row in rows if row["episode"] != RECORD and row["dimension"] == ALL]
+        episodes = [
+            EpisodeLine(
+                **{name: row[name] for name in ("peak_at", "trough_at", "recovered_at")},
+                days=row["seconds"] / _SECONDS_A_DAY,
+                money=row["loss"],
+                parts=tuple(
+                    LossPart(component=part["value"], money=part["loss"], share=part["share"])
+                    for part in sorted(rows, key=lambda part: -(part["loss"] or 0))
+                    if part["episode"] == row["episode"] and part["dimension"] == "component" and part["loss"]
+                ),
+            )
+            for row in sorted(whole, key=lambda row: row["episode"])[:_LISTED_EPISODES]
+        ]
+        lines.append(
+            DrawdownLine(
+                strategy=strategy,
+                standing=record["standing"],
+                reason=record["reason"],
+                deepest_money=record["loss"],
+                episodes=tuple(episodes),
+            )
+        )
     return tuple(lines)
 
 

@@ -192,6 +192,35 @@ class ModelCost(_Value):
     """What the unfilled would have earned: the waterfall's missed trades, as a loss positive."""
 
 
+class LossPart(_Value):
+    """What one component of the waterfall lost in an episode; a gain is negative."""
+
+    component: str
+    money: Decimal
+    share: float
+
+
+class EpisodeLine(_Value):
+    """One drawdown; times are days' ends, because P&L is by the day."""
+
+    peak_at: datetime
+    trough_at: datetime
+    recovered_at: datetime | None
+    days: float
+    money: Decimal
+    parts: tuple[LossPart, ...]
+
+
+class DrawdownLine(_Value):
+    """The drawdowns of a strategy's record, and whether they were to be expected."""
+
+    strategy: str
+    standing: str
+    reason: str
+    deepest_money: Decimal | None
+    episodes: tuple[EpisodeLine, ...]
+
+
 class Question(_Value):
     """One of the desk's standing questions."""
 
@@ -223,6 +252,7 @@ class DeskReport(_Value):
     verdicts: tuple[VerdictLine, ...]
     waterfalls: tuple[WaterfallLine, ...]
     model_costs: tuple[ModelCost, ...]
+    drawdowns: tuple[DrawdownLine, ...]
     costs: CostLine
     by_strategy: tuple[CostLine, ...]
     dearest: tuple[OrderLine, ...]
@@ -307,7 +337,7 @@ def _count(value: int) -> str:
 
 
 def _share(value: float) -> str:
-    return _data(value, f"{value:.0%}")
+    return _data(value, f"{value:.0%}".replace("-", "−"))
 
 
 def _price(value: float) -> str:

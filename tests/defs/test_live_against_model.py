@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from research_to_prod.attribution.drawdown_days import broken_parts
 from research_to_prod.attribution.waterfall_days import STEPS, broken_steps
-from research_to_prod.defs.attribution.assets import edge_verdicts, pnl_waterfall, shadow, slippage
+from research_to_prod.defs.attribution.assets import drawdowns, edge_verdicts, pnl_waterfall, shadow, slippage
 from research_to_prod.defs.attribution.checks import (
+    drawdown_parts_add_up,
     signals_are_the_models,
     waterfall_ends_at_the_venue,
     waterfall_telescopes,
@@ -42,7 +44,7 @@ DAYS = ("2026-01-01", "2026-01-02")
 MONTHS = ("2025-10", "2025-11", "2025-12", "2026-01")
 DESK = Settings().desk
 D = Decimal
-CHECKS = [waterfall_telescopes, waterfall_ends_at_the_venue, signals_are_the_models]
+CHECKS = [waterfall_telescopes, waterfall_ends_at_the_venue, signals_are_the_models, drawdown_parts_add_up]
 # What the desk's own statement of positions holds, as far as it is read.
 POSITIONS = Schema(
     description="What a strategy holds at an instant.",
@@ -88,7 +90,7 @@ def made(delivered: Path) -> dict[str, dg.ExecuteInProcessResult]:
 
 def materialize(folder: Path, day: str) -> dg.ExecuteInProcessResult:
     resources = build_resources({"R2P_DATA": str(folder)})
-    assets = [slippage, shadow, pnl_waterfall, edge_verdicts, *CHECKS]
+    assets = [slippage, shadow, pnl_waterfall, edge_verdicts, drawdowns, *CHECKS]
     return dg.materialize(assets, partition_key=day, resources=resources, raise_on_error=False)
 
 
@@ -322,3 +324,37 @@ def test_a_changed_amount_breaks_the_telescope(copied: Path) -> None:
         row["live"] = None if row["live"] is None else row["live"] + 1
     assert "the fills earned" in broken_steps(rows, pa.Table.from_pylist(other, schema=live.schema))[0]
     assert len(STEPS) == 14
+
+
+def test_the_drawdown_of_two_days_is_split_and_not_yet_judged(
+    made: dict[str, dg.ExecuteInProcessResult], delivered: Path
+) -> None:
+    lake = Lake(delivered / "lake")
+    first, second = (rows_of(delivered, "shadow", day)["BTC/USDT"]["live"] for day in DAYS)
+    assert first > 0 > second
+    rows = lake.read("drawdowns", DAYS[1]).rows
+    own = [row for row in rows.to_pylist() if row["strategy"] == "btc_momentum"]
+    record = next(row for row in own if row["episode"] == 0)
+    assert (record["standing"], record["reason"]) == ("inconclusive", "2 live days are too few, 20 are needed")
+    whole = next(row for row in own if row["episode"] == 1 and row["dimension"] == "all")
+    assert float(whole["loss"]) == pytest.approx(-float(second), abs=1e-6)
+    assert float(record["loss"]) == float(whole["loss"])
+    assert whole["recovered_at"] is None
+    assert "edge and regime" in {row["value"] for row in own if row["dimension"] == "component"}
+    coins = [row for row in rows.to_pylist() if row["strategy"] == "doge_momentum"]
+    assert {row["value"] for row in coins if row["dimension"] == "component"} <= {"not explained"}
+    unknown = next(row for row in rows.to_pylist() if row["strategy"] == "eth_momentum")
+    assert "2 days of P&L are not known" in unknown["reason"]
+    event = next(
+        each for each in made[DAYS[1]].get_asset_materialization_events() if each.asset_key == dg.AssetKey("drawdowns")
+    )
+    assert "underwater" in event.materialization.metadata
+
+
+def test_a_part_that_was_changed_does_not_add_up(made: dict[str, dg.ExecuteInProcessResult], delivered: Path) -> None:
+    rows = Lake(delivered / "lake").read("drawdowns", DAYS[1]).rows
+    assert broken_parts(rows) == []
+    wrong = rows.to_pylist()
+    part = next(row for row in wrong if row["dimension"] == "component")
+    part["loss"] += D("1e-8")
+    assert "component adds up to" in broken_parts(pa.Table.from_pylist(wrong, schema=rows.schema))[0]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
-from research_to_prod.attribution.pnl_contracts import EDGE_VERDICTS, PNL_WATERFALL, SHADOW
+from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, PNL_WATERFALL, SHADOW
 from research_to_prod.attribution.slippage import COMPONENTS
 from research_to_prod.attribution.waterfall_days import STEPS
 from research_to_prod.operations.contracts import BREAKS
@@ -135,12 +135,28 @@ def verdict_rows(strategy: str, verdict: str = "INCONCLUSIVE", effect: float | N
     return pa.Table.from_pylist(rows, schema=EDGE_VERDICTS.arrow)
 
 
+def drawdown_rows(strategy: str) -> pa.Table:
+    """Return a record with one open drawdown of 12.5, two fees to one gain."""
+    head = {"day": DAY, "strategy": strategy}
+    record = {"episode": 0, "dimension": "all", "value": "all", "loss": Decimal("12.5")}
+    rows = [head | record | {"standing": "inconclusive", "reason": "2 live days are too few"}]
+    times = {"episode": 1, "peak_at": NOON - timedelta(days=3), "trough_at": NOON, "seconds": 259_200.0}
+    parts = [("all", "all", "12.5", 1.0)]
+    parts += [("component", "edge and regime", "-3", -0.24), ("component", "fees", "15.5", 1.24)]
+    rows += [
+        head | times | {"dimension": dimension, "value": value, "loss": Decimal(loss), "share": share}
+        for dimension, value, loss, share in parts
+    ]
+    return pa.Table.from_pylist(rows, schema=DRAWDOWNS.arrow)
+
+
 def report(orders: list[dict[str, Any]], breaks: list[dict[str, Any]] | None = None, **changes: Any) -> DeskReport:
     arguments: dict[str, Any] = {
         "markouts": MARKOUTS.empty(),
         "shadow": SHADOW.empty(),
         "waterfall": PNL_WATERFALL.empty(),
         "verdicts": EDGE_VERDICTS.empty(),
+        "drawdowns": DRAWDOWNS.empty(),
         "internal_fills": 120,
         "venue_fills": 121,
         "candidates": (),
@@ -176,6 +192,7 @@ def full() -> DeskReport:
         shadow=shadow_rows("momentum"),
         waterfall=waterfall_rows("momentum"),
         verdicts=verdict_rows("momentum"),
+        drawdowns=drawdown_rows("momentum"),
     )
 
 
@@ -346,6 +363,14 @@ def test_the_waterfall_adds_up_and_says_what_it_leaves_out() -> None:
     assert render_html(made) == render_html(made.model_copy(deep=True))
 
 
+def test_a_drawdown_shows_what_it_is_made_of_largest_loss_first(full: DeskReport) -> None:
+    (line,) = full.drawdowns
+    (episode,) = line.episodes
+    assert (line.standing, line.deepest_money, episode.money, episode.days) == ("inconclusive", 12.5, 12.5, 3.0)
+    assert [(part.component, part.money) for part in episode.parts] == [("fees", 15.5), ("edge and regime", -3)]
+    assert "INCONCLUSIVE" in Page(render_html(full)).texts
+
+
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "</script><script>alert(1)</script>",
@@ -368,6 +393,7 @@ def test_hostile_text_stays_text(text: str) -> None:
         shadow=shadow_rows(text),
         waterfall=waterfall_rows(text),
         verdicts=verdict_rows(text),
+        drawdowns=drawdown_rows(text),
     )
     page = Page(render_html(made))
     names = {tag for tag, _ in page.tags}

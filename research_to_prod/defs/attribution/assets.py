@@ -2,6 +2,7 @@
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from research_to_prod.defs.attribution.desk_day import DAY_BEFORE, read_desk_day
 from research_to_prod.defs.attribution.records import TWO_DAYS, read_records
@@ -209,6 +210,49 @@ def edge_verdicts(
         strategies=said.num_rows,
         inconclusive=said["verdict"].to_pylist().count("INCONCLUSIVE"),
         verdicts=table_preview(said),
+    )
+
+
+@dg.asset(
+    deps=[
+        dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
+        for name in ("shadow", "pnl_waterfall", "candidate", "backtest")
+    ],
+    partitions_def=DAYS,
+    group_name="attribution",
+    owners=["team:trading"],
+    kinds={"numpy"},
+    code_version="1",
+    metadata=described("drawdowns"),
+)
+def drawdowns(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The drawdowns of each strategy's record: when, how deep, made of which causes, and whether to be expected.
+
+    The deepest ten, each split exactly by the waterfall's causes, by market and by venue. Whether the record is within
+    what the deflated backtest lets expect is said from twenty days on, and INCONCLUSIVE before.
+    """
+    from research_to_prod.attribution.drawdown_days import drawdowns_of_day
+    from research_to_prod.defs.attribution.models import read_backtests
+    from research_to_prod.defs.attribution.pictures import underwater_picture
+
+    day = context.partition_key
+    days = sorted(each for each in lake.versions("shadow") if each and each <= day)
+    shadow = lake.read("shadow", days)
+    waterfall = lake.read("pnl_waterfall", [each for each in days if lake.has("pnl_waterfall", each)])
+    backtests, read = read_backtests(lake, settings, set(shadow.rows["strategy"].to_pylist()))
+    rows, curves = drawdowns_of_day(shadow.rows, waterfall.rows, day, backtests)
+    records = rows.filter(pc.equal(rows["episode"], 0))
+    return publish(
+        lake,
+        "drawdowns",
+        day,
+        rows,
+        read=(shadow, waterfall, *read),
+        days=len(days),
+        records=table_preview(records.select(["strategy", "loss", "standing", "reason"])),
+        **underwater_picture(rows, curves),
     )
 
 

@@ -128,3 +128,18 @@ def signals_are_the_models(context: dg.AssetCheckExecutionContext, lake: dg.Reso
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"compared": compared, "diverging": diverging},
     )
+
+
+@dg.asset_check(
+    asset="drawdowns",
+    partitions_def=DAYS,
+    blocking=True,
+    description="By component, market, venue and regime the parts of each drawdown add up to its loss, exactly.",
+)
+def drawdown_parts_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Add the stored parts up."""
+    from research_to_prod.attribution.drawdown_days import broken_parts
+
+    rows = lake.read("drawdowns", context.partition_key).rows
+    broken = broken_parts(rows)
+    return dg.AssetCheckResult(passed=not broken, metadata={"rows": rows.num_rows, "broken": broken})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from research_to_prod.attribution.drawdown_days import Backtest
 from research_to_prod.attribution.funding import FundingTime
 from research_to_prod.attribution.shadow import ModelCharges
 from research_to_prod.attribution.shadow_days import Model
@@ -54,7 +56,7 @@ def read_models(lake: Lake, settings: Settings, strategies: Iterable[str], day: 
         recorded = lake.read("candidate", name)
         candidate = candidate_from_table(recorded.rows)
         strategy = load_strategy(settings.desk / "strategies", candidate.strategy)
-        expected, tried = _expected(lake, settings, candidate)
+        backtest, tried = read_backtest(lake, settings, candidate)
         signals, bars = _signals(lake, candidate, strategy, day)
         read += [recorded, *tried, *bars]
         costs, making = candidate.costs, candidate.execution.liquidity is Liquidity.MAKER
@@ -63,7 +65,7 @@ def read_models(lake: Lake, settings: Settings, strategies: Iterable[str], day: 
             markets=frozenset((candidate.venue, symbol) for symbol in candidate.universe),
             capital=candidate.capital,
             charges=ModelCharges(Decimal(repr(0.0 if making else costs.half_spread)), Decimal(repr(fee))),
-            expected=expected,
+            expected=_expected(backtest, candidate.capital),
             signals=signals,
             step=timeframe_length(candidate.timeframe),
         )
@@ -97,16 +99,36 @@ def read_funding(
     return found, (rates,)
 
 
-def _expected(lake: Lake, settings: Settings, candidate: Candidate) -> tuple[Decimal | None, list[Snapshot]]:
-    """Return what the deflated backtest expects of a day, in quote currency; None without a backtest."""
+def read_backtests(
+    lake: Lake, settings: Settings, strategies: Iterable[str]
+) -> tuple[dict[str, Backtest], tuple[Snapshot, ...]]:
+    """Return the backtest of each strategy whose candidate has one."""
+    found, read = {}, []
+    for name in sorted(strategies):
+        if lake.has("candidate", name):
+            recorded = lake.read("candidate", name)
+            backtest, tried = read_backtest(lake, settings, candidate_from_table(recorded.rows))
+            read += [recorded, *tried]
+            if backtest is not None:
+                found[name] = backtest
+    return found, tuple(read)
+
+
+def read_backtest(lake: Lake, settings: Settings, candidate: Candidate) -> tuple[Backtest | None, list[Snapshot]]:
+    """Return the daily returns of the candidate's backtest at base costs, with its trials; None where there is none."""
     trials = TrialLedger(settings.ledger / TRIAL_LEDGER).count(candidate.strategy, candidate.universe)
     if not lake.has("backtest", candidate.name) or trials < 2:
         return None, []
     made = lake.read("backtest", candidate.name, where={"scenario": "base"})
     ts = made.rows["ts"].cast(pa.timestamp("us")).to_numpy()
     _, returns = daily_returns(ts, made.rows["equity"].to_numpy(), float(candidate.capital))
-    bps = deflated_expectation(returns, trials)
-    return (candidate.capital * Decimal(repr(bps)) / 10_000 if np.isfinite(bps) else None), [made]
+    return Backtest(returns, trials), [made]
+
+
+def _expected(backtest: Backtest | None, capital: Decimal) -> Decimal | None:
+    """Return what the deflated backtest expects of a day, in quote currency."""
+    bps = math.nan if backtest is None else deflated_expectation(backtest.returns, backtest.trials)
+    return capital * Decimal(repr(bps)) / 10_000 if math.isfinite(bps) else None
 
 
 def _signals(

@@ -26,6 +26,7 @@ def desk_report(
     shadow: pa.Table,
     pnl_waterfall: pa.Table,
     edge_verdicts: pa.Table,
+    drawdowns: pa.Table,
     breaks: pa.Table,
     fills: pa.Table,
     venue_fills: pa.Table,
@@ -51,6 +52,7 @@ def desk_report(
         shadow=shadow,
         waterfall=pnl_waterfall,
         verdicts=edge_verdicts,
+        drawdowns=drawdowns,
         internal_fills=fills.num_rows,
         venue_fills=venue_fills.num_rows,
         candidates=candidate_lines(lake, settings, now),
@@ -84,6 +86,7 @@ def desk_report(
             "shadow",
             "pnl_waterfall",
             "edge_verdicts",
+            "drawdowns",
             "breaks",
         )
     ],
