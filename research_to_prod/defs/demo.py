@@ -41,7 +41,9 @@ def run_demo(settings: Settings, console: Console) -> bool:
         fine &= runner.each("promotion", "promote", names, may_fail=True)
         fine &= runner.each("production manifest", "production", [None])
         _deliver_inbox(settings)
-        fine &= runner.each("after the trade", "nightly", list(DAYS))
+        # One after the other: a day begins with what the day before ended with.
+        for day in DAYS:
+            fine &= runner.each(f"after the trade, {day}", "nightly", [day])
         fine &= runner.each("warehouse", "publish_warehouse", [None])
     console.print(_decisions(settings, candidates))
     console.print(f"The desk report of {DAYS[-1]}: {settings.reports / f'desk-report-{DAYS[-1]}.html'}", soft_wrap=True)

@@ -18,7 +18,15 @@ from research_to_prod.attribution.coverage import LARGEST_EXCLUDED_SHARE
 from research_to_prod.attribution.markouts import markout_curve
 from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE
 from research_to_prod.attribution.slippage import COMPONENTS
+from research_to_prod.attribution.verdict import EdgeVerdict
 from research_to_prod.operations.contracts import BreakClass, BreakVerdict
+from research_to_prod.reports.compile_live_against_model import (
+    CHANGED,
+    drawdown_lines,
+    model_costs,
+    verdict_lines,
+    waterfall_lines,
+)
 from research_to_prod.reports.desk_report import (
     Action,
     BreakLine,
@@ -30,6 +38,7 @@ from research_to_prod.reports.desk_report import (
     OrderLine,
     Reconciliation,
     Status,
+    VerdictLine,
 )
 from research_to_prod.reports.questions import desk_questions
 from research_to_prod.values import Verdict
@@ -57,6 +66,10 @@ def compile_desk_report(
     breaks: pa.Table,
     *,
     markouts: pa.Table,
+    shadow: pa.Table,
+    waterfall: pa.Table,
+    verdicts: pa.Table,
+    drawdowns: pa.Table,
     internal_fills: int,
     venue_fills: int,
     candidates: Sequence[CandidateLine],
@@ -75,6 +88,8 @@ def compile_desk_report(
         with that reason: sums over currencies mean nothing.
     markouts
         The day's ``MARKOUTS`` rows.
+    shadow, waterfall, verdicts, drawdowns
+        The day's ``SHADOW``, ``PNL_WATERFALL``, ``EDGE_VERDICTS`` and ``DRAWDOWNS`` rows.
     internal_fills, venue_fills
         How many fills were compared on either side.
     candidates
@@ -98,14 +113,20 @@ def compile_desk_report(
     by_strategy = [_cost_line(str(name), rows) for name, rows in counted.groupby("strategy", sort=True)]
     ranked = [_order_line(row) for row in counted.sort_values(["total", "order_id"]).to_dict("records")]
     reconciliation = _reconciliation(breaks, internal_fills, venue_fills)
-    actions = _actions(reconciliation, excluded, len(orders), candidates)
-    status = _status(reconciliation, orders, counted)
+    judged = verdict_lines(verdicts, shadow)
+    actions = _actions(reconciliation, excluded, len(orders), candidates, judged)
+    changed = [line for line in judged if line.verdict in CHANGED]
+    status = _status(reconciliation, orders, counted, changed)
     return DeskReport(
         day=day,
         prepared_at=prepared_at,
         currency=currency,
         status=status,
-        headline=_headline(status, reconciliation, len(orders) - len(counted), len(orders)),
+        headline=_headline(status, reconciliation, len(orders) - len(counted), len(orders), changed),
+        verdicts=judged,
+        waterfalls=waterfall_lines(waterfall),
+        model_costs=model_costs(waterfall, shadow),
+        drawdowns=drawdown_lines(drawdowns),
         costs=costs,
         by_strategy=tuple(sorted(by_strategy, key=lambda line: (-line.total, line.name))),
         dearest=tuple(line for line in reversed(ranked[-_LISTED_ORDERS:]) if line.total > 0),
@@ -189,13 +210,22 @@ def _reconciliation(breaks: pa.Table, internal_fills: int, venue_fills: int) -> 
     )
 
 
-def _status(reconciliation: Reconciliation, orders: pd.DataFrame, counted: pd.DataFrame) -> Status:
+def _status(
+    reconciliation: Reconciliation, orders: pd.DataFrame, counted: pd.DataFrame, changed: Sequence[VerdictLine]
+) -> Status:
+    if changed:
+        return Status.ACT
     if reconciliation.status is not Status.CLEAR:
         return reconciliation.status
     return Status.UNKNOWN if len(orders) - len(counted) > LARGEST_EXCLUDED_SHARE * len(orders) else Status.CLEAR
 
 
-def _headline(status: Status, reconciliation: Reconciliation, excluded: int, orders: int) -> str:
+def _headline(
+    status: Status, reconciliation: Reconciliation, excluded: int, orders: int, changed: Sequence[VerdictLine]
+) -> str:
+    if changed:
+        said = ", ".join(f"{line.strategy} ({line.verdict})" for line in changed)
+        return f"No longer what was approved: {said}."
     if reconciliation.confirmed:
         plural = "s" if reconciliation.confirmed > 1 else ""
         return f"{reconciliation.confirmed} confirmed break{plural} against the venue's records: act today."
@@ -207,9 +237,10 @@ def _headline(status: Status, reconciliation: Reconciliation, excluded: int, ord
 
 
 def _actions(
-    reconciliation: Reconciliation, excluded: list[Exclusion], orders: int, candidates: Sequence[CandidateLine]
-) -> tuple[Action, ...]:
-    """Return what to do, in the order: proven breaks by money, unproven sources, data, candidates short of evidence."""
+    reconciliation: Reconciliation, excluded: list[Exclusion], orders: int, candidates: Sequence[CandidateLine],
+    verdicts: Sequence[VerdictLine],
+) -> tuple[Action, ...]:  # fmt: skip
+    """Return what to do: proven breaks by money, unproven sources, verdicts, data, candidates short of evidence."""
     found: list[Action] = []
     for kind in BreakClass:
         lines = [line for line in reconciliation.breaks if line.kind == kind]
@@ -220,6 +251,18 @@ def _actions(
             found.append(Action(what=_REMEDIES[kind], why=why, owner="operations", money=money, n=len(lines)))
     last = _REMEDIES[BreakClass.SOURCE_INCOMPLETE]
     found.sort(key=lambda action: (action.what == last, -(action.money or Decimal(0))))
+    found += [
+        Action(what=CHANGED[EdgeVerdict(line.verdict)], why=line.reason, owner="trading", money=None, n=line.orders)
+        for line in verdicts
+        if line.verdict in CHANGED
+    ]
+    if without := [line.strategy for line in verdicts if line.shadow_money is None]:
+        what = "Give these strategies a model for what they trade: nobody can tell whether they do as approved"
+        found.append(Action(what=what, why=", ".join(without), owner="research", money=None, n=len(without)))
+    if strange := [line for line in verdicts if line.diverging]:
+        what, n = "Find out why live decided otherwise than its model", sum(line.diverging for line in strange)
+        why = ", ".join(line.strategy for line in strange)
+        found.append(Action(what=what, why=why, owner="trading", money=None, n=n))
     missing = sum(each.n for each in excluded)
     if missing > LARGEST_EXCLUDED_SHARE * orders:
         why = "; ".join(f"{each.n} {each.reason}" for each in excluded)

@@ -127,6 +127,100 @@ class MarkoutLine(_Value):
     excluded: int
 
 
+class FindingLine(_Value):
+    """The answer to one question about a strategy; an effect is positive when worse."""
+
+    question: str
+    answer: str
+    days: int
+    effect: float | None
+    lower: float | None
+    upper: float | None
+    """Bounds that hold at every look."""
+    unit: str
+    days_to_decide: int | None
+    orders_to_decide: int | None
+
+
+class VerdictLine(_Value):
+    """What became of one strategy, and what it earned today."""
+
+    strategy: str
+    verdict: str
+    orders: int
+    """Parent orders of the record."""
+    days_to_decide: int | None
+    orders_to_decide: int | None
+    reason: str
+    expected_money: Decimal | None
+    shadow_money: Decimal | None
+    live_money: Decimal | None
+    """What the deflated backtest expected of the day, what the model would have earned, and what the fills did."""
+    signals: int
+    diverging: int
+    """Decisions of the day held against the model run again, and those that it takes otherwise."""
+    findings: tuple[FindingLine, ...]
+
+
+class Step(_Value):
+    """One step of a waterfall: what it adds; None where it is not known."""
+
+    cause: str
+    money: Decimal | None
+
+
+class WaterfallLine(_Value):
+    """From what was expected of a strategy's day to its live P&L, and what the venue's records say beyond it."""
+
+    strategy: str
+    steps: tuple[Step, ...]
+    """Expected, then each cause that is not zero everywhere, in the order of the waterfall."""
+    live_money: Decimal
+    residual_money: Decimal | None
+
+
+class ModelCost(_Value):
+    """What a strategy's model charged itself for the day's fills, and what they cost; cost positive."""
+
+    strategy: str
+    orders: int
+    charged_money: Decimal
+    paid_money: Decimal
+    """Price cost from arrival to fill: timing, spread and impact."""
+    fees_beyond_money: Decimal
+    missed_money: Decimal
+    """What the unfilled would have earned: the waterfall's missed trades, as a loss positive."""
+
+
+class LossPart(_Value):
+    """What one component of the waterfall lost in an episode; a gain is negative."""
+
+    component: str
+    money: Decimal
+    share: float
+
+
+class EpisodeLine(_Value):
+    """One drawdown; times are days' ends, because P&L is by the day."""
+
+    peak_at: datetime
+    trough_at: datetime
+    recovered_at: datetime | None
+    days: float
+    money: Decimal
+    parts: tuple[LossPart, ...]
+
+
+class DrawdownLine(_Value):
+    """The drawdowns of a strategy's record, and whether they were to be expected."""
+
+    strategy: str
+    standing: str
+    reason: str
+    deepest_money: Decimal | None
+    episodes: tuple[EpisodeLine, ...]
+
+
 class Question(_Value):
     """One of the desk's standing questions."""
 
@@ -155,6 +249,10 @@ class DeskReport(_Value):
     currency: str
     status: Status
     headline: str
+    verdicts: tuple[VerdictLine, ...]
+    waterfalls: tuple[WaterfallLine, ...]
+    model_costs: tuple[ModelCost, ...]
+    drawdowns: tuple[DrawdownLine, ...]
     costs: CostLine
     by_strategy: tuple[CostLine, ...]
     dearest: tuple[OrderLine, ...]
@@ -182,6 +280,7 @@ def render_html(report: DeskReport) -> bytes:
     import jinja2
 
     from research_to_prod.reports.figures import cost_stack
+    from research_to_prod.reports.waterfall_figure import waterfall_bars
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -199,11 +298,14 @@ def render_html(report: DeskReport) -> bytes:
         "price": _price,
     }
     lines = {line.name: line.components for line in report.by_strategy}
+    falls = report.waterfalls
     page = environment.get_template("desk_report.html.j2").render(
         report=report,
         style=(_TEMPLATES / "desk_report.css").read_text("utf-8"),
         wide_stack=cost_stack(lines, report.currency, width=9.6).decode() if lines else "",
         narrow_stack=cost_stack(lines, report.currency, width=4.0).decode() if lines else "",
+        wide_waterfall=waterfall_bars(falls, report.currency, width=9.6).decode() if falls else "",
+        narrow_waterfall=waterfall_bars(falls, report.currency, width=4.0).decode() if falls else "",
     )
     return page.encode()
 
@@ -235,7 +337,7 @@ def _count(value: int) -> str:
 
 
 def _share(value: float) -> str:
-    return _data(value, f"{value:.0%}")
+    return _data(value, f"{value:.0%}".replace("-", "−"))
 
 
 def _price(value: float) -> str:

@@ -39,7 +39,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "research_to_prod",
 }
 # Replaced by the page's own text colour, so that an inline SVG follows the dark and the light theme.
-_TEXT_COLOUR = "#010203"
+TEXT_COLOUR = "#010203"
 
 
 def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np.float64]) -> bytes:
@@ -243,7 +243,7 @@ def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: f
     columns = 4 if width > 6 else 2
     legend_rows = -(-(len(components) + 1) // columns)
     height = 0.75 + 0.42 * len(names) + 0.24 * legend_rows
-    with mpl.rc_context(STYLE | {"font.size": 10, "text.color": _TEXT_COLOUR, "axes.labelcolor": _TEXT_COLOUR}):
+    with mpl.rc_context(STYLE | {"font.size": 10, "text.color": TEXT_COLOUR, "axes.labelcolor": TEXT_COLOUR}):
         figure = new_figure(width, height)
         figure.set_layout_engine("constrained")  # the only one that makes room for a legend outside
         axes = figure.subplots()
@@ -261,21 +261,21 @@ def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: f
             range(len(names)),
             "D",
             markersize=5,
-            color=_TEXT_COLOUR,
+            color=TEXT_COLOUR,
             markerfacecolor="none",
             label="total",
         )
-        axes.axvline(0, color=_TEXT_COLOUR, linewidth=0.8)
+        axes.axvline(0, color=TEXT_COLOUR, linewidth=0.8)
         axes.set_yticks(range(len(names)), labels=names, parse_math=False)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlabel(f"{currency}, cost to the right, gain to the left")
         axes.xaxis.set_major_locator(MaxNLocator(6 if width > 6 else 4))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace("-", "−"))
-        axes.tick_params(colors=_TEXT_COLOUR, length=0)
+        axes.tick_params(colors=TEXT_COLOUR, length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
         figure.legend(loc="outside upper left", ncols=columns, frameon=False, handlelength=1.0, columnspacing=1.2)
-        return _inline_svg(figure)
+        return inline_svg(figure)
 
 
 def marked_series(
@@ -384,7 +384,7 @@ def png(figure: Figure) -> bytes:
     return small.getvalue()
 
 
-def _inline_svg(figure: Figure) -> bytes:
+def inline_svg(figure: Figure) -> bytes:
     """Return the ``<svg>`` element alone, without declaration, metadata and size, its text in the page's colour."""
     figure.patch.set_alpha(0)
     for axes in figure.axes:
@@ -399,7 +399,7 @@ def _inline_svg(figure: Figure) -> bytes:
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r"font: ([0-9.]+px) [^;\"]*", r"font-size: \1", text)
-    return text.replace(_TEXT_COLOUR, "currentColor").encode()
+    return text.replace(TEXT_COLOUR, "currentColor").encode()
 
 
 def _extremes(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.intp]:

@@ -13,17 +13,17 @@ from research_to_prod.reports.desk_report import Question
 
 # number, question, section of the page that answers it, tables of the lake that must exist for an answer.
 _QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("Is the edge gone, or is execution eating it?", "verdict", ("shadow", "slippage", "edge_verdicts")),
-    ("Where did the gap between live and model go?", "waterfall", ("shadow", "pnl_waterfall", "venue_income")),
+    ("Is the edge gone, or is execution eating it?", "verdicts", ("shadow", "edge_verdicts")),
+    ("Where did the gap between live and model go?", "waterfall", ("shadow", "pnl_waterfall")),
     ("What did we pay, and for what?", "costs", ("slippage",)),
     ("Is this drawdown normal?", "drawdowns", ("drawdowns", "shadow")),
-    ("What caused the drawdown?", "drawdowns", ("drawdowns", "pnl_waterfall", "liquidity_profile")),
+    ("What caused the drawdown?", "drawdowns", ("drawdowns", "pnl_waterfall")),
     ("How much do we lose to latency?", "latency", ("slippage", "order_events", "markouts")),
     ("Are our maker fills toxic?", "markouts", ("markouts",)),
-    ("What did we miss, and was it the good stuff?", "selection", ("decisions", "shadow")),
+    ("What did we miss, and was it the good stuff?", "model", ("decisions", "shadow", "pnl_waterfall")),
     ("Which venue, style and size costs most, like for like?", "comparison", ("slippage", "cost_model")),
     ("When should we not trade?", "hours", ("slippage", "cost_model", "liquidity_profile")),
-    ("Is our cost model still right?", "calibration", ("slippage", "cost_model")),
+    ("Is our cost model still right?", "model", ("shadow", "pnl_waterfall")),
     ("Fee tier, maker share, funding: what changed?", "fees", ("fee_schedules", "venue_income")),
     ("Are we trading the size that we think?", "exposure", ("positions", "venue_positions")),
     ("Can I trust these numbers?", "quality", ("slippage", "breaks")),

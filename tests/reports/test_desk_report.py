@@ -14,7 +14,9 @@ import pyarrow as pa
 import pytest
 
 from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
+from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, PNL_WATERFALL, SHADOW
 from research_to_prod.attribution.slippage import COMPONENTS
+from research_to_prod.attribution.waterfall_days import STEPS
 from research_to_prod.operations.contracts import BREAKS
 from research_to_prod.reports.compile_desk_report import compile_desk_report
 from research_to_prod.reports.desk_report import (
@@ -99,9 +101,62 @@ def markout_rows(parents: int) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=MARKOUTS.arrow)
 
 
+MARKET = {"day": DAY, "venue": "sandbox", "symbol": "BTC/USDT"}
+
+
+def shadow_rows(*strategies: str, **changes: Any) -> pa.Table:
+    """Return a market of each strategy that earned 90 instead of the model's 100; expected were 80."""
+    row: dict[str, Any] = MARKET | {"position_known": True, "orders": 7, "signals": 24, "diverging": ["d"]}
+    row |= {"expected": Decimal(80), "shadow": Decimal(100), "live": Decimal(90), "model_quantities": [0.5]}
+    rows = [row | {"strategy": name} | changes for name in strategies]
+    return pa.Table.from_pylist(rows, schema=SHADOW.arrow)
+
+
+def waterfall_rows(*strategies: str, residual: Decimal | None = Decimal("-0.25")) -> pa.Table:
+    """Return 80 expected, +21 edge, -1 missed, +3 modelled cost back, -10 spread, -3 fees: 90 live."""
+    amounts: dict[str, Any] = dict.fromkeys(STEPS, Decimal(0))
+    amounts |= {"expected": Decimal(80), "edge and regime": Decimal(21), "missed trades": Decimal(-1)}
+    amounts |= {"modelled cost, taken back": Decimal(3), "spread": Decimal(-10), "fees": Decimal(-3)}
+    amounts["residual"] = residual
+    rows = [
+        MARKET | {"strategy": name, "step": step, "cause": cause, "amount": amounts[cause]}
+        for name in strategies
+        for step, cause in enumerate(STEPS)
+    ]
+    return pa.Table.from_pylist(rows, schema=PNL_WATERFALL.arrow)
+
+
+def verdict_rows(strategy: str, verdict: str = "INCONCLUSIVE", effect: float | None = 0.25) -> pa.Table:
+    row: dict[str, Any] = {"day": DAY, "strategy": strategy, "verdict": verdict, "orders": 70, "reason": "too early"}
+    row |= {"verdict_days": 28, "verdict_orders": 196, "policy_sha256": "0", "answer": "UNKNOWN", "days": 41}
+    row |= {"effect": effect, "days_to_decide": 29, "orders_to_decide": 197, "unit": "bps a day"}
+    row |= {"lower": None if effect is None else effect - 1.5, "upper": None if effect is None else effect + 1.75}
+    rows = [row | {"question": each} for each in ("selection", "execution", "edge")]
+    return pa.Table.from_pylist(rows, schema=EDGE_VERDICTS.arrow)
+
+
+def drawdown_rows(strategy: str) -> pa.Table:
+    """Return a record with one open drawdown of 12.5, two fees to one gain."""
+    head = {"day": DAY, "strategy": strategy}
+    record = {"episode": 0, "dimension": "all", "value": "all", "loss": Decimal("12.5")}
+    rows = [head | record | {"standing": "inconclusive", "reason": "2 live days are too few"}]
+    times = {"episode": 1, "peak_at": NOON - timedelta(days=3), "trough_at": NOON, "seconds": 259_200.0}
+    parts = [("all", "all", "12.5", 1.0)]
+    parts += [("component", "edge and regime", "-3", -0.24), ("component", "fees", "15.5", 1.24)]
+    rows += [
+        head | times | {"dimension": dimension, "value": value, "loss": Decimal(loss), "share": share}
+        for dimension, value, loss, share in parts
+    ]
+    return pa.Table.from_pylist(rows, schema=DRAWDOWNS.arrow)
+
+
 def report(orders: list[dict[str, Any]], breaks: list[dict[str, Any]] | None = None, **changes: Any) -> DeskReport:
     arguments: dict[str, Any] = {
         "markouts": MARKOUTS.empty(),
+        "shadow": SHADOW.empty(),
+        "waterfall": PNL_WATERFALL.empty(),
+        "verdicts": EDGE_VERDICTS.empty(),
+        "drawdowns": DRAWDOWNS.empty(),
         "internal_fills": 120,
         "venue_fills": 121,
         "candidates": (),
@@ -129,7 +184,16 @@ BREAK_ROWS = [
 @pytest.fixture(scope="module")
 def full() -> DeskReport:
     exclusions = (Exclusion(what="fills", reason="price is missing", n=2, of=122),)
-    return report([*ORDERS, excluded_row(40)], BREAK_ROWS, candidates=CANDIDATES, exclusions=exclusions)
+    return report(
+        [*ORDERS, excluded_row(40)],
+        BREAK_ROWS,
+        candidates=CANDIDATES,
+        exclusions=exclusions,
+        shadow=shadow_rows("momentum"),
+        waterfall=waterfall_rows("momentum"),
+        verdicts=verdict_rows("momentum"),
+        drawdowns=drawdown_rows("momentum"),
+    )
 
 
 class Page(HTMLParser):
@@ -170,9 +234,9 @@ def test_the_page_and_the_json_have_the_same_numbers(full: DeskReport) -> None:
         (path, number) for path, number in numbers(json.loads(render_json(full))) if not path.endswith(".side")
     )
     assert shown <= {number for _, number in stored}
-    # A standing question's number is shown only while the question is open; executed value only for the whole desk.
+    # Executed value is shown for the whole desk only.
     hidden = {path for path, number in stored if number not in shown} - {".by_strategy.executed_value"}
-    assert hidden <= {".questions.number"}
+    assert hidden == set()
     assert len(shown) > 40
 
 
@@ -192,8 +256,8 @@ def test_markouts_show_their_interval_only_with_enough_parents() -> None:
     assert (line.fills, line.parents, line.excluded) == (8, 8, 1)
     few = report(ORDERS, markouts=markout_rows(7))
     assert (few.markouts[0].low_bps, few.markouts[0].high_bps) == (None, None)
-    assert "What the market did after our fills" in render_html(few).decode()
-    assert "What the market did after our fills" not in render_html(report(ORDERS)).decode()
+    assert "No fill has matured" not in render_html(few).decode()
+    assert "No fill has matured" in render_html(report(ORDERS)).decode()
 
 
 def test_sums_are_the_sums_of_the_orders(full: DeskReport) -> None:
@@ -218,7 +282,7 @@ def test_the_dearest_and_the_best_orders_are_ranked_by_money(full: DeskReport) -
 
 def test_what_to_do_is_ranked_by_money_with_the_unproven_after_the_proven(full: DeskReport) -> None:
     assert full.status is Status.ACT
-    assert [action.owner for action in full.actions] == ["operations", "operations", "operations", "data", "research"]
+    assert [action.owner for action in full.actions] == ["operations"] * 3 + ["trading", "data", "research"]
     assert [action.money for action in full.actions[:3]] == [Decimal("1234.500000000000000001"), Decimal("0.1"), None]
     assert full.reconciliation.money_at_stake == Decimal("1234.600000000000000001")
     assert (full.reconciliation.confirmed, full.reconciliation.unknown) == (2, 1)
@@ -251,6 +315,62 @@ def test_an_order_in_another_currency_is_excluded_and_counted() -> None:
     ]
 
 
+def test_verdicts_come_first_with_effect_bounds_and_horizon(full: DeskReport) -> None:
+    (line,) = full.verdicts
+    assert (line.verdict, line.days_to_decide, line.orders_to_decide, line.orders) == ("INCONCLUSIVE", 28, 196, 70)
+    assert (line.expected_money, line.shadow_money, line.live_money) == (80, 100, 90)
+    assert [each.question for each in line.findings] == ["edge", "execution", "selection"]
+    page = render_html(full).decode()
+    assert page.index("Is the edge alive?") < page.index("From expected to live") < page.index("To do today")
+    assert {"0.25", "-1.25", "2.0", "28", "196", "29", "197", "41"} <= set(Page(page.encode()).values)
+
+
+@pytest.mark.parametrize("verdict", ["EDGE", "EXECUTION", "BOTH", "SELECTION"])
+def test_a_strategy_that_changed_is_the_headline_and_something_to_do(verdict: str) -> None:
+    made = report(ORDERS, shadow=shadow_rows("momentum"), verdicts=verdict_rows("momentum", verdict))
+    assert made.status is Status.ACT
+    assert f"momentum ({verdict})" in made.headline
+    assert "too early" in [action.why for action in made.actions]
+
+
+def test_a_strategy_without_a_model_and_signals_that_differ_are_something_to_do() -> None:
+    two = pa.concat_tables([shadow_rows("momentum"), shadow_rows("carry", shadow=None, signals=0, diverging=[])])
+    both = pa.concat_tables([verdict_rows("momentum"), verdict_rows("carry", effect=None)])
+    made = report(ORDERS, shadow=two, verdicts=both)
+    assert [(action.why, action.n) for action in made.actions] == [("carry", 1), ("momentum", 1)]
+    assert [line.shadow_money for line in made.verdicts] == [None, 100]
+    assert "not compared" in Page(render_html(made)).texts
+
+
+def test_the_waterfall_adds_up_and_says_what_it_leaves_out() -> None:
+    rows = pa.concat_tables(
+        [waterfall_rows("momentum"), waterfall_rows("momentum"), waterfall_rows("carry", residual=None)]
+    )
+    short = waterfall_rows("short").to_pylist()[:1]
+    short[0] |= {"amount": None, "excluded_reason": "no quote"}
+    made = report(
+        ORDERS,
+        shadow=shadow_rows("momentum", "carry"),
+        waterfall=pa.concat_tables([rows, pa.Table.from_pylist(short, schema=rows.schema)]),
+    )
+    momentum, carry = made.waterfalls
+    assert momentum.live_money == sum(step.money or 0 for step in momentum.steps) == 180
+    assert (momentum.residual_money, carry.residual_money) == (Decimal("-0.5"), None)
+    assert [step.cause for step in carry.steps][:2] == ["expected", "edge and regime"]
+    assert "timing" not in [step.cause for step in carry.steps]
+    costs = made.model_costs[1]
+    assert (costs.charged_money, costs.paid_money, costs.fees_beyond_money, costs.missed_money) == (3, 10, 3, 1)
+    assert render_html(made) == render_html(made.model_copy(deep=True))
+
+
+def test_a_drawdown_shows_what_it_is_made_of_largest_loss_first(full: DeskReport) -> None:
+    (line,) = full.drawdowns
+    (episode,) = line.episodes
+    assert (line.standing, line.deepest_money, episode.money, episode.days) == ("inconclusive", 12.5, 12.5, 3.0)
+    assert [(part.component, part.money) for part in episode.parts] == [("fees", 15.5), ("edge and regime", -3)]
+    assert "INCONCLUSIVE" in Page(render_html(full)).texts
+
+
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "</script><script>alert(1)</script>",
@@ -270,6 +390,10 @@ def test_hostile_text_stays_text(text: str) -> None:
         [break_row(1, fill_id=text, internal_value=text, venue_value=text, evidence=text, symbol=text)],
         candidates=(candidate,),
         exclusions=(Exclusion(what=text, reason=text, n=1, of=1),),
+        shadow=shadow_rows(text),
+        waterfall=waterfall_rows(text),
+        verdicts=verdict_rows(text),
+        drawdowns=drawdown_rows(text),
     )
     page = Page(render_html(made))
     names = {tag for tag, _ in page.tags}

@@ -1,12 +1,16 @@
-"""What each parent order cost, and why; what the market did after each fill."""
+"""What each parent order cost, what the market did after each fill, and live against model."""
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from research_to_prod.defs.attribution.desk_day import DAY_BEFORE, read_desk_day
 from research_to_prod.defs.attribution.records import TWO_DAYS, read_records
 from research_to_prod.defs.partitions import DAYS
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
+from research_to_prod.settings import Settings
 
 
 @dg.asset(
@@ -81,3 +85,177 @@ def markouts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
         maker_toxicity=table_preview(maker_toxicity(rows)),
         fill_probability=table_preview(kaplan_meier(*resting_orders(orders, fills)).table),
     )
+
+
+@dg.asset(
+    deps=[
+        "decisions",
+        "orders",
+        "fills",
+        "quotes",
+        dg.AssetDep("shadow", partition_mapping=DAY_BEFORE),
+        *(
+            dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
+            for name in ("candidate", "backtest", "candles", "funding_rates")
+        ),
+    ],
+    partitions_def=DAYS,
+    group_name="attribution",
+    owners=["team:trading"],
+    kinds={"numpy"},
+    code_version="1",
+    metadata=described("shadow"),
+)
+def shadow(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """What each strategy's model would have earned on the day, beside what the strategy earned.
+
+    The model trades what was ordered, whole, at the mid of its decision and at the charges of its candidate; live
+    trades its fills; both are marked to the same mids. Decisions are held against the model run again on the stored
+    bars. A strategy without a candidate has no model, and its row says so.
+    """
+    from research_to_prod.attribution.shadow_days import shadow_of_day
+    from research_to_prod.defs.attribution.models import read_funding, read_models
+
+    day = context.partition_key
+    desk, read = read_desk_day(lake, day)
+    places = desk.openings()
+    models = read_models(lake, settings, {each.strategy for each in places}, day)
+    funding, paid = read_funding(lake, {(each.venue, each.symbol) for each in places}, day)
+    rows = shadow_of_day(desk, models.by_strategy, funding)
+    return publish(
+        lake,
+        "shadow",
+        day,
+        rows,
+        read=(*read, *models.read, *paid),
+        markets=rows.num_rows,
+        with_a_model=rows.num_rows - rows["shadow"].null_count,
+        signals_compared=sum(rows["signals"].to_pylist()),
+        signals_diverging=sum(map(len, rows["diverging"].to_pylist())),
+        live=float(sum(each or 0 for each in rows["live"].to_pylist())),
+        excluded=table_preview(rows.filter(rows["excluded_reason"].is_valid()).select(["strategy", "excluded_reason"])),
+    )
+
+
+@dg.asset(
+    deps=["decisions", "orders", "fills", "slippage", "venue_fills", "shadow"],
+    partitions_def=DAYS,
+    group_name="attribution",
+    owners=["team:trading"],
+    kinds={"python"},
+    code_version="1",
+    metadata=described("pnl_waterfall"),
+)
+def pnl_waterfall(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+    """From what the backtest expected of the day to what the venue's records say, one cause after the other.
+
+    Edge, signals, sizing, missed trades, delay, modelled cost, timing, spread, impact, fees, funding; in that order,
+    exactly. What is left to the venue's own fills, valued at the same positions and marks, is a break in the records
+    and no cause. Unknown where the venue's fills are not certified complete.
+    """
+    from research_to_prod.attribution.waterfall_days import waterfalls_of_day
+
+    day = context.partition_key
+    desk, read = read_desk_day(lake, day)
+    shadow, slippage, venue = (lake.read(name, day) for name in ("shadow", "slippage", "venue_fills"))
+    proofs = lake.read("fetch_certificates", f"venue_fills-{day}")
+    complete = {(row["venue"], row["scope"]): bool(row["complete"]) for row in proofs.rows.to_pylist()}
+    rows = waterfalls_of_day(desk, shadow.rows, slippage.rows, venue.rows, complete)
+    return publish(
+        lake,
+        "pnl_waterfall",
+        day,
+        rows,
+        read=(*read, shadow, slippage, venue, proofs),
+        excluded=rows.num_rows - rows["excluded_reason"].null_count,
+        bars=table_preview(_by_cause(rows)),
+    )
+
+
+@dg.asset(
+    deps=[dg.AssetDep("shadow", partition_mapping=dg.AllPartitionMapping())],
+    partitions_def=DAYS,
+    group_name="attribution",
+    owners=["team:trading"],
+    kinds={"numpy"},
+    code_version="1",
+    metadata=described("edge_verdicts"),
+)
+def edge_verdicts(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """Whether each strategy's edge is gone, or execution is eating it, from all of its days so far.
+
+    NORMAL, EXECUTION, EDGE, BOTH, SELECTION, or INCONCLUSIVE with the days until it can say more. Looking every evening
+    is paid for; how often it is wrong is measured in ``docs/edge_verdicts.md``.
+    """
+    from research_to_prod.attribution.verdict_days import verdicts_of_day
+    from research_to_prod.attribution.verdict_policy import load_attribution_policy
+
+    day = context.partition_key
+    days = sorted(each for each in lake.versions("shadow") if each and each <= day)
+    record = lake.read("shadow", days)
+    policy = load_attribution_policy(settings.desk / "policies" / "attribution.yaml")
+    rows = verdicts_of_day(record.rows, day, policy)
+    said = rows.group_by(["strategy", "verdict", "verdict_days", "reason"]).aggregate([])
+    return publish(
+        lake,
+        "edge_verdicts",
+        day,
+        rows,
+        read=(record,),
+        days=len(days),
+        strategies=said.num_rows,
+        inconclusive=said["verdict"].to_pylist().count("INCONCLUSIVE"),
+        verdicts=table_preview(said),
+    )
+
+
+@dg.asset(
+    deps=[
+        dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
+        for name in ("shadow", "pnl_waterfall", "candidate", "backtest")
+    ],
+    partitions_def=DAYS,
+    group_name="attribution",
+    owners=["team:trading"],
+    kinds={"numpy"},
+    code_version="1",
+    metadata=described("drawdowns"),
+)
+def drawdowns(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The drawdowns of each strategy's record: when, how deep, made of which causes, and whether to be expected.
+
+    The deepest ten, each split exactly by the waterfall's causes, by market and by venue. Whether the record is within
+    what the deflated backtest lets expect is said from twenty days on, and INCONCLUSIVE before.
+    """
+    from research_to_prod.attribution.drawdown_days import drawdowns_of_day
+    from research_to_prod.defs.attribution.models import read_backtests
+    from research_to_prod.defs.attribution.pictures import underwater_picture
+
+    day = context.partition_key
+    days = sorted(each for each in lake.versions("shadow") if each and each <= day)
+    shadow = lake.read("shadow", days)
+    waterfall = lake.read("pnl_waterfall", [each for each in days if lake.has("pnl_waterfall", each)])
+    backtests, read = read_backtests(lake, settings, set(shadow.rows["strategy"].to_pylist()))
+    rows, curves = drawdowns_of_day(shadow.rows, waterfall.rows, day, backtests)
+    records = rows.filter(pc.equal(rows["episode"], 0))
+    return publish(
+        lake,
+        "drawdowns",
+        day,
+        rows,
+        read=(shadow, waterfall, *read),
+        days=len(days),
+        records=table_preview(records.select(["strategy", "loss", "standing", "reason"])),
+        **underwater_picture(rows, curves),
+    )
+
+
+def _by_cause(rows: pa.Table) -> pa.Table:
+    """Return the amounts of all markets together, in the order of the steps."""
+    return rows.group_by(["step", "cause"]).aggregate([("amount", "sum")]).sort_by("step")

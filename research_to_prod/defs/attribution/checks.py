@@ -1,4 +1,4 @@
-"""The identity that makes attribution worth reading, and how much of the day it speaks for."""
+"""The identities that make attribution worth reading, and how much of the day it speaks for."""
 
 import dagster as dg
 
@@ -71,3 +71,75 @@ def markouts_cover_the_fills(
 
     covered = coverage(lake.read("markouts", context.partition_key).rows)
     return dg.AssetCheckResult(passed=covered.enough, metadata=covered.numbers)
+
+
+@dg.asset_check(
+    asset="pnl_waterfall",
+    additional_deps=["shadow"],
+    partitions_def=DAYS,
+    blocking=True,
+    description=(
+        "From expected to live each value is the one before it plus its amount, to the last digit, and live is what "
+        "the fills earned by the shadow's own arithmetic."
+    ),
+)
+def waterfall_telescopes(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Add the stored steps up."""
+    from research_to_prod.attribution.waterfall_days import broken_steps
+
+    day = context.partition_key
+    rows = lake.read("pnl_waterfall", day).rows
+    broken = broken_steps(rows, lake.read("shadow", day).rows)
+    return dg.AssetCheckResult(passed=not broken, metadata={"rows": rows.num_rows, "broken": broken})
+
+
+@dg.asset_check(
+    asset="pnl_waterfall",
+    partitions_def=DAYS,
+    description=(
+        "No market's residual against the venue's records is beyond rounding, and none is unknown. Not blocking: a "
+        "break is a finding about the records, which the desk report shows."
+    ),
+)
+def waterfall_ends_at_the_venue(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+) -> dg.AssetCheckResult:
+    """Count breaks, unknown residuals and markets without a waterfall."""
+    from research_to_prod.attribution.waterfall_days import standing_of_residuals
+
+    found = standing_of_residuals(lake.read("pnl_waterfall", context.partition_key).rows)
+    return dg.AssetCheckResult(
+        passed=found.breaks == found.unknown == 0, severity=dg.AssetCheckSeverity.WARN, metadata=found._asdict()
+    )
+
+
+@dg.asset_check(
+    asset="shadow",
+    partitions_def=DAYS,
+    description="The model, run again on the stored bars, decides as live did. A warning: the target is zero.",
+)
+def signals_are_the_models(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Count the decisions that the model takes otherwise; with none compared the answer is not known, and fails."""
+    rows = lake.read("shadow", context.partition_key).rows
+    compared = sum(rows["signals"].to_pylist())
+    diverging = sum(map(len, rows["diverging"].to_pylist()))
+    return dg.AssetCheckResult(
+        passed=compared > 0 and diverging == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"compared": compared, "diverging": diverging},
+    )
+
+
+@dg.asset_check(
+    asset="drawdowns",
+    partitions_def=DAYS,
+    blocking=True,
+    description="By component, market, venue and regime the parts of each drawdown add up to its loss, exactly.",
+)
+def drawdown_parts_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Add the stored parts up."""
+    from research_to_prod.attribution.drawdown_days import broken_parts
+
+    rows = lake.read("drawdowns", context.partition_key).rows
+    broken = broken_parts(rows)
+    return dg.AssetCheckResult(passed=not broken, metadata={"rows": rows.num_rows, "broken": broken})

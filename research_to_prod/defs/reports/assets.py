@@ -23,12 +23,16 @@ from research_to_prod.settings import Settings
     group_name="reports",
     owners=["team:trading"],
     kinds={"html"},
-    code_version="1",
+    code_version="2",
 )
 def desk_report(
     context: dg.AssetExecutionContext,
     slippage: pa.Table,
     markouts: pa.Table,
+    shadow: pa.Table,
+    pnl_waterfall: pa.Table,
+    edge_verdicts: pa.Table,
+    drawdowns: pa.Table,
     breaks: pa.Table,
     fills: pa.Table,
     venue_fills: pa.Table,
@@ -36,7 +40,7 @@ def desk_report(
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
-    """The day for the desk head: what it cost, whether the books agree, who was promoted or refused, what to do today.
+    """The day for the desk head: is the edge alive, where did the money go, do the books agree, what to do today.
 
     One self-contained HTML page and the same numbers as JSON, in ``data/reports/``.
     """
@@ -51,6 +55,10 @@ def desk_report(
         slippage,
         breaks,
         markouts=markouts,
+        shadow=shadow,
+        waterfall=pnl_waterfall,
+        verdicts=edge_verdicts,
+        drawdowns=drawdowns,
         internal_fills=fills.num_rows,
         venue_fills=venue_fills.num_rows,
         candidates=candidate_lines(lake, settings, now),
@@ -75,7 +83,18 @@ def desk_report(
 @dg.asset(
     deps=[
         dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
-        for name in ("candles", "market_quality", "gate_report", "slippage", "markouts", "breaks")
+        for name in (
+            "candles",
+            "market_quality",
+            "gate_report",
+            "slippage",
+            "markouts",
+            "shadow",
+            "pnl_waterfall",
+            "edge_verdicts",
+            "drawdowns",
+            "breaks",
+        )
     ],
     group_name="reports",
     owners=["team:data"],
