@@ -23,7 +23,8 @@ from research_to_prod.promotion.decision import already_promoted, decide
 from research_to_prod.promotion.evidence import Proof, prove
 from research_to_prod.promotion.keys import open_keys
 from research_to_prod.promotion.ledger import Ledger
-from research_to_prod.promotion.record import Case, Dagster, Evidence, Instrument, Limits, Policy, Record, RecordType
+from research_to_prod.promotion.limits import limits_of
+from research_to_prod.promotion.record import Case, Dagster, Evidence, Policy, Record, RecordType
 from research_to_prod.promotion.stages import standing
 from research_to_prod.promotion.waiting import ApprovalFolder, Pending, with_approvals
 from research_to_prod.research.candidate import canonical_parameters
@@ -98,10 +99,7 @@ def decide_promotion(
         n_trials=None if judgement is None else judgement.evidence.n_trials,
         trial_ledger_head=trials.head,
         author=candidate.owner,
-        limits=Limits(
-            instruments=tuple(Instrument(venue=candidate.venue, symbol=symbol) for symbol in candidate.universe),
-            capital=str(candidate.capital),
-        ),
+        limits=limits_of(candidate, policy.allocation, policy.to_stage),
         dagster=Dagster(run_id=run_id),
     )
     rule = rule_for(policy.approval, fallen=state.fallen(name, candidate.sha256))
