@@ -173,8 +173,8 @@ def _trading(
     days = evidence_days(since, [lake.partitions(table) for table in TRADING_TABLES])
     if not days:
         return None, ()
-    read = tuple(lake.read(table, days) for table in TRADING_TABLES)
-    return Trading(*(each.rows for each in read), days=days), read
+    decisions, orders, slippage = read = tuple(lake.read(table, days) for table in TRADING_TABLES)
+    return Trading(decisions.rows, orders.rows, slippage.rows, days), read
 
 
 def _live_book(

@@ -67,7 +67,7 @@ def decide_promotion(
     # Judged before and proven after: what moved in between no longer matches the proof.
     past = now_known(settings)
     judgement, refusals = _judge_again(lake, settings, name, policy, past)
-    proof = prove(instance, lake, name, policy.sha256)
+    proof = prove(instance, lake, name, policy.sha256, policy.to_stage)
     refusals += [*proof.refusals, *_disagreements(reported, judgement, proof)]
 
     records = ledger.records()
