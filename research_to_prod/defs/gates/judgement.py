@@ -146,7 +146,7 @@ def judge(lake: Reader, settings: Settings, name: str, policy: Policy, past: Pas
         bars=study.bars,
         book=book,
     )
-    traded, records = _trading(lake, candidate, policy, past.records)
+    traded, records = read_trading(lake, candidate, policy, past.records)
     if traded is not None:
         evidence = replace(
             evidence,
@@ -157,7 +157,7 @@ def judge(lake: Reader, settings: Settings, name: str, policy: Policy, past: Pas
     return Judgement(candidate, policy, evidence, evaluate(policy, evidence), read)
 
 
-def _trading(
+def read_trading(
     lake: Reader, candidate: Candidate, policy: Policy, records: Iterable[Record]
 ) -> tuple[Trading | None, tuple[Snapshot, ...]]:
     """Return the desk's tables since they count for ``candidate`` where ``policy`` asks for them; and what was read.
