@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import research_to_prod
 from research_to_prod.attribution.contracts import SLIPPAGE
 from research_to_prod.defs.gates.judgement import read_trading
+from research_to_prod.defs.promotion.decision import records_that_end_early
 from research_to_prod.execution.contracts import DECISIONS, ORDERS
 from research_to_prod.gates.policy import load_policy
 from research_to_prod.lake import Lake, PinnedLake
@@ -76,3 +78,11 @@ def test_a_missing_day_or_table_leaves_all_of_it_unknown(lake, on_paper, tmp_pat
         lake.write(table, "2026-01-05", schema.empty(), schema)
     assert read_trading(lake, CANDIDATE, CANARY, on_paper) == (None, ())
     assert read_trading(Lake(tmp_path / "bare"), CANDIDATE, CANARY, on_paper) == (None, ())
+
+
+def test_a_decision_refuses_records_that_end_before_the_days_that_are_over(lake, on_paper):
+    _, read = read_trading(lake, CANDIDATE, CANARY, on_paper)
+    assert records_that_end_early(read, datetime(2026, 1, 6, tzinfo=UTC)) == []
+    (refusal,) = records_that_end_early(read, datetime(2026, 1, 6, 0, 0, 1, tzinfo=UTC))
+    assert "end on 2026-01-03" in refusal
+    assert records_that_end_early((), datetime(2026, 1, 6, tzinfo=UTC)) == ["none of the desk's records count for it"]
