@@ -25,7 +25,7 @@ import research_to_prod
 from benchmarks._promotion_rates import Outcome, page
 from research_to_prod.gates import statistics
 from research_to_prod.gates.evaluation import evaluate
-from research_to_prod.gates.evidence import Evidence, ReadinessEvidence, Studies
+from research_to_prod.gates.evidence import Evidence, Studies
 from research_to_prod.gates.holdings import Holdings
 from research_to_prod.gates.policy import Policy, load_policy
 from research_to_prod.gates.validation_statistics import assess_significance
@@ -215,7 +215,6 @@ def evidence_of(returns: Floats, edge: float, studies: Studies) -> Evidence:
         studies=Studies(studies.figures | NEEDS_BARS),
         holdings=HOLDINGS,
         book=(),
-        readiness=ReadinessEvidence(missing_limits=()),
     )
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from research_to_prod.commands import policy
 from research_to_prod.commands.ledger import commands as ledger_commands
 from research_to_prod.commands.promotion import commands as promotion_commands
+from research_to_prod.commands.taking_back import commands as taking_back_commands
 from research_to_prod.commands.trace import commands as trace_commands
 from research_to_prod.settings import Settings, SettingsError
 
@@ -24,6 +25,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(ledger_commands)
 app.add_typer(promotion_commands)
 app.add_typer(trace_commands)
+app.add_typer(taking_back_commands)
 
 
 @app.callback()

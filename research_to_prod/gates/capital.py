@@ -13,7 +13,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from research_to_prod.declared import Frozen, read_declared
-from research_to_prod.gates.thresholds import PolicyError, Positive, Probability, Share
+from research_to_prod.gates.thresholds import PolicyError, Positive, PositiveCount, Probability, Share
 from research_to_prod.values import StrategyType, digest
 
 
@@ -26,6 +26,10 @@ class TypeAllocation(Frozen):
     """Largest fall of one strategy from its peak, as a fraction of its own capital."""
     gross_leverage: Positive
     """Largest gross exposure of one strategy, as a multiple of its own capital."""
+    order_share: Share
+    """Largest single order, as a share of the largest gross exposure."""
+    messages_per_second: PositiveCount
+    """Most orders, amendments and cancellations of one strategy in a second."""
 
 
 class CapitalAllocation(Frozen):
@@ -46,6 +50,10 @@ class CapitalAllocation(Frozen):
     """Of the book's capital, gross, in one base asset."""
     venue_cap: Share
     """Of the book's capital, at one venue."""
+    canary_loss: Share
+    """What a canary may lose at its hard stop, as a share of the book's capital."""
+    canary_share: Share
+    """The same as a share of the capital that it asks for."""
     types: dict[StrategyType, TypeAllocation]
 
     @model_validator(mode="after")

@@ -86,6 +86,6 @@ def evaluate(policy: Policy, evidence: Evidence) -> GateReport:
     if rules.risk is not None:
         gates += risk_gates(rules.risk, policy.allocation, evidence)
     if rules.readiness is not None:
-        gates += readiness_gates(rules.readiness, evidence, policy.to_stage)
+        gates += readiness_gates(rules.readiness, policy.allocation, evidence, policy.to_stage)
     ordered = tuple(sorted(gates, key=lambda gate: (gate.family, gate.gate)))
     return GateReport(evidence.candidate, policy.id, policy.sha256, ordered)

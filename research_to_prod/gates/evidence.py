@@ -124,7 +124,6 @@ class PairedEvidence:
 class ReadinessEvidence:
     """What people and systems have ready."""
 
-    missing_limits: tuple[str, ...] | None = None
     runbooks: tuple[str, ...] | None = None
     drilled_at: datetime | None = None
     """When the kill switch was last drilled and worked."""
@@ -236,8 +235,6 @@ def gather_evidence(
         studies=Studies() if validation is None else Studies.of(candidate.name, validation),
         holdings=None if bars is None else _holdings(candidate, bars, backtest),
         book=book,
-        # The candidate's contract demands capital and universe, which become the record's limits.
-        readiness=ReadinessEvidence(missing_limits=()),
     )
 
 

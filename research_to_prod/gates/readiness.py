@@ -8,32 +8,24 @@ Belongs here: the family readiness. Doesn't: drilling (``operations``).
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
+from decimal import Decimal
 
+from research_to_prod.gates.capital import CapitalAllocation
 from research_to_prod.gates.evidence import Evidence
 from research_to_prod.gates.families import Family, Readiness
 from research_to_prod.gates.gate import Gate, judge
+from research_to_prod.gates.limits import pre_set_limits
 from research_to_prod.values import Stage
 
 
-def readiness_gates(rules: Readiness, evidence: Evidence, to_stage: Stage) -> list[Gate]:
+def readiness_gates(rules: Readiness, allocation: CapitalAllocation, evidence: Evidence, to_stage: Stage) -> list[Gate]:
     """Return the gates of the family for a transition to ``to_stage``."""
     found = evidence.readiness
     money = to_stage is not Stage.PAPER
-    missing = found.missing_limits
     return [
-        judge(
-            "pre_set_limits",
-            Family.READINESS,
-            None if missing is None else float(len(missing)),
-            "<=",
-            rules.missing_limits.value,
-            samples=1,
-            what=f"number of missing limits {list(missing or ())}",
-            problem="" if missing is not None else "no limits were set",
-            remedy="set capital and instruments in the candidate file",
-            counted=True,
-        ),
+        _pre_set_limits(rules, allocation, evidence, to_stage),
         judge(
             "runbook",
             Family.READINESS,
@@ -49,6 +41,25 @@ def readiness_gates(rules: Readiness, evidence: Evidence, to_stage: Stage) -> li
         ),
         _kill_drill(rules, evidence, gating=money),
     ]
+
+
+def _pre_set_limits(rules: Readiness, allocation: CapitalAllocation, evidence: Evidence, to_stage: Stage) -> Gate:
+    capital, markets = evidence.capital, tuple(evidence.completeness)
+    known = capital is not None and math.isfinite(capital) and bool(markets)
+    asked = Decimal(repr(capital)) if known else None
+    missing = pre_set_limits(evidence.strategy_type, markets, asked, allocation, to_stage).missing
+    return judge(
+        "pre_set_limits",
+        Family.READINESS,
+        float(len(missing)) if known else None,
+        "<=",
+        rules.missing_limits.value,
+        samples=1,
+        what=f"number of missing limits {list(missing)}",
+        problem="" if known else "its capital or its markets are not known",
+        remedy=f"ask for capital, in markets that are quoted in the allocation's currency, {allocation.currency}",
+        counted=True,
+    )
 
 
 def _kill_drill(rules: Readiness, evidence: Evidence, *, gating: bool) -> Gate:

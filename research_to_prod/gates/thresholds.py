@@ -51,6 +51,12 @@ class Count(Threshold):
     value: float = Field(ge=0, multiple_of=1)
 
 
+class PositiveCount(Threshold):
+    """A threshold that is a number of things, of which there must be one."""
+
+    value: float = Field(ge=1, multiple_of=1)
+
+
 class Sampled(Threshold):
     """A threshold for a figure that means nothing on too few samples."""
 

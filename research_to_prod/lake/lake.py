@@ -242,6 +242,12 @@ class Lake:
         """Return every version that one partition ever had, oldest first."""
         return tuple(log.history(table, self._open(table), partition))[::-1]
 
+    def partitions(self, table: str) -> tuple[str, ...]:
+        """Return the names of a table's partitions, sorted; none of a table that was never written."""
+        delta = self._handles.newest(self._uri(table))
+        found = {} if delta is None else log.versions(table, delta)
+        return tuple(sorted(each for each in found if each is not None))
+
     def has(self, table: str, partition: str | None = None) -> bool:
         """Tell whether the partition (or unpartitioned table) was ever written."""
         if _SAFE_TABLE.fullmatch(table) is None:

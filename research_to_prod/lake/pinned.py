@@ -21,6 +21,10 @@ class Reader(Protocol):
         """Return the rows of the named partitions, and their exact versions."""
         ...
 
+    def partitions(self, table: str) -> tuple[str, ...]:
+        """Return the names of the table's partitions, sorted; none of a table that is not there."""
+        ...
+
 
 class PinnedLake:
     """The lake at the versions that a decision recorded, each proven by its content hash when it is read.
@@ -53,3 +57,7 @@ class PinnedLake:
             )
         chosen = tuple(self._versions[table, each] for each in wanted)
         return Snapshot(pa.concat_tables([self._lake.read_version(each) for each in chosen]), chosen)
+
+    def partitions(self, table: str) -> tuple[str, ...]:
+        """Return the names of the partitions of a table that were read."""
+        return tuple(sorted(each for name, each in self._versions if name == table and each is not None))

@@ -23,6 +23,7 @@ import dagster as dg
 from research_to_prod.lake import Lake, LakeError, Version
 from research_to_prod.lake.io_manager import read_versions
 from research_to_prod.promotion.record import Check, Input
+from research_to_prod.values import Stage
 
 REQUIRED_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -79,6 +80,32 @@ READS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """What each asset must have recorded as read, consumers before producers: the declared upstream closure."""
 
+TRADING_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **REQUIRED_CHECKS,
+        "slippage": ("components_add_up",),
+        "decisions": (),
+        "orders": (),
+        "fills": (),
+        "quotes": ("is_plausible",),
+        "trades": (),
+    }
+)
+"""The checks that must have passed for a way to money: those of research too, and those of the desk's own records."""
+
+TRADING_READS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        **READS,
+        "gate_report": READS["gate_report"] | {"decisions", "orders", "slippage"},
+        "slippage": frozenset({"decisions", "orders", "fills", "quotes"}),
+        **dict.fromkeys(("decisions", "orders", "fills", "quotes", "trades"), frozenset()),
+    }
+)
+"""The declared upstream closure of a way to money."""
+
+MAY_READ: Mapping[str, frozenset[str]] = MappingProxyType({"slippage": frozenset({"trades"})})
+"""What an asset may have read besides: costs rest on quotes, and the public tape is not recorded for every day."""
+
 POLICY_BOUND = frozenset(("gate_report", check) for check in REQUIRED_CHECKS["gate_report"])
 """Checks whose verdict holds only under the policy that they name in their metadata."""
 
@@ -110,7 +137,9 @@ class Proof:
         return not self.refusals
 
 
-def prove(instance: dg.DagsterInstance, lake: Lake, candidate: str, policy_sha256: str) -> Proof:
+def prove(
+    instance: dg.DagsterInstance, lake: Lake, candidate: str, policy_sha256: str, to_stage: Stage = Stage.PAPER
+) -> Proof:
     """Prove the case of ``candidate`` from the event log, from its gate report down to the raw candles.
 
     Parameters
@@ -121,15 +150,20 @@ def prove(instance: dg.DagsterInstance, lake: Lake, candidate: str, policy_sha25
         Holds the rows; its newest versions must be the ones that were judged.
     policy_sha256
         Hash of the policy in force; a verdict under another one proves nothing.
+    to_stage
+        What is asked for: on the way to money the desk's own records must be proven too, on the way to paper there are
+        none that could count.
     """
-    walk = _Walk(instance, lake, policy_sha256)
+    money = to_stage is not Stage.PAPER
+    reads, required = (TRADING_READS, TRADING_CHECKS) if money else (READS, REQUIRED_CHECKS)
+    walk = _Walk(instance, lake, policy_sha256, reads, required)
     walk.expect("gate_report", candidate, None)
     return walk.prove()
 
 
 def unproven_months(instance: dg.DagsterInstance, lake: Lake, months: Sequence[str]) -> set[str]:
     """Return those of ``months`` whose market data, or anything that it was made from, is not proven."""
-    walk = _Walk(instance, lake, policy_sha256="")
+    walk = _Walk(instance, lake, "", READS, REQUIRED_CHECKS)
     for asset in ("market_quality", "market_findings", "funding_rates"):
         for month in months:
             walk.expect(asset, month, None)
@@ -145,6 +179,8 @@ class _Walk:
     instance: dg.DagsterInstance
     lake: Lake
     policy_sha256: str
+    reads: Mapping[str, frozenset[str]]
+    required: Mapping[str, tuple[str, ...]]
     inputs: list[Input] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
@@ -154,7 +190,7 @@ class _Walk:
 
     def prove(self) -> Proof:
         """Walk from the expected partitions to the end of their closure."""
-        for each in READS:
+        for each in self.reads:
             self.visit(each)
         return Proof(tuple(self.inputs), tuple(self.checks), tuple(dict.fromkeys(self.refusals)))
 
@@ -221,17 +257,17 @@ class _Walk:
 
     def _follow(self, asset: str, partition: str, metadata: Mapping[str, Any]) -> None:
         """Expect what the materialization says that it read."""
-        if not READS[asset]:
+        if not self.reads[asset]:
             return
         try:
             read = read_versions(metadata)
         except (KeyError, TypeError, ValueError, AttributeError):
             self._refuse(asset, partition, "does not record which versions it read; materialize it again")
             return
-        for missing in sorted(READS[asset] - {version.table for version in read}):
+        for missing in sorted(self.reads[asset] - {version.table for version in read}):
             self._refuse(asset, partition, f"does not record that it read {missing}; materialize it again")
         for version in read:
-            if version.table not in READS[asset]:
+            if version.table not in self.reads[asset] | MAY_READ.get(asset, frozenset()):
                 self._refuse(asset, partition, f"read {version.table}, which is not a declared input")
             elif version.partition is None:
                 self._refuse(asset, partition, f"read {version.table} without a partition, which nothing can prove")
@@ -239,7 +275,7 @@ class _Walk:
                 self.expect(version.table, version.partition, (f"{asset}[{partition}]", version))
 
     def _require_checks(self, asset: str, partitions: Sequence[str], proven: Mapping[str, int]) -> None:
-        for name in REQUIRED_CHECKS[asset]:
+        for name in self.required[asset]:
             executions = self._newest_executions(dg.AssetCheckKey(dg.AssetKey(asset), name), partitions)
             for partition in partitions:
                 for execution in executions.get(partition, [None]):

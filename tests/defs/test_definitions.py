@@ -11,7 +11,14 @@ import pytest
 from research_to_prod.definitions import defs
 from research_to_prod.defs.tables import TABLES
 from research_to_prod.lake.io_manager import LakeIOManager
-from research_to_prod.promotion.evidence import POLICY_BOUND, READS, REQUIRED_CHECKS
+from research_to_prod.promotion.evidence import (
+    MAY_READ,
+    POLICY_BOUND,
+    READS,
+    REQUIRED_CHECKS,
+    TRADING_CHECKS,
+    TRADING_READS,
+)
 
 GRAPH = defs.resolve_asset_graph()
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
@@ -54,7 +61,7 @@ def test_no_asset_resolves_to_a_pickle() -> None:
 
 
 def test_every_check_that_a_proof_requires_exists_blocks_and_is_judged_by_partition() -> None:
-    for asset, names in REQUIRED_CHECKS.items():
+    for asset, names in TRADING_CHECKS.items():
         partitions = SPECS[asset].partitions_def
         assert partitions is not None
         for name in names:
@@ -65,15 +72,22 @@ def test_every_check_that_a_proof_requires_exists_blocks_and_is_judged_by_partit
 
 
 def test_what_a_proof_expects_to_be_read_is_what_the_graph_says() -> None:
-    assert READS.keys() == REQUIRED_CHECKS.keys()
-    for asset, reads in READS.items():
+    assert TRADING_READS.keys() == TRADING_CHECKS.keys()
+    for asset, reads in TRADING_READS.items():
         parents = {key.to_user_string() for key in GRAPH.get(dg.AssetKey(asset)).parent_keys}
-        assert parents == reads, asset
+        assert parents == reads | MAY_READ.get(asset, frozenset()), asset
+
+
+def test_the_way_to_money_asks_for_all_that_the_way_to_paper_does_and_for_the_desk_s_records() -> None:
+    assert READS.keys() == REQUIRED_CHECKS.keys()
+    assert {asset: TRADING_CHECKS[asset] for asset in REQUIRED_CHECKS} == dict(REQUIRED_CHECKS)
+    own = frozenset({"decisions", "orders", "slippage"})
+    assert {asset: TRADING_READS[asset] for asset in READS} == {**READS, "gate_report": READS["gate_report"] | own}
 
 
 def test_consumers_come_before_producers_in_the_walk() -> None:
-    order = list(READS)
-    for asset, reads in READS.items():
+    order = list(TRADING_READS)
+    for asset, reads in TRADING_READS.items():
         assert all(order.index(each) > order.index(asset) for each in reads), asset
 
 

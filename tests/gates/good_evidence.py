@@ -73,7 +73,6 @@ GOOD = Evidence(
     studies=Studies(FIGURES),
     holdings=HOLDINGS,
     book=(),
-    readiness=ReadinessEvidence(missing_limits=()),
 )
 """Of research: it asks for paper."""
 
@@ -93,9 +92,7 @@ TRADED = replace(
     paired=PairedEvidence(
         days=40, decisions=400, equal_decisions=400, bars=5000, agreeing_bars=5000, slippage_ratio=1.1
     ),
-    readiness=ReadinessEvidence(
-        missing_limits=(), runbooks=("momentum.md",), drilled_at=NOW - timedelta(hours=3), as_of=NOW
-    ),
+    readiness=ReadinessEvidence(runbooks=("momentum.md",), drilled_at=NOW - timedelta(hours=3), as_of=NOW),
 )
 """The same after weeks of paper trading: it asks for money."""
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from research_to_prod.gates.contracts import GATE_REPORT
 from research_to_prod.gates.evaluation import GateReport, evaluate
-from research_to_prod.gates.evidence import Evidence, ReadinessEvidence, Studies
+from research_to_prod.gates.evidence import Evidence, Studies
 from research_to_prod.gates.policy import Policy
 from research_to_prod.values import StrategyType, Verdict
 from tests.gates.good_evidence import GOOD, POLICY, gate, returns, verdicts
@@ -209,7 +209,6 @@ def test_evidence_of_nothing_gives_a_report_that_can_be_stored() -> None:
     nothing = report(
         completeness={}, unresolved={}, daily_returns=np.empty(0), stressed_returns={}, max_drawdown=None,
         n_trials=None, trial_sharpes=np.empty(0), studies=Studies(), holdings=None, book=None, capital=None,
-        readiness=ReadinessEvidence(),
     )  # fmt: skip
     assert set(verdicts(nothing).values()) == {INCONCLUSIVE}
     table = GATE_REPORT.conform(nothing.to_table(), "some_candidate")

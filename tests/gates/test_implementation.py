@@ -11,7 +11,7 @@ import pytest
 
 from research_to_prod.gates.evaluation import GateReport, evaluate
 from research_to_prod.gates.evidence import PairedEvidence, ReadinessEvidence
-from research_to_prod.gates.policy import load_policy
+from research_to_prod.gates.policy import Policy, load_policy
 from research_to_prod.values import Verdict
 from tests.gates.good_evidence import GOOD, NOW, POLICIES, POLICY, TRADED, gate, verdicts
 
@@ -60,8 +60,6 @@ def test_nothing_traded_is_inconclusive_in_every_gate_of_the_family() -> None:
 @pytest.mark.parametrize(
     ("changes", "name", "verdict"),
     [
-        ({"missing_limits": ("venues",)}, "pre_set_limits", FAIL),
-        ({"missing_limits": None}, "pre_set_limits", INCONCLUSIVE),
         ({"runbooks": ()}, "runbook", FAIL),
         ({"runbooks": None}, "runbook", INCONCLUSIVE),
         ({"drilled_at": None}, "kill_drill", INCONCLUSIVE),
@@ -75,7 +73,26 @@ def test_people_and_systems_must_be_ready(changes: dict[str, Any], name: str, ve
 
 
 def test_on_the_way_to_paper_only_the_limits_gate() -> None:
-    found = evaluate(POLICY, replace(GOOD, readiness=ReadinessEvidence(missing_limits=())))
+    found = evaluate(POLICY, replace(GOOD, readiness=ReadinessEvidence()))
     gating = {each.gate for each in found.gates if each.family == "readiness" and each.gating}
     assert gating == {"pre_set_limits"}
     assert found.verdict is PASS
+
+
+@pytest.mark.parametrize("policy", [POLICY, CANARY])
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, PASS),
+        ({"completeness": {"BTC/USD": (1000, 1000)}}, FAIL),
+        ({"completeness": {"BTC/USDT": (1000, 1000), "BTC/EUR": (1000, 1000)}}, FAIL),
+        ({"capital": 0.001}, FAIL),
+        ({"capital": None}, INCONCLUSIVE),
+        ({"capital": math.nan}, INCONCLUSIVE),
+        ({"completeness": {}}, INCONCLUSIVE),
+    ],
+)
+def test_nothing_moves_without_every_limit_that_a_record_would_sign(
+    policy: Policy, changes: dict[str, Any], verdict: Verdict
+) -> None:
+    assert verdicts(evaluate(policy, replace(TRADED, **changes)))["pre_set_limits"] is verdict

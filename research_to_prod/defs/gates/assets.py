@@ -31,6 +31,10 @@ class Move(dg.Config):
         dg.AssetDep("funding_rates", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("market_quality", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("market_findings", partition_mapping=dg.AllPartitionMapping()),
+        # Read on the way to money only.
+        dg.AssetDep("decisions", partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep("orders", partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep("slippage", partition_mapping=dg.AllPartitionMapping()),
     ],
     partitions_def=CANDIDATES,
     group_name="gates",

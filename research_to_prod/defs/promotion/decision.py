@@ -5,8 +5,9 @@ It needs the event log, so it lives in the skin; what it calls is plain.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -15,19 +16,23 @@ import pyarrow as pa
 from research_to_prod.defs.gates.judgement import Judgement, Past, judge, now_known, policy_into, policy_named
 from research_to_prod.defs.research.inputs import read_candidate, require_unchanged
 from research_to_prod.gates.policy import Policy as GatePolicy
-from research_to_prod.lake import Lake, LakeError
+from research_to_prod.lake import Lake, LakeError, Snapshot
 from research_to_prod.promotion.approvals import rule_for
 from research_to_prod.promotion.code_identity import code_identity
 from research_to_prod.promotion.decision import already_promoted, decide
 from research_to_prod.promotion.evidence import Proof, prove
 from research_to_prod.promotion.keys import open_keys
 from research_to_prod.promotion.ledger import Ledger
-from research_to_prod.promotion.record import Case, Dagster, Evidence, Instrument, Limits, Policy, Record, RecordType
+from research_to_prod.promotion.limits import limits_of
+from research_to_prod.promotion.record import Case, Dagster, Evidence, Policy, Record, RecordType
 from research_to_prod.promotion.stages import standing
 from research_to_prod.promotion.waiting import ApprovalFolder, Pending, with_approvals
 from research_to_prod.research.candidate import canonical_parameters
 from research_to_prod.settings import Settings
-from research_to_prod.values import Stage, sha256_hex
+from research_to_prod.values import Stage, day_bounds, sha256_hex
+
+LATEST_RECORDS = timedelta(days=2)
+"""How long the last day judged may be over: the nightly run reads each day after it, and one missed night is borne."""
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -65,8 +70,10 @@ def decide_promotion(
     # Judged before and proven after: what moved in between no longer matches the proof.
     past = now_known(settings)
     judgement, refusals = _judge_again(lake, name, policy, past)
-    proof = prove(instance, lake, name, policy.sha256)
+    proof = prove(instance, lake, name, policy.sha256, policy.to_stage)
     refusals += [*proof.refusals, *_disagreements(reported, judgement, proof)]
+    if judgement is not None and policy.to_stage is not Stage.PAPER:
+        refusals += records_that_end_early(judgement.read, now)
 
     records = ledger.records()
     report = None if judgement is None else judgement.report
@@ -96,10 +103,7 @@ def decide_promotion(
         n_trials=None if judgement is None else judgement.evidence.n_trials,
         trial_ledger_head=past.trial_head,
         author=candidate.owner,
-        limits=Limits(
-            instruments=tuple(Instrument(venue=candidate.venue, symbol=symbol) for symbol in candidate.universe),
-            capital=str(candidate.capital),
-        ),
+        limits=limits_of(candidate, policy.allocation, policy.to_stage),
         dagster=Dagster(run_id=run_id),
     )
     rule = rule_for(policy.approval, fallen=state.fallen(name, candidate.sha256))
@@ -141,6 +145,17 @@ def _disagreements(reported: pa.Table | None, judgement: Judgement | None, proof
     if unproven := sorted(f"{asset}[{partition}]" for asset, partition, _ in read - proven):
         problems.append(f"the gates rest on {', '.join(unproven)}, which the event log does not prove")
     return problems
+
+
+def records_that_end_early(read: Iterable[Snapshot], now: datetime) -> list[str]:
+    """Return why the desk's records are no evidence: days that are over were left out at the end, good ones or bad."""
+    days = [each.partition for snapshot in read for each in snapshot.versions if each.table == "decisions"]
+    newest = max((day for day in days if day is not None), default=None)
+    if newest is None:
+        return ["none of the desk's records count for it"]
+    if now - day_bounds(newest)[1] > LATEST_RECORDS:
+        return [f"the desk's records that were judged end on {newest}; materialize the days since, then gate_report"]
+    return []
 
 
 def waiting_decisions(settings: Settings, now: datetime) -> list[Pending]:

@@ -1,0 +1,131 @@
+"""`r2p demote`, `r2p halt`, `r2p controls`: what a person takes back at once, and what is withheld now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from research_to_prod.settings import Settings, SettingsError
+from research_to_prod.values import Stage
+
+if TYPE_CHECKING:
+    from research_to_prod.promotion.ledger import Ledger
+    from research_to_prod.promotion.taking_back import Setting
+
+commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Candidate = Annotated[str, typer.Argument(help="The candidate's name.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the record.")]
+By = Annotated[str, typer.Option(help="Who decides this, as candidates name their owners: user:NAME")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what is wrong in its own words: 1 for the ledger and its manifest, 2 for what was asked."""
+    from research_to_prod.gates.thresholds import PolicyError
+    from research_to_prod.promotion.keys import KeyFileError
+    from research_to_prod.promotion.ledger import LedgerError
+    from research_to_prod.promotion.manifest import ManifestError
+    from research_to_prod.promotion.rollback.policy import RollbackPolicyError
+    from research_to_prod.promotion.taking_back import TakingBackError
+
+    try:
+        yield
+    except (LedgerError, ManifestError) as error:
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        raise typer.Exit(code=1) from None
+    except (SettingsError, KeyFileError, PolicyError, RollbackPolicyError, TakingBackError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@commands.command()
+def demote(
+    candidate: Candidate,
+    to: Annotated[Stage, typer.Option(help="The stage that it goes down to: canary, paper, demoted or halted.")],
+    reason: Reason,
+    by: By,
+    version: Annotated[str, typer.Option(help="First characters of the version's SHA-256, if several trade.")] = "",
+) -> None:
+    """Take a version down, as a signed record, and renew the production manifest at once."""
+    from research_to_prod.promotion import taking_back
+    from research_to_prod.promotion.keys import person
+
+    with _told():
+        ledger, settings, setting = _opened("r2p demote")
+        record = taking_back.demote(
+            ledger, candidate, to, reason=reason, by=person(by), setting=setting, version=version
+        )
+        _renew(ledger, settings)
+    Console().print(f"{escape(candidate)} is at {record.to_stage}, record {record.seq}; the manifest is renewed")
+
+
+@commands.command()
+def halt(candidate: Candidate, reason: Reason, by: By) -> None:
+    """Halt every version of a candidate, as signed records, and renew the production manifest at once."""
+    from research_to_prod.promotion import taking_back
+    from research_to_prod.promotion.keys import person
+
+    with _told():
+        ledger, settings, setting = _opened("r2p halt")
+        records = taking_back.halt(ledger, candidate, reason=reason, by=person(by), setting=setting)
+        _renew(ledger, settings)
+    told = ", ".join(str(record.seq) for record in records)
+    Console().print(f"{escape(candidate)} is halted, record {told}; the manifest is renewed")
+
+
+@commands.command()
+def controls() -> None:
+    """Show what may trade now by the verified ledger, and what is withheld, in which mode and why."""
+    from research_to_prod.promotion.manifest import production_manifest
+
+    with _told():
+        ledger, _, setting = _opened("r2p controls")
+        manifest = production_manifest(ledger.records(), setting.now)
+    table = Table("candidate", "version", "stage", "may", "why")
+    for entry in manifest.entries:
+        table.add_row(escape(entry.candidate), entry.candidate_sha256[:12], entry.stage, "trade", f"record {entry.seq}")
+    for each in manifest.withheld:
+        reasons = escape("; ".join(each.reasons))
+        table.add_row(escape(each.candidate), each.candidate_sha256[:12], each.stage, each.mode, reasons)
+    Console().print(table)
+
+
+def _opened(command: str) -> tuple[Ledger, Settings, Setting]:
+    from research_to_prod.gates.capital import load_allocation
+    from research_to_prod.promotion.code_identity import code_identity
+    from research_to_prod.promotion.keys import open_keys
+    from research_to_prod.promotion.ledger import Ledger
+    from research_to_prod.promotion.rollback.policy import load_rollback_policy
+    from research_to_prod.promotion.taking_back import Setting
+
+    settings, now = Settings.from_environment(os.environ), datetime.now(UTC)
+    package = Path(__file__).resolve().parents[1]
+    setting = Setting(
+        policy=load_rollback_policy(settings.desk / "policies" / "rollback.yaml"),
+        allocation=load_allocation(settings.desk / "capital" / "allocation.yaml"),
+        code=code_identity(package, package.parent / "requirements.lock"),
+        now=now,
+        run_id=command,
+    )
+    return Ledger(settings.ledger, open_keys(settings.keys, now)), settings, setting
+
+
+def _renew(ledger: Ledger, settings: Settings) -> None:
+    from research_to_prod.promotion.keys import open_keys
+    from research_to_prod.promotion.manifest import production_manifest, write_manifest
+
+    records = ledger.records()
+    # A record that waited for its turn may be recorded a moment after the clock that we read.
+    now = max(datetime.now(UTC), *(each.recorded_at for each in records))
+    write_manifest(
+        settings.production / "manifest.json", production_manifest(records, now), open_keys(settings.keys, now)
+    )
