@@ -180,8 +180,12 @@ def trades_of(
             order = sent.get(row["decision_id"])
             own = by_order.get(order["order_id"], []) if order else []
             quantity = sum((fill["side"] * fill["quantity"] for fill in own), _ZERO)
-            cost = costs[order["order_id"]] if order else {"arrival_mid": float(mid), "timing": 0.0, "spread": 0.0}
-            arrival, timing, spread = (Decimal(repr(cost[name])) for name in ("arrival_mid", "timing", "spread"))
+            # The mid that slippage measured the order from, so that both speak of one delay.
+            unsent = {"decision_mid": float(mid), "arrival_mid": float(mid), "timing": 0.0, "spread": 0.0}
+            cost = costs[order["order_id"]] if order else unsent
+            mid, arrival, timing, spread = (
+                Decimal(repr(cost[name])) for name in ("decision_mid", "arrival_mid", "timing", "spread")
+            )
             at_mid = quantity * arrival + timing
             base, _ = _currencies(row["symbol"])
             trades.append(
