@@ -35,7 +35,18 @@ def test_the_page_on_market_data_lists_the_checks_of_each_asset() -> None:
                 assert spec.name in named(blocks if spec.blocking else warns), spec.name
 
 
+def test_every_case_that_never_promotes_names_a_test_that_exists() -> None:
+    rows = [
+        line.split("|")[1:-1] for line in section("promotion.md", "What never promotes").splitlines() if "`" in line
+    ]
+    cases = [row for row in rows if len(row) == 3]
+    assert len(cases) == 14
+    for _, where, name in cases:
+        text = (DOCS.parent / where.strip(" `")).read_text()
+        assert f"def {name.strip(' `')}(" in text, name
+
+
 def test_every_link_between_pages_leads_somewhere() -> None:
     for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        for target in re.findall(r"\]\((?!https:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
