@@ -7,8 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := .venv-peers/.installed
+MUTANTS := .venv-mutants/.installed
 
-.PHONY: help install demo dev test check peers bench attacks fmt lock
+.PHONY: help install demo dev test check peers bench attacks mutants fmt lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -54,6 +55,18 @@ bench: peers ## run all benchmarks; fails when a target is missed
 
 attacks: install ## run the attacks on the ledger again and write their table into docs/audit.md
 	$(BIN)/python -m benchmarks.ledger_attacks
+
+mutants: $(MUTANTS) ## break verdict, proof and verifier code on purpose; write into docs/mutants.md what no test noticed (hours)
+	.venv-mutants/bin/mutmut run
+	.venv-mutants/bin/mutmut results --all true | $(BIN)/python -m benchmarks.mutants
+
+# mutmut runs the tests on the packages of .venv, and is kept out of it.
+$(MUTANTS): $(INSTALLED)
+	test -x .venv-mutants/bin/python || $(BIN)/python -m uv venv --quiet --python $(BIN)/python .venv-mutants
+	$(BIN)/python -m uv pip install --quiet --python .venv-mutants/bin/python mutmut==3.8.1
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(.venv-mutants/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/locked.pth"
+	touch $(MUTANTS)
 
 fmt: install ## format and fix what can be fixed
 	$(BIN)/python -m ruff check --fix .

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from typer.testing import CliRunner
@@ -27,70 +28,38 @@ from research_to_prod.defs.market_data.assets import validated_candles
 from research_to_prod.defs.promotion.assets import approvals_pending, production_manifest, promotion
 from research_to_prod.defs.research.assets import backtest
 from research_to_prod.defs.research.checks import accounts_add_up, does_not_depend_on_warm_up, sees_no_future
-from research_to_prod.defs.resources import build_resources
 from research_to_prod.defs.runner import open_instance
+from research_to_prod.gates.contracts import GATE_REPORT
 from research_to_prod.lake import Lake
-from research_to_prod.market_data.contracts import CANDLES
+from research_to_prod.market_data.contracts import CANDLES, MARKET_QUALITY
 from research_to_prod.promotion.approvals import approve
-from research_to_prod.promotion.keys import new_approver, open_keys, public_entries, trust
-from research_to_prod.promotion.ledger import Ledger
+from research_to_prod.promotion.keys import Keys, new_approver, open_keys, public_entries, trust
 from research_to_prod.promotion.manifest import read_manifest
-from research_to_prod.promotion.record import Record, RecordType
+from research_to_prod.promotion.record import RecordType
 from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name
 from research_to_prod.settings import Settings
 from research_to_prod.values import Stage
+from tests.end_to_end.desk import NOW, Desk, run_demo
 
 pytestmark = pytest.mark.slow
 
 GOOD, BAD_DATA = "btc_momentum", "doge_momentum"
-NOW = datetime(2100, 1, 1, tzinfo=UTC)
 DAY = "2026-01-06"
+PROMOTE = """
+import os, sys
+import dagster as dg
+from research_to_prod.defs.promotion.assets import promotion
+from research_to_prod.defs.resources import build_resources
+from research_to_prod.defs.runner import open_instance
+from research_to_prod.settings import Settings
 
-
-@dataclass
-class Desk:
-    """A finished demo's data, and the means to go on from there as a user of the UI would."""
-
-    settings: Settings
-    instance: dg.DagsterInstance
-
-    @property
-    def lake(self) -> Lake:
-        return Lake(self.settings.lake)
-
-    def records(self) -> list[Record]:
-        return list(self.ledger.records())
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.settings.ledger, open_keys(self.settings.keys, NOW))
-
-    def promoted(self) -> set[str]:
-        return {record.candidate for record in self.records() if record.type is RecordType.PROMOTE}
-
-    def materialize(self, *definitions: object, partition: str | None) -> dg.ExecuteInProcessResult:
-        return dg.materialize(
-            list(definitions),  # type: ignore[arg-type]
-            instance=self.instance,
-            partition_key=partition,
-            resources=build_resources({"R2P_DATA": str(self.settings.data)}),
-            raise_on_error=False,
-        )
-
-    def may_trade(self) -> set[str]:
-        """Derive the manifest again, as the graph does, and read it as an execution system would."""
-        assert self.materialize(production_manifest, partition=None).success
-        keys = open_keys(self.settings.keys, NOW)
-        entries = read_manifest(self.settings.production / "manifest.json", keys).entries
-        return {entry.candidate for entry in entries}
-
-
-def run_demo(data: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "R2P_DATA": str(data)}
-    command = [sys.executable, "-W", "ignore", "-m", "research_to_prod.cli", "demo"]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+with open_instance(Settings.from_environment(os.environ)) as instance:
+    done = dg.materialize(
+        [promotion], instance=instance, partition_key=sys.argv[1], resources=build_resources(os.environ),
+        raise_on_error=False,
     )
+print("promoted" if done.success else "refused")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -342,76 +311,134 @@ def test_new_candles_under_an_old_backtest_refuse(desk: Desk) -> None:
 
 
 def test_an_edited_policy_after_the_evaluation_refuses(desk: Desk, tmp_path: Path) -> None:
-    own = tmp_path / "desk"
-    shutil.copytree(Settings().desk, own)
-    policy = own / "policies" / "research_to_paper.yaml"
-    text = policy.read_text()
-    loosened = text.replace("0.999", "0.9")
-    assert loosened != text
-    policy.write_text(loosened)
-    resources = build_resources({"R2P_DATA": str(desk.settings.data), "R2P_DESK": str(own)})
+    desk.edit_policy(tmp_path, "0.999", "0.9")
     for name in (BAD_DATA, GOOD):
-        result = dg.materialize(
-            [promotion], instance=desk.instance, partition_key=name, resources=resources, raise_on_error=False
-        )
-        assert not result.success
+        assert not desk.materialize(promotion, partition=name).success
     assert any("judged under another policy" in reason for reason in desk.records()[-1].reasons)
     assert desk.promoted() == set()
 
 
 def test_a_policy_that_asks_for_a_person_promotes_with_their_signed_envelope_only(desk: Desk, tmp_path: Path) -> None:
-    own = tmp_path / "desk"
-    shutil.copytree(Settings().desk, own)
-    policy = own / "policies" / "research_to_paper.yaml"
-    text = policy.read_text()
-    assert "people: 0" in text
-    policy.write_text(text.replace("people: 0", "people: 1"))
-    resources = build_resources({"R2P_DATA": str(desk.settings.data), "R2P_DESK": str(own)})
-
-    def run(*definitions: object, partition: str | None = GOOD) -> dg.ExecuteInProcessResult:
-        return dg.materialize(
-            list(definitions),  # type: ignore[arg-type]
-            instance=desk.instance,
-            partition_key=partition,
-            resources=resources,
-            raise_on_error=False,
-        )
-
-    bob = new_approver(tmp_path / "bob.key", "user:bob", datetime.now(UTC))
-    (tmp_path / "bob.json").write_bytes(public_entries(bob))
-    open_keys(desk.settings.keys, NOW)
-    trust(desk.settings.keys / "keys.json", tmp_path / "bob.json")
-
-    assert run(gate_report, gates_by_family).success
-    assert not run(promotion).success
+    desk.edit_policy(tmp_path, "people: 0", "people: 1")
+    bob = approver(desk, tmp_path, "user:bob")
+    assert desk.materialize(gate_report, gates_by_family, partition=GOOD).success
+    assert not desk.materialize(promotion, partition=GOOD).success
     assert desk.records()[-1].reasons[0].startswith("waiting for approval of 1 more of 1 people who are not user:")
-    waiting = run(approvals_pending, partition=None).asset_materializations_for_node("approvals_pending")[0].metadata
-    assert waiting["waiting"].value == 1
-    assert "user:bob" in str(waiting["decisions"].value)
+    shown = waiting(desk)
+    assert shown["waiting"].value == 1
+    assert "user:bob" in str(shown["decisions"].value)
 
-    folder = ApprovalFolder(desk.settings.approvals)
-    asked = folder.asked(GOOD, Stage.PAPER)
-    assert asked is not None
-    (desk.settings.approvals / envelope_name(asked, bob)).write_bytes(approve(asked, bob, datetime.now(UTC)))
-    assert run(promotion).success
+    answer(desk, bob)
+    assert desk.materialize(promotion, partition=GOOD).success
     record = desk.records()[-1]
     assert record.type is RecordType.PROMOTE
     assert [each.person for each in record.approvals or ()] == ["user:bob"]
     assert desk.may_trade() == {GOOD}
-    assert (
-        run(approvals_pending, partition=None)
-        .asset_materializations_for_node("approvals_pending")[0]
-        .metadata["waiting"]
-        .value
-        == 0
+    assert waiting(desk)["waiting"].value == 0
+
+
+def approver(desk: Desk, folder: Path, person: str) -> Keys:
+    """Make a key for a person, on their own machine, and have the desk trust it."""
+    name = person.removeprefix("user:")
+    key = new_approver(folder / f"{name}.key", person, datetime.now(UTC))
+    (folder / f"{name}.json").write_bytes(public_entries(key))
+    open_keys(desk.settings.keys, NOW)
+    trust(desk.settings.keys / "keys.json", folder / f"{name}.json")
+    return key
+
+
+def answer(desk: Desk, key: Keys) -> Path:
+    """Sign what is asked for the good candidate and bring it to the desk."""
+    asked = ApprovalFolder(desk.settings.approvals).asked(GOOD, Stage.PAPER)
+    assert asked is not None
+    path = desk.settings.approvals / envelope_name(asked, key)
+    path.write_bytes(approve(asked, key, datetime.now(UTC)))
+    return path
+
+
+def waiting(desk: Desk) -> Mapping[str, Any]:
+    done = desk.materialize(approvals_pending, partition=None)
+    return done.asset_materializations_for_node("approvals_pending")[0].metadata
+
+
+def test_the_author_one_key_twice_and_an_expired_approval_promote_nothing(desk: Desk, tmp_path: Path) -> None:
+    desk.edit_policy(tmp_path, "people: 0", "people: 2")
+    assert desk.materialize(gate_report, gates_by_family, partition=GOOD).success
+    assert not desk.materialize(promotion, partition=GOOD).success
+    bob, author = approver(desk, tmp_path, "user:bob"), approver(desk, tmp_path, desk.records()[-1].author)
+    once = answer(desk, bob)
+    once.with_name(f"{GOOD}.paper.again.dsse.json").write_bytes(once.read_bytes())
+    answer(desk, author)
+    assert not desk.materialize(promotion, partition=GOOD).success
+    said = "; ".join(desk.records()[-1].reasons)
+    assert "waiting for approval of 1 more of 2 people" in said
+    assert "(user:bob approved)" in said
+    assert "nobody approves their own work" in said
+
+    answer(desk, approver(desk, tmp_path, "user:eve"))
+    desk.also = {"clock": lambda: datetime.now(UTC) + timedelta(days=400)}
+    assert not desk.materialize(promotion, partition=GOOD).success
+    assert "it approves another request" in "; ".join(desk.records()[-1].reasons)
+    assert desk.may_trade() == set()
+
+
+def test_a_clock_set_back_promotes_nothing(desk: Desk) -> None:
+    assert not desk.materialize(promotion, partition=BAD_DATA).success
+    desk.also = {"clock": lambda: datetime.now(UTC) - timedelta(hours=1)}
+    assert not desk.materialize(promotion, partition=GOOD).success
+    assert not desk.materialize(production_manifest, partition=None).success
+    desk.also = {}
+    assert desk.may_trade() == set()
+
+
+def test_an_asset_that_was_wiped_and_reported_again_refuses(desk: Desk) -> None:
+    newest = desk.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("backtest"), asset_partitions=[GOOD]), limit=1
+    ).records[0]
+    assert newest.asset_materialization is not None
+    desk.instance.wipe_assets([dg.AssetKey("backtest")])
+    desk.instance.report_runless_asset_event(newest.asset_materialization)
+    assert not desk.materialize(promotion, partition=GOOD).success
+    (record,) = desk.records()
+    assert any("backtest" in reason and "was not materialized by a run" in reason for reason in record.reasons)
+    assert any("check sees_no_future of backtest" in reason for reason in record.reasons)
+    assert desk.may_trade() == set()
+
+
+def test_the_evidence_of_another_candidate_refuses(desk: Desk) -> None:
+    """The good candidate's report, put in place of the bad one's, with all that its materialization says."""
+    good = desk.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("gate_report"), asset_partitions=[GOOD]), limit=1
+    ).records[0]
+    assert good.asset_materialization is not None
+    desk.lake.write("gate_report", BAD_DATA, named(desk.lake.read("gate_report", GOOD).rows, BAD_DATA), GATE_REPORT)
+    desk.instance.report_runless_asset_event(
+        dg.AssetMaterialization("gate_report", partition=BAD_DATA, metadata=good.asset_materialization.metadata)
     )
+    assert not desk.materialize(promotion, partition=BAD_DATA).success
+    (record,) = desk.records()
+    assert any("gate_report does not say what its own evidence gives now" in reason for reason in record.reasons)
+    assert any("did not pass" in reason or "judged another" in reason for reason in record.reasons)
+    assert desk.may_trade() == set()
+
+
+def named(rows: pa.Table, candidate: str) -> pa.Table:
+    at = rows.column_names.index("candidate")
+    return rows.set_column(at, "candidate", pa.array([candidate] * rows.num_rows, rows.schema.field(at).type))
+
+
+def test_two_processes_that_promote_at_once_promote_once(desk: Desk) -> None:
+    environment = {**os.environ, **desk.environment()}
+    command = [sys.executable, "-W", "ignore", "-c", PROMOTE, GOOD]
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [each.communicate(timeout=300)[0].splitlines()[-1] for each in both].count("promoted") >= 1
+    assert [record.type for record in desk.records()].count(RecordType.PROMOTE) == 1
+    assert desk.may_trade() == {GOOD}
 
 
 def test_rows_changed_behind_dagsters_back_refuse(desk: Desk) -> None:
     rows = desk.lake.read("market_quality", "2024-05").rows
     whole = rows.set_column(rows.column_names.index("valid_bars"), "valid_bars", rows["expected_bars"])
-    from research_to_prod.market_data.contracts import MARKET_QUALITY
-
     desk.lake.write("market_quality", "2024-05", whole, MARKET_QUALITY)
     assert not desk.materialize(promotion, partition=BAD_DATA).success
     assert not desk.materialize(promotion, partition=GOOD).success

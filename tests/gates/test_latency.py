@@ -90,6 +90,8 @@ def test_what_was_not_measured_is_inconclusive() -> None:
     names = {name for name in found if name.startswith("signal_to_ack") or name == "latency_busiest_hours"}
     assert len(names) == 4
     assert {found[name] for name in names} == {INCONCLUSIVE}
+    said = gate(report(None), "latency_busiest_hours").reason
+    assert said == "no latency from signal to acknowledgement was measured"
 
 
 def test_the_budget_is_the_smaller_of_the_table_and_what_leaves_the_edge_whole() -> None:
@@ -112,7 +114,9 @@ def test_the_busiest_hour_must_be_sampled_on_enough_days() -> None:
     missed = gate(report(LatencySamples(quiet.at[kept], quiet.milliseconds[kept])), "latency_busiest_hours")
     assert (missed.value, missed.verdict) == (0.0, INCONCLUSIVE)
     unknown = LatencyEvidence(TRADED.latency.measures, busiest_hour=None)
-    assert verdicts(report(latencies(100), latency=unknown))["latency_busiest_hours"] is INCONCLUSIVE
+    blind = gate(report(latencies(100), latency=unknown), "latency_busiest_hours")
+    assert (blind.value, blind.verdict) == (0.0, INCONCLUSIVE)
+    assert blind.reason == "the market's busiest hour is not known"
 
 
 def test_a_burst_of_slow_answers_is_one_observation_not_many() -> None:

@@ -67,6 +67,11 @@ def test_a_whole_case_with_a_passing_report_is_promoted(case):
     assert (gate.value, gate.threshold, gate.margin, gate.samples) == ("0.97", "0.95", "0.02", 1088)
 
 
+def test_a_gate_is_recorded_with_its_remedy_where_there_is_one(case):
+    reasons = [gate.reason for gate in decide(case, report_on(case, PASSED, FAILED), ()).gates]
+    assert reasons == ["0.97; required >= 0.95", "largest fall is 0.41; required <= 0.25; remedy: less leverage"]
+
+
 def test_the_same_case_and_report_give_the_same_bytes(case):
     report = report_on(case, PASSED, FAILED)
     assert decide(case, report, ["x"]).canonical_bytes() == decide(case, report, ["x"]).canonical_bytes()
