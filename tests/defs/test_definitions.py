@@ -118,6 +118,10 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "trades",
         "slippage",
         "markouts",
+        "shadow",
+        "pnl_waterfall",
+        "edge_verdicts",
+        "drawdowns",
         "breaks",
         "desk_report",
     } == names
