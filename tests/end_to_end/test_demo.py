@@ -34,6 +34,7 @@ from research_to_prod.lake import Lake
 from research_to_prod.market_data.contracts import CANDLES, MARKET_QUALITY
 from research_to_prod.promotion.approvals import approve
 from research_to_prod.promotion.keys import Keys, new_approver, open_keys, public_entries, trust
+from research_to_prod.promotion.ledger import Ledger
 from research_to_prod.promotion.manifest import read_manifest
 from research_to_prod.promotion.record import RecordType
 from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name

@@ -53,7 +53,7 @@ results = st.lists(
 # ---- limits
 
 
-@pytest.mark.parametrize(("name", "value"), [("position", 1.01), ("orders_a_minute", 31.0)])
+@pytest.mark.parametrize(("name", "value"), [("position", 3.01), ("orders_a_minute", 31.0)])
 def test_one_clean_reading_of_what_is_counted_halts(watch_of: WatchOf, name: str, value: float) -> None:
     outcome = replay(watch_of(), [exposure(0), exposure(1, **{name: value})])
     (fired,) = outcome.triggers
