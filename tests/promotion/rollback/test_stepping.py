@@ -103,14 +103,14 @@ def test_an_exposure_that_is_old_or_from_the_future_is_not_known(watch_of: Watch
 
 
 def test_a_halt_is_sticky_and_said_once(watch_of: WatchOf) -> None:
-    outcome = replay(watch_of(), [exposure(0, position=2.0), exposure(1), exposure(2, position=3.0)])
+    outcome = replay(watch_of(), [exposure(0, position=4.0), exposure(1), exposure(2, position=5.0)])
     assert len(outcome.triggers) == 1
     assert outcome.state.fired == (Layer.LIMIT,)
 
 
 def test_all_limits_that_are_broken_are_named(watch_of: WatchOf) -> None:
-    (fired,) = replay(watch_of(), [exposure(0, position=2.0, orders_a_minute=90.0)]).triggers
-    assert fired.reason == "position of 2 is above 1; orders_a_minute of 90 is above 30"
+    (fired,) = replay(watch_of(), [exposure(0, position=4.0, orders_a_minute=90.0)]).triggers
+    assert fired.reason == "position of 4 is above 3; orders_a_minute of 90 is above 30"
 
 
 # ---- days
