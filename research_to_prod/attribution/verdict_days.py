@@ -22,6 +22,10 @@ from research_to_prod.attribution.verdict_policy import AttributionPolicy
 from research_to_prod.attribution.verdict_record import strategy_record
 
 _UNKNOWN = Decimal("NaN")
+_ASSUMED = (
+    "What it held before its first recorded day is not known and taken as none: both sides lack its P&L, which the edge "
+    "was expected to have."
+)
 
 
 def verdicts_of_day(shadow: pa.Table, day: str, policy: AttributionPolicy) -> pa.Table:
@@ -43,6 +47,8 @@ def verdicts_of_day(shadow: pa.Table, day: str, policy: AttributionPolicy) -> pa
         if not verdict.findings:
             why = {row["excluded_reason"] for row in by_strategy[verdict.strategy]} - {None}
             reason = "; ".join([reason, *sorted(why)])
+        elif not all(row["position_known"] for row in by_strategy[verdict.strategy]):
+            reason += f" {_ASSUMED}"
         findings = {each.question: asdict(each) for each in verdict.findings}
         head: dict[str, Any] = {
             "day": day,

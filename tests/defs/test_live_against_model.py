@@ -229,6 +229,7 @@ def test_two_days_are_inconclusive_for_as_long_as_is_stated(
     judged = next(row for row in rows if row["strategy"] == "btc_momentum" and row["question"] == "edge")
     assert (judged["days"], judged["verdict_days"], judged["effect"]) == (2, 28, None)
     assert judged["orders"] > 0
+    assert "taken as none" not in judged["reason"]
     refused = next(row for row in rows if row["strategy"] == "doge_momentum")
     assert "2 of 2 days of shadow are not known" in refused["reason"]
     assert "no candidate doge_momentum" in refused["reason"]
@@ -291,6 +292,17 @@ def test_a_position_that_nobody_knows_is_no_position_of_none(copied: Path) -> No
         r["reason"] for r in lake.read("edge_verdicts", later).rows.to_pylist() if r["strategy"] == "btc_momentum"
     }
     assert any("2 of 4 days of shadow are not known" in each for each in reasons)
+
+
+def test_a_desk_that_states_no_positions_is_told_what_is_taken_as_none(copied: Path) -> None:
+    lake = Lake(copied / "lake")
+    for table in ("positions", "shadow", "pnl_waterfall"):
+        shutil.rmtree(copied / "lake" / table)
+    assert materialize(copied, DAYS[0]).success
+    row = rows_of(copied, "shadow", DAYS[0])["BTC/USDT"]
+    assert (row["position_known"], row["signals"], row["opening_position"]) == (False, 0, 0)
+    said = [each for each in lake.read("edge_verdicts", DAYS[0]).rows.to_pylist() if each["strategy"] == "btc_momentum"]
+    assert all("taken as none" in each["reason"] for each in said)
 
 
 def test_another_signal_than_the_models_is_found_and_priced(copied: Path) -> None:
