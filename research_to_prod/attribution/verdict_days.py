@@ -23,8 +23,8 @@ from research_to_prod.attribution.verdict_record import strategy_record
 
 _UNKNOWN = Decimal("NaN")
 _ASSUMED = (
-    "What it held before its first recorded day is not known and taken as none: both sides lack its P&L, which the edge "
-    "was expected to have."
+    "What it held before its first recorded day is not known and taken as none: both sides lack its P&L, which the "
+    "edge was expected to have."
 )
 
 

@@ -38,7 +38,7 @@ nightly = dg.define_asset_job(
     "nightly",
     selection=dg.AssetSelection.groups("execution", "attribution", "operations")
     | dg.AssetSelection.assets("trades", "desk_report"),
-    description="One day after the trade: records, public trades, slippage, live against model, reconciliation, report.",
+    description="One day after the trade: records, public trades, costs, live against model, breaks, desk report.",
 )
 publish_warehouse = dg.define_asset_job(
     "publish_warehouse",
