@@ -93,6 +93,7 @@ def markouts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
         "orders",
         "fills",
         "quotes",
+        "positions",
         dg.AssetDep("shadow", partition_mapping=DAY_BEFORE),
         *(
             dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
@@ -140,7 +141,7 @@ def shadow(
 
 
 @dg.asset(
-    deps=["decisions", "orders", "fills", "slippage", "venue_fills", "shadow"],
+    deps=["decisions", "orders", "fills", "positions", "slippage", "venue_fills", "shadow"],
     partitions_def=DAYS,
     group_name="attribution",
     owners=["team:trading"],
