@@ -18,7 +18,7 @@ _QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("What did we pay, and for what?", "costs", ("slippage",)),
     ("Is this drawdown normal?", "drawdowns", ("drawdowns", "shadow")),
     ("What caused the drawdown?", "drawdowns", ("drawdowns", "pnl_waterfall")),
-    ("How much do we lose to latency?", "latency", ("slippage", "order_events", "markouts")),
+    ("How much do we lose to latency?", "latency", ("slippage", "order_events", "markouts", "latency_costs")),
     ("Are our maker fills toxic?", "markouts", ("markouts",)),
     ("What did we miss, and was it the good stuff?", "model", ("decisions", "shadow", "pnl_waterfall")),
     ("Which venue, style and size costs most, like for like?", "comparison", ("slippage", "cost_model")),

@@ -298,13 +298,13 @@ def test_headline_figures_are_those_of_the_backtest_and_the_trial_ledger(desk: D
 
 
 def an_altered_file(desk: Desk) -> str:
-    (file,) = (desk.data / "lake" / "candles").glob("partition=*/*.parquet")
+    file = min((desk.data / "lake" / "candles").glob("partition=*/**/*.parquet"))
     file.write_bytes(b"PAR1" + file.read_bytes()[4:].replace(b"sandbox", b"sandbax"))
     return "candles"
 
 
 def a_lost_file(desk: Desk) -> str:
-    (file,) = (desk.data / "lake" / "raw_candles").glob("partition=*/*.parquet")
+    (file,) = (desk.data / "lake" / "raw_candles").glob("partition=*/**/*.parquet")
     file.unlink()
     return "raw_candles"
 

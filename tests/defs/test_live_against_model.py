@@ -25,13 +25,14 @@ from research_to_prod.defs.attribution.checks import (
 from research_to_prod.defs.research.assets import TRIAL_LEDGER
 from research_to_prod.defs.resources import build_resources
 from research_to_prod.defs.tables import TABLES
-from research_to_prod.execution.contracts import VENUE_FILLS
+from research_to_prod.execution.contracts import POSITIONS, VENUE_FILLS
 from research_to_prod.lake import Lake
 from research_to_prod.lake.io_manager import read_versions
-from research_to_prod.lake.schema import DECIMAL, TIMESTAMP, Column, PartitionBy, Schema
+from research_to_prod.lake.schema import TIMESTAMP
 from research_to_prod.market_data.certificates import FETCH_CERTIFICATES, certificates_table, issue
 from research_to_prod.research.candidate import Candidate, load_candidate
 from research_to_prod.research.candidate_table import candidate_to_table
+from research_to_prod.research.strategy import load_strategy
 from research_to_prod.research.trial_ledger import TrialLedger, TrialRecord
 from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.faults import FaultPlan
@@ -45,20 +46,6 @@ MONTHS = ("2025-10", "2025-11", "2025-12", "2026-01")
 DESK = Settings().desk
 D = Decimal
 CHECKS = [waterfall_telescopes, waterfall_ends_at_the_venue, signals_are_the_models, drawdown_parts_add_up]
-# What the desk's own statement of positions holds, as far as it is read.
-POSITIONS = Schema(
-    description="What a strategy holds at an instant.",
-    columns=(
-        Column("strategy", pa.string(), "strategy"),
-        Column("venue", pa.string(), "venue"),
-        Column("symbol", pa.string(), "symbol"),
-        Column("held_at", TIMESTAMP, "the instant"),
-        Column("position", DECIMAL, "held"),
-        Column("mark_price", DECIMAL, "its mark", nullable=True),
-    ),
-    key=("strategy", "venue", "symbol", "held_at"),
-    partition_by=PartitionBy("held_at", "%Y-%m-%d"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +64,8 @@ def delivered(desk: SandboxDesk, tmp_path_factory: pytest.TempPathFactory) -> Pa
         write_venue(lake, desk, day)
         lake.write("positions", day, positions(desk, day), POSITIONS)
     candidate = load_candidate(DESK / "candidates" / "btc_momentum.yaml", DESK / "strategies")
-    lake.write("candidate", candidate.name, candidate_to_table(candidate), TABLES["candidate"])
+    strategy = load_strategy(DESK / "strategies", candidate.strategy)
+    lake.write("candidate", candidate.name, candidate_to_table(candidate, strategy), TABLES["candidate"])
     write_history(lake, desk.market, candidate)
     write_backtest(lake, folder, candidate)
     return folder
@@ -130,7 +118,7 @@ def positions(desk: SandboxDesk, day: str) -> pa.Table:
             place = (Holder.CONTRACTS, symbol) if ":" in symbol else (Holder.SPOT, symbol.partition("/")[0])
             held = books.balance(*place) - opening.balance(*place)
             row = {"strategy": entry.strategy_id, "venue": "sandbox", "symbol": symbol, "held_at": start}
-            rows.append(row | {"position": held, "mark_price": D(1000)})
+            rows.append(row | {"position": held, "entry_price": None, "mark_price": D(1000)})
     return pa.Table.from_pylist(rows, schema=POSITIONS.arrow)
 
 
@@ -157,7 +145,9 @@ def write_backtest(lake: Lake, folder: Path, candidate: Candidate) -> None:
     numbers = {each.name: np.zeros(days) for each in TABLES["backtest"].columns if each.type == pa.float64()}
     ts = np.datetime64("2025-01-01", "us") + np.arange(days) * np.timedelta64(1, "D")
     texts = {"candidate": [candidate.name] * days, "scenario": ["base"] * days}
-    rows = pa.table(texts | numbers | {"equity": equity, "net_return": returns, "ts": pa.array(ts, TIMESTAMP)})
+    units = pa.array([[0.0]] * days, pa.list_(pa.float64()))
+    series = {"equity": equity, "net_return": returns, "ts": pa.array(ts, TIMESTAMP), "units": units}
+    rows = pa.table(texts | numbers | series)
     lake.write("backtest", candidate.name, rows.select(TABLES["backtest"].arrow.names), TABLES["backtest"])
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     trials = [

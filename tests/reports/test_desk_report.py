@@ -446,6 +446,7 @@ def test_each_open_question_names_each_input_that_it_lacks_and_who_brings_it() -
     found = unanswered(["slippage", "breaks", "markouts"])
     assert [(each.missing_input, each.brought_by) for each in found if each.number in {6, 12}] == [
         ("order_events", "the desk's inbox"),
+        ("latency_costs", "the pipeline"),
         ("fee_schedules", "the desk's inbox"),
         ("venue_income", "the pipeline"),
     ]
