@@ -111,7 +111,8 @@ class VendorFiles:
             paths = sorted(path for path in self.folder.glob(pattern) if path.is_file())
             root = self.folder.resolve()
             outside = [path for path in paths if not path.resolve().is_relative_to(root)]
-        except (OSError, ValueError, NotImplementedError) as error:
+        # pathlib raises IndexError for the pattern ".".
+        except (OSError, ValueError, NotImplementedError, IndexError) as error:
             raise FileSourceError(f"{pattern!r} in {self.folder}: {error}; correct universe.yaml") from error
         if outside:
             raise FileSourceError(

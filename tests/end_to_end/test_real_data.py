@@ -58,7 +58,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         pytest.skip("no real market data: set R2P_REAL_DATA to its folder")
     desk = tmp_path_factory.mktemp("real data") / "desk"
     (desk / "candidates").mkdir(parents=True)
-    for folder in ("strategies", "policies"):
+    for folder in ("strategies", "policies", "capital"):
         (desk / folder).symlink_to(Settings().desk / folder)
     (desk / "candidates" / f"{NAME}.yaml").write_text(CANDIDATE)
     (desk / "universe.yaml").write_text(UNIVERSE)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from research_to_prod.market_data.contracts import FUNDING_RATES, RAW_CANDLES
@@ -351,6 +351,7 @@ def test_any_cells_are_read_or_refused_but_never_a_crash(
         read_candles(VendorFiles(folder), market(), START, END)
 
 
+@example(pattern=".")
 @given(pattern=st.text(min_size=1, max_size=20))
 def test_any_pattern_finds_files_of_the_folder_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, pattern: str

@@ -18,7 +18,14 @@ import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from research_to_prod.gates.evaluation import Gate, GateReport
 from research_to_prod.lake import Column, Lake, PartitionBy, Schema, Version
@@ -265,6 +272,7 @@ class ProofAgreesWithTheModel(RuleBasedStateMachine):
             if CHECKS[asset]:
                 self.answers[asset, partition] = []
 
+    @precondition(lambda self: self.runs)
     @rule(data=st.data())
     def delete_a_run(self, data: st.DataObject) -> None:
         run = data.draw(st.sampled_from(self.runs))
