@@ -88,7 +88,9 @@ class StrategyRecord:
         """
         shadow, live, selection = (np.asarray(each, np.float64) for each in (self.shadow, self.live, self.selection))
         problems = []
-        if not (math.isfinite(self.expected) and self.expected > 0):
+        if math.isnan(self.expected):
+            problems.append("the expected edge is not known")
+        elif not 0 < self.expected < math.inf:
             problems.append(f"the expected edge is {self.expected:g}, not a positive number of bps a day")
         if shadow.ndim != 1 or shadow.shape != live.shape or selection.ndim != 1:
             problems.append(f"{len(shadow)} days of shadow don't pair with {len(live)} of live")

@@ -7,5 +7,7 @@ import warnings
 
 import dagster as dg
 
-# Checks by partition are in preview in 1.13 and pinned with it; a warning per check would bury what matters.
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+# Checks by partition are in preview in 1.13, mappings onto the day before in beta, both pinned with it; a warning for
+# each would bury what matters.
+for category in (dg.PreviewWarning, dg.BetaWarning):
+    warnings.filterwarnings("ignore", category=category)

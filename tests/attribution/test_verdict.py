@@ -127,7 +127,7 @@ def test_the_order_of_the_book_changes_nothing_and_neither_does_asking_twice():
     ("broken", "reason"),
     [
         ({"expected": 0.0}, "the expected edge is 0"),
-        ({"expected": math.nan}, "the expected edge is nan"),
+        ({"expected": math.nan}, "the expected edge is not known"),
         ({"live": np.ones(3)}, "400 days of shadow don't pair with 3 of live"),
         ({"shadow": np.full(400, np.nan)}, "400 of 400 days of shadow are not known"),
     ],
