@@ -53,16 +53,17 @@ def gates_by_family(
     same_policy = set(rows["policy_sha256"].to_pylist()) == {policy.sha256}
     for family in Family:
         own = rows.filter(pc.and_(pc.equal(rows["family"], family.value), rows["gating"]))
-        refused = own.filter(pc.not_equal(own["verdict"], Verdict.PASS.value))
+        passes = pc.equal(own["verdict"], Verdict.PASS.value)
+        refusals_first = own.append_column("passes", passes).sort_by([("passes", "ascending"), ("gate", "ascending")])
         name = f"{family}_gates_pass"
         if dg.AssetCheckKey(dg.AssetKey("gate_report"), name) in context.selected_asset_check_keys:
             yield dg.AssetCheckResult(
                 asset_key="gate_report",
                 check_name=name,
-                passed=same_policy and refused.num_rows == 0 and (own.num_rows > 0) == (family in asked),
+                passed=same_policy and pc.all(passes, min_count=0).as_py() and (own.num_rows > 0) == (family in asked),
                 metadata={
                     "policy_sha256": policy.sha256,
                     "gates": own.num_rows if family in asked else f"not asked for by {policy.id}",
-                    "refused": markdown_table(refused.select(["gate", "verdict", "reason", "remedy"])),
+                    "verdicts": markdown_table(refusals_first.select(["gate", "verdict", "reason", "remedy"])),
                 },
             )

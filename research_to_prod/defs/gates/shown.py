@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 
 from research_to_prod.defs.publishing import image, markdown_table
@@ -30,6 +31,8 @@ def report_shown(report: GateReport, evidence: Evidence) -> dict[str, Any]:
         "gates": markdown_table(_table(gating)),
         "margins": image(gates_margin(*zip(*bars, strict=True)), "margin to each gate's threshold, in units of it"),
         "reported_beside_the_gates": markdown_table(_table(reported)),
+        # The search, overfitting, in against out of sample and stress are drawn once, where they are computed.
+        "pictures_of_the_evidence": dg.MetadataValue.asset(dg.AssetKey("validation")),
         "n_trials": evidence.n_trials if evidence.n_trials is not None else "unknown",
         "policy_sha256": report.policy_sha256,
         **numbers,
@@ -50,7 +53,7 @@ def _table(gates: Iterable[Gate]) -> pa.Table:
                 "verdict": gate.verdict.value,
                 "value": gate.value,
                 "required": f"{gate.comparison} {gate.threshold:.6g}" if gate.threshold is not None else "",
-                "margin, of the threshold": None if gate.relative_margin is None else f"{gate.relative_margin:+.1%}",
+                "margin, of the threshold": _share(gate.relative_margin),
                 "samples": gate.samples,
                 "reason": gate.reason,
                 "remedy": gate.remedy,
@@ -58,3 +61,10 @@ def _table(gates: Iterable[Gate]) -> pa.Table:
             for gate in gates
         ]
     )
+
+
+def _share(margin: float | None) -> str:
+    """Return a margin in per cent; beyond ten times the threshold in times, which an L* of hours has 16,000."""
+    if margin is None:
+        return ""
+    return f"{margin:+.1%}" if abs(margin) < 10 else f"{margin:+,.0f} times"
