@@ -45,7 +45,7 @@ from tests.end_to_end.desk import NOW, Desk, run_demo
 pytestmark = pytest.mark.slow
 
 GOOD, BAD_DATA = "btc_momentum", "doge_momentum"
-DAY = "2026-01-06"
+DAY = "2026-01-08"
 PROMOTE = """
 import os, sys
 import dagster as dg
@@ -164,7 +164,7 @@ def test_slippage_is_an_identity_and_reconciliation_finds_the_one_lost_fill(deci
     assert counted.num_rows > 10
     for row in counted.to_pylist():
         assert abs(row["residual"]) <= 1e-9 * (1 + abs(row["total"]))
-    assert decided.lake.read("breaks", "2026-01-05").rows.num_rows == 0
+    assert decided.lake.read("breaks", "2026-01-07").rows.num_rows == 0
     (lost,) = decided.lake.read("breaks", DAY).rows.to_pylist()
     assert lost["class"] == "missing_fill_internal"
 
