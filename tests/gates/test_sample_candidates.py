@@ -40,8 +40,9 @@ REFUSED_FOR = {
         "stress_market_fall", "stress_market_rise", "stress_venue_halt",
     },
     "sol_breakout": {
-        "deflated_sharpe_ratio", "superior_predictive_ability", "walk_forward_efficiency",
-        "walk_forward_positive_folds", "kelly_cap", "resampled_drawdown",
+        "deflated_sharpe_ratio", "superior_predictive_ability", "overfitting", "cross_validated_positive_paths",
+        "cross_validated_sharpe_quantile", "walk_forward_efficiency", "walk_forward_positive_folds", "kelly_cap",
+        "resampled_drawdown",
     },
 }  # fmt: skip
 
