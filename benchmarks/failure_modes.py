@@ -166,7 +166,11 @@ CALM_HOURS = (
     Source(BITSTAMP),
     Source("candles/kraken__BTC-USDT__1h__2023-03_2024-03"),
     Source("candles/binance__ETH-USDT__1h__2023"),
-    *(Source(f"candles/{venue}__{base}-USDT_USDT__1h{LATE}") for venue in ("binance", "bybit") for base in ("BTC", "ETH")),
+    *(
+        Source(f"candles/{venue}__{base}-USDT_USDT__1h{LATE}")
+        for venue in ("binance", "bybit")
+        for base in ("BTC", "ETH")
+    ),
 )
 """All hourly bars of a year or more, but one venue's whose file begins after the year's events."""
 CALM_DEVIATION = 0.6 / math.sqrt(365) / 2

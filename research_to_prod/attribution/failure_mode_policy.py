@@ -131,7 +131,6 @@ class FatFinger(Frozen):
     through: Limit
     spreads: Limit
     size: Limit
-    orders: Limit
     off_target: Limit
     tolerance: Share
 

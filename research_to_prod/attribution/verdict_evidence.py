@@ -3,8 +3,8 @@
 A series is positive when worse: expected less shadow P&L for the edge, shadow less live for execution. The evidence is
 Robbins' one-sided normal mixture on sums divided by their long-run deviation, so that nobody pays for looking daily.
 The deviation is estimated from the series to date (prewhitened Newey-West, never below the plain one): then the bounds
-hold from some length on and not exactly (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, 2024, "Time-uniform central limit
-theory"), which is what the burn-in is for and what the study of the verdicts measures.
+hold from some length on and not exactly (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, 2024, "Time-uniform central
+limit theory"), which is what the burn-in is for and what the study of the verdicts measures.
 
 Belongs here: arithmetic on one series. Doesn't: what an effect is called (``verdict``).
 """
@@ -187,7 +187,7 @@ def long_run_deviations(series: Floats) -> Floats:
         coefficient = np.clip(first + (1 + 3 * first) / n, 0.0, _LARGEST_AUTOREGRESSION)
 
         def whitened(lag: int) -> Floats:
-            """The same sum over x_t less the coefficient times x_(t - 1), but for its first terms."""
+            """Return the same sum over x_t less the coefficient times x_(t - 1), but for its first terms."""
             return (1 + coefficient**2) * plain[lag] - coefficient * (plain[lag + 1] + plain[abs(lag - 1)])
 
         summed = whitened(0)

@@ -208,7 +208,7 @@ def test_too_few_fills_orders_or_days_are_unknown() -> None:
         "maker_toxicity": cases.marked_out(-5.0, n=49),
         "thin_hours": replace(cases.in_thin_hours(3.0), orders=cases.orders(5)),
         "venue_outage": replace(cases.silent(1, 0), orders=cases.orders(9)),
-        "fat_finger": replace(cases.mistaken(), orders=cases.orders(19)),
+        "fat_finger": replace(cases.mistaken(), orders=cases.orders(30, wanted=np.full(30, np.nan))),
     }
     for mode, case in few.items():
         found = answer(case, mode)
