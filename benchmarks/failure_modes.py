@@ -290,9 +290,9 @@ dollar book takes USDC for dollars (from memory), so that March 2023 shows USDC'
 hourly mark price of ether. At the close of 21:00 on 2025-10-10 Binance's ether was 1.5 % above that mark and Bybit's \
 0.7 %, three times and one and a half times the threshold, an hour later neither: one close doesn't show that it lasted.
 - Of the cascade of that day the files have daily open interest: Binance's coin-margined contracts lost 6 % (bitcoin) \
-and 12 % (ether) from midnight to midnight. Within which hour, and who was liquidated, they don't say. In the four hours \
-in which bitcoin's perpetual fell to 101,517 on Binance, Coinbase's spot did not trade below 107,000: 5 % apart at that \
-moment at least, for how long is unknown. Empty books, and USDe at 0.65, are in none of the files."""
+and 12 % (ether) from midnight to midnight. Within which hour, and who was liquidated, they don't say. In the four \
+hours in which bitcoin's perpetual fell to 101,517 on Binance, Coinbase's spot did not trade below 107,000: 5 % apart \
+at that moment at least, for how long is unknown. Empty books, and USDe at 0.65, are in none of the files."""
 CALM_TEXT = """\
 Calm are the whole months of five-minute bars, eight weeks into their file or later, in which daily closes deviate by \
 less than half of what a year at 60 % has (1.6 %). The list is what that rule finds. It is the second rule: the first \
