@@ -39,6 +39,7 @@ TRADES_OF_DAYS = 30
 """Days of orders, and of markouts of maker fills, that the rules look at that tell by many trades."""
 
 _MARKOUT_SECONDS = 5
+_NO_PAYMENTS = Samples(np.empty(0, np.int64), np.empty(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ def case_of_day(day: str, place: Place, market: MarketTables, desk: DeskTables) 
         end,
         bars=_bars(market, start, end),
         profile=market.profile if market.profile is not None and market.profile.num_rows else None,
-        funding=_samples(market.funding, "ts", "rate"),
+        funding=_samples(market.funding, "ts", "rate") if ":" in place.symbol else _NO_PAYMENTS,
         basis=_basis(place, market),
         updates=market.quotes if market.quotes_elsewhere else None,
         updates_elsewhere=market.quotes_elsewhere or None,

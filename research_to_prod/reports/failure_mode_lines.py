@@ -5,7 +5,7 @@ Belongs here: rows of ``FAILURE_MODES`` to lines. Doesn't: the answers themselve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -100,10 +100,20 @@ def _open(markets: Sequence[Mapping[str, Any]]) -> tuple[OpenMode, ...]:
     found = []
     for mode in MODES:
         own = [row for row in markets if row["mode"] == mode.name and row["answer"] == Answer.UNKNOWN]
-        reasons = sorted({each for row in own for each in row["reason"].split("; ")})
+        reasons = _together(each for row in own for each in row["reason"].split("; "))
         if own:
-            found.append(OpenMode(mode=mode.name, markets=len(own), reasons=tuple(reasons)))
+            found.append(OpenMode(mode=mode.name, markets=len(own), reasons=reasons))
     return tuple(found)
+
+
+def _together(reasons: Iterable[str]) -> tuple[str, ...]:
+    """Return the reasons once each; those that differ by what they count, such as 7 orders and 9, as one."""
+    counts: dict[str, list[int]] = {}
+    for reason in reasons:
+        number, _, rest = reason.partition(" ")
+        counts.setdefault(rest if number.isdigit() else reason, []).extend([int(number)] if number.isdigit() else [])
+    spans = {rest: dict.fromkeys((min(found), max(found))) if found else {} for rest, found in counts.items()}
+    return tuple(sorted(" ".join(filter(None, [" to ".join(map(str, span)), rest])) for rest, span in spans.items()))
 
 
 def _line(kind: type[_Line], row: Mapping[str, Any]) -> _Line:

@@ -146,10 +146,12 @@ def test_basis_funding_halts_and_fees_are_those_of_the_market():
     (halt,) = case.halts or ()
     assert (micros(halt.start), micros(halt.end)) == (case.start + 3 * cases.HOUR, case.start + 5 * cases.HOUR)
     assert diagnose_day(case, POLICY, DAY)[6].answer is Answer.PRESENT
-    spot = case_of_day(DAY, PLACE._replace(symbol="BTC/USDT"), replace(
-        market, candles=market.other_candles, other_candles=market.candles), desk())  # fmt: skip
+    own = desk(shadow=table(SHADOW, shadow(symbol="BTC/USDT")))
+    swapped = replace(market, candles=market.other_candles, other_candles=market.candles)
+    spot = case_of_day(DAY, PLACE._replace(symbol="BTC/USDT"), swapped, own)
     assert spot.basis is not None
     assert spot.basis.value == pytest.approx(case.basis.value)
+    assert {each.mode: each.answer for each in diagnose_day(spot, POLICY, DAY)}["funding_squeeze"] is Answer.ABSENT
 
 
 # Days put together ------------------------------------------------------------------------------------------------

@@ -403,7 +403,7 @@ def test_strategies_that_wait_for_the_same_share_a_line_and_have_no_rows_of_thei
         (("grid",), asked, None, "no edge is expected"),
     ]
     text = "".join(Page(render_html(made)).texts)
-    assert "Edge, execution, selection of carry, momentum can be looked at in 29 days of record." in text
+    assert "Edge, execution, selection of carry, momentum can be looked at in 29 more days of record." in text
     assert text.count("no edge is expected") == 1
     assert "Effects, positive when worse" not in text
 

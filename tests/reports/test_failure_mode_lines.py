@@ -39,7 +39,7 @@ def test_what_keeps_a_mode_open_is_said_once_for_all_its_markets():
     away = {"reason": "liquidity_vacuum needs depth"}
     found = lines(
         row("venue_outage", "unknown", reason="7 orders, 10 are needed; venue_silence needs updates"),
-        row("venue_outage", "unknown", "ETH/USDT", reason="venue_silence needs updates"),
+        row("venue_outage", "unknown", "ETH/USDT", reason="venue_silence needs updates; 9 orders, 10 are needed"),
         row("liquidity_vacuum", "unknown", **away),
         row("liquidity_vacuum", "unknown", "all", episode=1, **away),
         row("volatility_shock", "absent"),
@@ -47,7 +47,7 @@ def test_what_keeps_a_mode_open_is_said_once_for_all_its_markets():
     assert found.markets == 2
     assert [(each.mode, each.markets, each.reasons) for each in found.open] == [
         ("liquidity_vacuum", 1, ("liquidity_vacuum needs depth",)),
-        ("venue_outage", 2, ("7 orders, 10 are needed", "venue_silence needs updates")),
+        ("venue_outage", 2, ("7 to 9 orders, 10 are needed", "venue_silence needs updates")),
     ]
 
 

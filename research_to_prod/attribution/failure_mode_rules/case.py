@@ -154,7 +154,7 @@ class Case:
     open_interest
         In any one unit.
     funding
-        Payment of a long position, as a fraction of notional an interval.
+        Payment of a long position, as a fraction of notional an interval; empty of a market that has none.
     basis
         Perpetual over spot, less 1.
     stablecoins

@@ -158,6 +158,8 @@ def funding_extreme(window: Span, limits: FundingSqueeze, seen: float, funding: 
     """
     start, end = window
     at, interval = funding.at, np.diff(funding.at)
+    if not len(at):
+        return Sight([], 0.0, {"payments": 0.0})
     if len(at) < 2:
         return Sight([], None, doubt="fewer than two payments")
     # Venues stamp payments up to milliseconds off the hour, and a hole is no longer interval.
