@@ -1,7 +1,8 @@
 """The failure modes on dated events of real markets and on calm months; writes the page with what was seen.
 
 Bars become a liquidity profile as in the pipeline, and each window is diagnosed with the shipped policy. Belongs here:
-which windows, what is documented of them, which files say anything. Doesn't: rules and thresholds.
+which windows, what is documented of them, which files say anything. Doesn't: rules and thresholds, the page
+(``_failure_mode_page``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 from rich.progress import track
 
 import research_to_prod
-from benchmarks._tables import table
+from benchmarks._failure_mode_page import PICTURE, SHOWN, Event, Seen, Source, page
 from research_to_prod.attribution.failure_mode_policy import load_failure_mode_policy
 from research_to_prod.attribution.failure_mode_rules.case import Case, MarketBars, Samples
-from research_to_prod.attribution.failure_modes import MODES, Answer, Diagnosis, diagnose, needs
+from research_to_prod.attribution.failure_modes import diagnose
 from research_to_prod.market_data.contracts import CANDLES
 from research_to_prod.market_data.liquidity import WEEKS, profile_week
 from research_to_prod.market_data.series import micros
@@ -36,38 +36,7 @@ from research_to_prod.values import month_bounds, timeframe_length
 
 DESK = Path(research_to_prod.__file__).parent / "desk"
 PAGE = DESK.parent.parent / "docs" / "failure_modes.md"
-PICTURE = "pictures/failure_modes.png"
-SHOWN = "FTX, 2022-11"
 POLICY = load_failure_mode_policy(DESK / "policies" / "failure_modes.yaml")
-
-
-@dataclass(frozen=True)
-class Source:
-    """What there is of one market around a window; files relative to the folder of data, without ``.parquet``.
-
-    Parameters
-    ----------
-    spot
-        Bars of the same asset on spot, for the basis at the closes that both have.
-    dollars
-        Bars of the asset in dollars: the price of its stablecoin is theirs over ours, at the closes that both have.
-    """
-
-    bars: str
-    funding: tuple[str, ...] = ()
-    spot: str = ""
-    dollars: str = ""
-
-
-@dataclass(frozen=True)
-class Event:
-    """A window, and the modes that the record says it had."""
-
-    name: str
-    start: datetime
-    end: datetime
-    documented: tuple[str, ...]
-    sources: tuple[Source, ...] = field(default=())
 
 
 def _at(text: str) -> datetime:
@@ -132,19 +101,22 @@ EVENTS = (
         "2025-10-10",
         _at("2025-10-10T12:00"),
         _at("2025-10-11T12:00"),
-        ("volatility_shock", "liquidity_vacuum", "liquidation_cascade", "basis_blow_out", "stablecoin_depeg"),
+        (
+            "volatility_shock", "funding_squeeze", "liquidity_vacuum", "liquidation_cascade", "basis_blow_out",
+            "stablecoin_depeg",
+        ),
         tuple(
             Source(
                 f"candles/{venue}__{base}-USDT_USDT__1h{LATE}",
                 (f"funding/{venue}__{base}-USDT_USDT{LATE}",),
-                COINBASE if base == "BTC" else "",
+                COINBASE if base == "BTC" else "mark_candles/okx__ETH-USDT_USDT__1h",
             )
             for base in ("BTC", "ETH")
             for venue in ("binance", "bybit")
         ),
     ),
-)
-"""Written down, with what is documented, before the rules saw any of them."""
+)  # fmt: skip
+"""Written down, with what is documented, before the rules saw any of them; but see the page's text."""
 
 CALM = (
     Source(PERPETUAL, FUNDING, HOURLY, COINBASE),
@@ -158,17 +130,20 @@ CALM = (
     Source("candles/binance__XRP-USDT__5m__2022-12_2023-10"),
 )
 """All five-minute bars but those of five days."""
+CALM_HOURS = (
+    Source(HOURLY),
+    Source(BITSTAMP),
+    Source("candles/kraken__BTC-USDT__1h__2023-03_2024-03"),
+    Source("candles/binance__ETH-USDT__1h__2023"),
+    *(
+        Source(f"candles/{venue}__{base}-USDT_USDT__1h{LATE}")
+        for venue in ("binance", "bybit")
+        for base in ("BTC", "ETH")
+    ),
+)
+"""All hourly bars of a year or more, but one venue's whose file begins after the year's events."""
 CALM_DEVIATION = 0.6 / math.sqrt(365) / 2
 """A month is calm when its daily closes move by less: half of what a year at 60 % has."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The diagnosis of one window on one market."""
-
-    event: Event
-    source: Source
-    found: tuple[Diagnosis, ...]
 
 
 @cache
@@ -212,17 +187,17 @@ def _ratio(folder: Path, above: str, below: str, offset: float) -> Samples:
     """Return the closes of one market over those of another where both close, plus ``offset``."""
     closes = []
     for file in (above, below):
-        market, rows = read_bars(folder, file)
-        closed = rows["ts"].cast(pa.int64()).to_numpy() + market.length // timedelta(microseconds=1)
-        closes.append((closed, rows["close"].to_numpy()))
+        rows = pq.read_table(folder / f"{file}.parquet", columns=["ts", "close", "timeframe"]).sort_by("ts")
+        length = timeframe_length(rows["timeframe"][0].as_py()) // timedelta(microseconds=1)
+        closes.append((rows["ts"].cast(pa.int64()).to_numpy() + length, rows["close"].to_numpy()))
     at, first, second = np.intersect1d(closes[0][0], closes[1][0], return_indices=True)
     return Samples(at, closes[0][1][first] / closes[1][1][second] + offset)
 
 
-def calm_months(folder: Path) -> list[Event]:
-    """Return the calm months among the whole ones of `CALM` that have eight weeks of bars before."""
+def calm_months(folder: Path, sources: Sequence[Source] = CALM) -> list[Event]:
+    """Return the calm months among the whole ones of the sources that have eight weeks of bars before."""
     found = []
-    for source in CALM:
+    for source in sources:
         _, rows = read_bars(folder, source.bars)
         days = rows.to_pandas().set_index("ts")["close"].resample("1D").last()
         moves = np.log(days).diff().dropna()
@@ -243,102 +218,6 @@ def look(folder: Path, events: Sequence[Event]) -> list[Seen]:
     ]
 
 
-SETTING = """\
-Fourteen ways in which crypto strategies lose money have names. Each is a rule here, or several of which one is \
-enough, with thresholds and their reasons in `desk/policies/failure_modes.yaml`. The answer is *present*, *absent*, or \
-*unknown*: absent takes that every rule had its inputs, finely enough and for the whole window. A mode says what was \
-going on, never that it caused a loss; how losses gather in its windows is a number of its own (`enrichment`)."""
-EVENTS_TEXT = """\
-Windows and documented modes were written down before a rule saw them, the thresholds too, with one exception. Shocks \
-were first a ratio to the usual volatility alone; calm months then showed dozens of them, because what is usual there \
-is a third of an ordinary year's. The floor that was added follows from that year, four times over, and was looked at \
-on other quiet months first. It costs a detection: on 2025-10-10 there are only hourly bars, three of five of which \
-the ratio alone had flagged. The bars of ether on that day were added after the first run.
-
-What is documented is from memory and from what was read about these days, not from the data. A dash says that no file \
-holds the input. Of several markets the one that says most is shown."""
-UNSEEN = """\
-- No public bar or payment shows the desk's own side: thin hours, whipsaw, forced positions, fat fingers, fee tiers, \
-toxicity and crowding need its records, and so does one of the two rules of a squeeze.
-- The files have no order books and no liquidations in any of the windows, and open interest by the day only: vacuums \
-and cascades stay unknown in all of them. No file holds two venues' quotes of one time, and so do outages.
-- There are no prices of UST, USDC or USDe. What is shown is USDT, implied by bitcoin in dollars and in USDT at the \
-closes that both have, one to four hours apart; in a crash that is also how far the two venues were apart. Coinbase's \
-dollar book takes USDC for dollars (from memory), so that March 2023 shows USDC's fall from the other side.
-- The perpetuals of 2025 have no spot bars beside them but Coinbase's of four hours, too few for a baseline."""
-CALM_TEXT = """\
-Calm are the whole months of five-minute bars, eight weeks into their file or later, in which daily closes deviate by \
-less than half of what a year at 60 % has (1.6 %). The list is what that rule finds. It is the second rule: the first \
-took the calmest month of each file, which need not be a calm one, and with it SOL showed three shocks in September \
-2023 and bitcoin one on 2020-02-19. The floor of shocks came after a look at two of the months below (July and \
-September 2023); the first of them nobody had looked at."""
-
-
-def _modes() -> str:
-    rows = []
-    for mode in MODES:
-        for number, rule in enumerate(mode.rules):
-            says = " ".join((rule.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
-            inputs = ", ".join(needs(rule))
-            rows.append([f"`{mode.name}`" if number == 0 else "", says, inputs, ", ".join(mode.shows_in)])
-    return table(["mode", "present when", "inputs", "loss shows in"], rows)
-
-
-def _best(seen: Sequence[Seen], event: Event, mode: str) -> str:
-    """Return in words what the markets of an event say of one mode: the most severe answer that one could give."""
-    rank = {Answer.PRESENT: 2, Answer.ABSENT: 1, Answer.UNKNOWN: 0}
-    own = [(each, found) for each in seen if each.event is event for found in each.found if found.mode == mode]
-    each, best = max(own, key=lambda pair: (rank[pair[1].answer], pair[1].severity or 0))
-    if best.severity is None:
-        return "unknown: –"
-    where = each.source.bars.split("/")[1].split("__")
-    times = f", from {best.windows[0].start:%m-%d %H:%M}" if best.windows else ""
-    return f"{best.answer}, {best.severity:.1f} x the threshold ({where[0]} {where[1].replace('_', ':')}{times})"
-
-
-def page(events: Sequence[Seen], calm: Sequence[Seen]) -> str:
-    """Return the page in Markdown."""
-    documented, others = [], []
-    for event in dict.fromkeys(each.event for each in events):
-        answers = {mode.name: _best(events, event, mode.name) for mode in MODES}
-        documented += [[event.name, f"`{mode}`", answers[mode]] for mode in event.documented]
-        others += [
-            [event.name, f"`{mode}`", said]
-            for mode, said in answers.items()
-            if mode not in event.documented and said.startswith("present")
-        ]
-    quiet = [
-        [
-            each.event.name,
-            each.source.bars.split("/")[1],
-            ", ".join(f"`{d.mode}`" for d in each.found if d.answer is Answer.PRESENT) or "none",
-            ", ".join(f"`{d.mode}` {d.severity:.2f}" for d in each.found if d.severity is not None),
-        ]
-        for each in calm
-    ]
-    head = ["window", "mode", "answer"]
-    parts = [
-        "# Failure modes, and real markets",
-        "Made by `python -m benchmarks.failure_modes --data FOLDER`, whatever it says; nothing is edited by hand.",
-        SETTING,
-        "## The modes",
-        _modes(),
-        "## Dated events",
-        EVENTS_TEXT,
-        table(head, documented),
-        f"![Drawdown and modes, {SHOWN}]({PICTURE})",
-        f"A holder of bitcoin in the window {SHOWN}, and when the modes were present.",
-        "Present without being documented:",
-        table(head, others) if others else "none.",
-        "## Calm months",
-        CALM_TEXT,
-        table(["window", "bars", "present", "severity, by mode that was measured"], quiet),
-        "## What the files can't show",
-        UNSEEN,
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
 def picture(seen: Seen, folder: Path) -> bytes:
     """Return the drawdown of a holder of the asset, with the windows of each mode that was present."""
     _, rows = read_bars(folder, seen.source.bars)
@@ -355,8 +234,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with candles/ and funding/")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page to write")
     given = parser.parse_args()
-    events, calm = look(given.data, EVENTS), look(given.data, calm_months(given.data))
-    given.page.write_text(page(events, calm), encoding="utf-8")
+    events = look(given.data, EVENTS)
+    calm, hours = (look(given.data, calm_months(given.data, each)) for each in (CALM, CALM_HOURS))
+    given.page.write_text(page(events, calm, hours), encoding="utf-8")
     shown = next(each for each in events if each.event.name == SHOWN)
     (given.page.parent / PICTURE).write_bytes(picture(shown, given.data))
     return 0

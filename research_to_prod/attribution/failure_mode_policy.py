@@ -35,14 +35,14 @@ class VolatilityShock(Frozen):
 
     ratio: Limit
     floor: Limit
-    hot_buckets: Limit
-    buckets: Limit
+    lasting: Limit
+    within: Limit
     longest_bucket: Limit
 
     @model_validator(mode="after")
     def _fits(self) -> VolatilityShock:
-        if not 1 <= round(self.hot_buckets.value) <= round(self.buckets.value):
-            raise ValueError("of the buckets at least one and at most all can be asked to be hot")
+        if self.lasting.value > self.within.value:
+            raise ValueError("lasting must not exceed within: nothing lasts longer than the time that it falls in")
         return self
 
 
@@ -131,7 +131,6 @@ class FatFinger(Frozen):
     through: Limit
     spreads: Limit
     size: Limit
-    orders: Limit
     off_target: Limit
     tolerance: Share
 

@@ -105,13 +105,13 @@ def needs(look: Look) -> tuple[str, ...]:
 _GIVEN = {"window", "limits", "seen"}
 
 
-def diagnose(case: Case, policy: FailureModePolicy) -> tuple[Diagnosis, ...]:
-    """Return the answer to each of `MODES`, in their order.
+def diagnose(case: Case, policy: FailureModePolicy, modes: Sequence[Mode] = MODES) -> tuple[Diagnosis, ...]:
+    """Return the answer to each of the modes, in their order.
 
     A mode is present when one of its rules holds, whatever the others lack. It is unknown when none holds and one could
     not be applied or could not prove absence; ``reason`` lists why.
     """
-    return tuple(_answer(mode, [_apply(look, mode, case, policy) for look in mode.rules]) for mode in MODES)
+    return tuple(_answer(mode, [_apply(look, mode, case, policy) for look in mode.rules]) for mode in modes)
 
 
 def _apply(look: Look, mode: Mode, case: Case, policy: FailureModePolicy) -> Sight:

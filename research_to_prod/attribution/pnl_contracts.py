@@ -1,4 +1,4 @@
-"""What the daily tables of live against model hold: shadow, waterfall, verdicts and drawdowns.
+"""What the daily tables of live against model hold: shadow, waterfall, verdicts, drawdowns and failure modes.
 
 Belongs here: declared tables. Doesn't: costs of single orders and fills (``contracts``), and how rows come about.
 """
@@ -119,5 +119,35 @@ DRAWDOWNS = Schema(
         Column("reason", _TEXT, "why it stands so", nullable=True),
     ),
     key=("strategy", "episode", "dimension", "value"),
+    partition_by=PartitionBy("day"),
+)
+
+FAILURE_MODES = Schema(
+    description="The answer to one failure mode: in one market on the day, in one drawdown, or in the whole record.",
+    columns=(
+        _DAY,
+        _STRATEGY,
+        Column(
+            "episode", _COUNT, "a drawdown's number in drawdowns; 0 for the record, and for the day's markets", "order"
+        ),
+        Column("venue", _TEXT, "venue of the market; all for a drawdown or the record"),
+        Column("symbol", _TEXT, "ccxt unified symbol; all for a drawdown or the record"),
+        Column("mode", _TEXT, "name of the failure mode, as in failure_modes.yaml"),
+        Column("answer", _TEXT, "present, absent (every rule had its inputs) or unknown"),
+        Column("days", _COUNT, "days that the answer rests on", "days"),
+        Column("days_present", _COUNT, "days on which a market of the strategy showed it", "days"),
+        Column("days_unknown", _COUNT, "further days on which it can't be excluded", "days"),
+        Column("first_at", TIMESTAMP, "when it was first present", nullable=True),
+        Column("last_at", TIMESTAMP, "when it was last present, exclusive", nullable=True),
+        Column("severity", _NUMBER, "worst value over its threshold, on the day", "ratio", nullable=True),
+        Column("evidence", _TEXT, "what was measured on the day, as JSON", nullable=True),
+        Column("reason", _TEXT, "why it is unknown; empty otherwise"),
+        Column("loss_share", _NUMBER, "share of the loss of the drawdowns on days with it", "fraction", nullable=True),
+        Column("time_share", _NUMBER, "share of the record's days with it", "fraction", nullable=True),
+        Column("p_value", _NUMBER, "share of circular shifts of the losses that gather there as much", nullable=True),
+        Column("shifts", _COUNT, "shifts compared", "count", nullable=True),
+        Column("policy_sha256", _TEXT, "digest of the policy that judged"),
+    ),
+    key=("strategy", "episode", "venue", "symbol", "mode"),
     partition_by=PartitionBy("day"),
 )

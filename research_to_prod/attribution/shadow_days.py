@@ -10,10 +10,12 @@ where the tables lie.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -155,6 +157,27 @@ class DeskDay:
 
         return own(self.decisions), own(self.orders), own(self.fills)
 
+    def holding(self, place: Place, opening: Decimal, fills: pa.Table) -> Callable[[datetime], Decimal]:
+        """Return what tells how much of a market was held just before a moment of the day.
+
+        It is the desk's last statement, and the market's ``fills`` since; ``opening`` before the first one. A fill that
+        the records lack is missed until the next statement and no longer: from the fills alone, every later decision of
+        its day seemed to be another than the model's.
+        """
+        start = day_bounds(self.day)[0]
+        stated = () if self.positions is None else self.positions.to_pylist()
+        own = ((row["held_at"], row["position"]) for row in stated if _place(row) == place and row["held_at"] >= start)
+        statements = [(start, opening), *sorted(own)]
+        changes = sorted((row["filled_at"], _change(row)) for row in fills.to_pylist())
+        times = [at for at, _ in changes]
+        sums = [_ZERO, *accumulate(change for _, change in changes)]
+
+        def held(at: datetime) -> Decimal:
+            since, position = statements[bisect_right(statements, at, key=lambda each: each[0]) - 1]
+            return position + sums[bisect_left(times, at)] - sums[bisect_left(times, since)]
+
+        return held
+
 
 def shadow_of_day(
     desk: DeskDay, models: Mapping[str, Model], funding: Mapping[tuple[str, str], Sequence[FundingTime] | None]
@@ -203,7 +226,7 @@ def _row(
     if model.expected is not None:
         row["expected"] = _stored(model.expected / len(model.markets))
     if known:
-        row |= _signals(place, day.position, decisions, fills, model)
+        row |= _signals(desk, place, day.position, decisions, fills, model)
     return row
 
 
@@ -230,15 +253,15 @@ def _paired(
 
 
 def _signals(
-    place: Place, position: Decimal, decisions: pa.Table, fills: pa.Table, model: Model
+    desk: DeskDay, place: Place, opening: Decimal, decisions: pa.Table, fills: pa.Table, model: Model
 ) -> dict[str, Any]:  # fmt: skip
     """Hold each decision against the model's target at the last close before it, in shares of the capital."""
+    holding = desk.holding(place, opening, fills)
     live, asked = {}, {}
     for row in decisions.to_pylist():
         at = _floor(row["decided_at"], model.step)
         signal = SignalTime(place.strategy, place.symbol, at)
-        filled = fills.filter(pc.less(fills["filled_at"], row["decided_at"]))
-        held = position + sum((_change(each) for each in filled.to_pylist()), _ZERO)
+        held = holding(row["decided_at"])
         mid = (row["reference_bid"] + row["reference_ask"]) / 2
         if signal in model.signals:
             live[signal] = float((held + row["side"] * row["target_quantity"]) * mid / model.capital)

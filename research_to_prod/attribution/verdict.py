@@ -23,7 +23,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from research_to_prod.attribution.verdict_evidence import Look, looks
+from research_to_prod.attribution.verdict_evidence import FIRST_START, Look, looks
 from research_to_prod.attribution.verdict_policy import AttributionPolicy, Question
 from research_to_prod.gates.statistics import e_benjamini_hochberg
 from research_to_prod.research.bars import Floats
@@ -285,8 +285,8 @@ def _finding(
         nan = math.nan
         return Finding(name, given, len(series), nan, nan, nan, days, orders_in(missing) if days else None, None, None)
     question, alpha_no = _questions(policy)[name], policy.false_normal.value
-    # The record as a whole is one start among others, with a weight of a half.
-    alpha_yes = alphas[name] / 2
+    # The record as a whole is one start among others.
+    alpha_yes = alphas[name] * FIRST_START
     days = None
     if given is Answer.UNKNOWN:
         days = look.days_to_decide(question.ruled_out.value, alpha_yes, alpha_no, policy.power.value)

@@ -24,7 +24,7 @@ from research_to_prod.research.candidate import Candidate, load_candidates
 from research_to_prod.settings import Settings
 from research_to_prod.values import Verdict
 
-DAYS = ("2026-01-05", "2026-01-06")
+DAYS = ("2026-01-07", "2026-01-08")
 # The week of those days, and the one before it.
 WEEKS = ("2025-12-29", "2026-01-05")
 

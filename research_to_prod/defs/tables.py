@@ -8,7 +8,7 @@ from types import MappingProxyType
 import dagster as dg
 
 from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
-from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, PNL_WATERFALL, SHADOW
+from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, FAILURE_MODES, PNL_WATERFALL, SHADOW
 from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_FILLS
 from research_to_prod.gates.contracts import GATE_REPORT
 from research_to_prod.lake import Schema
@@ -53,6 +53,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "pnl_waterfall": PNL_WATERFALL,
         "edge_verdicts": EDGE_VERDICTS,
         "drawdowns": DRAWDOWNS,
+        "failure_modes": FAILURE_MODES,
         "breaks": BREAKS,
     }
 )

@@ -25,6 +25,7 @@ from research_to_prod.reports.compile_live_against_model import (
     drawdown_lines,
     model_costs,
     verdict_lines,
+    waiting,
     waterfall_lines,
 )
 from research_to_prod.reports.desk_report import (
@@ -40,6 +41,7 @@ from research_to_prod.reports.desk_report import (
     Status,
     VerdictLine,
 )
+from research_to_prod.reports.failure_mode_lines import failure_mode_lines
 from research_to_prod.reports.questions import desk_questions
 from research_to_prod.values import Verdict
 
@@ -70,6 +72,7 @@ def compile_desk_report(
     waterfall: pa.Table,
     verdicts: pa.Table,
     drawdowns: pa.Table,
+    failure_modes: pa.Table,
     internal_fills: int,
     venue_fills: int,
     candidates: Sequence[CandidateLine],
@@ -88,8 +91,8 @@ def compile_desk_report(
         with that reason: sums over currencies mean nothing.
     markouts
         The day's ``MARKOUTS`` rows.
-    shadow, waterfall, verdicts, drawdowns
-        The day's ``SHADOW``, ``PNL_WATERFALL``, ``EDGE_VERDICTS`` and ``DRAWDOWNS`` rows.
+    shadow, waterfall, verdicts, drawdowns, failure_modes
+        The day's ``SHADOW``, ``PNL_WATERFALL``, ``EDGE_VERDICTS``, ``DRAWDOWNS`` and ``FAILURE_MODES`` rows.
     internal_fills, venue_fills
         How many fills were compared on either side.
     candidates
@@ -124,9 +127,11 @@ def compile_desk_report(
         status=status,
         headline=_headline(status, reconciliation, len(orders) - len(counted), len(orders), changed),
         verdicts=judged,
+        waits=waiting(judged),
         waterfalls=waterfall_lines(waterfall),
         model_costs=model_costs(waterfall, shadow),
         drawdowns=drawdown_lines(drawdowns),
+        failure_modes=failure_mode_lines(failure_modes),
         costs=costs,
         by_strategy=tuple(sorted(by_strategy, key=lambda line: (-line.total, line.name))),
         dearest=tuple(line for line in reversed(ranked[-_LISTED_ORDERS:]) if line.total > 0),

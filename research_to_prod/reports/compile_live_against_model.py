@@ -23,6 +23,7 @@ from research_to_prod.reports.desk_report import (
     ModelCost,
     Step,
     VerdictLine,
+    Wait,
     WaterfallLine,
 )
 
@@ -68,6 +69,26 @@ def verdict_lines(verdicts: pa.Table, shadow: pa.Table) -> tuple[VerdictLine, ..
             )
         )
     return tuple(sorted(lines, key=lambda line: (line.verdict not in CHANGED, line.strategy)))
+
+
+def waiting(verdicts: Iterable[VerdictLine]) -> tuple[Wait, ...]:
+    """Return which strategies wait for what before a question can be looked at at all, one line a want.
+
+    A line that says unknown for each strategy and question hides those that say something.
+    """
+    groups: dict[tuple[tuple[str, ...], int | None, str], list[str]] = {}
+    for line in verdicts:
+        unseen: dict[int | None, list[str]] = {}
+        for finding in line.findings:
+            if finding.effect is None:
+                unseen.setdefault(finding.days_to_decide, []).append(finding.question)
+        for days, questions in unseen.items():
+            reason = line.reason if days is None else ""
+            groups.setdefault((tuple(questions), days, reason), []).append(line.strategy)
+    return tuple(
+        Wait(strategies=tuple(strategies), questions=questions, days=days, reason=reason)
+        for (questions, days, reason), strategies in groups.items()
+    )
 
 
 def waterfall_lines(waterfall: pa.Table) -> tuple[WaterfallLine, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from research_to_prod.reports.failure_mode_lines import FailureModeLines
 from research_to_prod.values import Verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -162,6 +163,17 @@ class VerdictLine(_Value):
     findings: tuple[FindingLine, ...]
 
 
+class Wait(_Value):
+    """Strategies whose questions can't be looked at yet, for the same want."""
+
+    strategies: tuple[str, ...]
+    questions: tuple[str, ...]
+    days: int | None
+    """Of record until they can; None where days alone don't help."""
+    reason: str
+    """What else is missing; empty where it is days."""
+
+
 class Step(_Value):
     """One step of a waterfall: what it adds; None where it is not known."""
 
@@ -250,9 +262,11 @@ class DeskReport(_Value):
     status: Status
     headline: str
     verdicts: tuple[VerdictLine, ...]
+    waits: tuple[Wait, ...]
     waterfalls: tuple[WaterfallLine, ...]
     model_costs: tuple[ModelCost, ...]
     drawdowns: tuple[DrawdownLine, ...]
+    failure_modes: FailureModeLines
     costs: CostLine
     by_strategy: tuple[CostLine, ...]
     dearest: tuple[OrderLine, ...]

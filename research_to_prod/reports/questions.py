@@ -17,7 +17,7 @@ _QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Where did the gap between live and model go?", "waterfall", ("shadow", "pnl_waterfall")),
     ("What did we pay, and for what?", "costs", ("slippage",)),
     ("Is this drawdown normal?", "drawdowns", ("drawdowns", "shadow")),
-    ("What caused the drawdown?", "drawdowns", ("drawdowns", "pnl_waterfall")),
+    ("What caused the drawdown?", "drawdowns", ("drawdowns", "pnl_waterfall", "failure_modes")),
     ("How much do we lose to latency?", "latency", ("slippage", "order_events", "markouts", "latency_costs")),
     ("Are our maker fills toxic?", "markouts", ("markouts",)),
     ("What did we miss, and was it the good stuff?", "model", ("decisions", "shadow", "pnl_waterfall")),

@@ -307,7 +307,7 @@ class Account:
             )
         wallet = books.balance(Holder.FUTURES, "USDT")
         for row in rows:
-            row["liquidationPrice"] = str(_liquidation_price(row, wallet, rows))
+            row["liquidationPrice"] = f"{_liquidation_price(row, wallet, rows):f}"
         return rows
 
     def _leverage(self, query: Query, _now: datetime) -> list[dict[str, Any]]:

@@ -47,8 +47,8 @@ class BookEntry:
     truth: Truth
 
 
+# Each as its candidate file asks, whatever the gates said: a desk that trades by informal agreement.
 BOOK = (
-    # As its candidate file asks, so that what trades is what was decided on.
     BookEntry(
         "btc_momentum",
         "momentum",
@@ -60,28 +60,30 @@ BOOK = (
     BookEntry(
         "sol_breakout",
         "breakout",
-        {"entry_hours": 37, "exit_hours": 11},
+        {
+            "entry_hours": 96, "exit_hours": 72, "fade": True, "sides": "short", "session": "europe", "leverage": 0.4,
+        },
         ("SOL/USDT:USDT",),
-        Decimal(250_000),
+        Decimal(100_000),
         Truth.OVERFITTED,
     ),
     BookEntry(
         "doge_momentum",
         "momentum",
-        {"lookback_hours": 72, "rebalance_hours": 24},
+        {"lookback_hours": 72, "rebalance_hours": 24, "leverage": 0.7},
         ("DOGE/USDT",),
         Decimal(100_000),
         Truth.DECAYED,
     ),
     BookEntry(
-        "eth_momentum",
+        "eth_momentum_3x",
         "momentum",
-        {"lookback_hours": 72, "rebalance_hours": 24},
+        {"lookback_hours": 72, "rebalance_hours": 24, "leverage": 3.0},
         ("ETH/USDT:USDT",),
-        Decimal(250_000),
+        Decimal(100_000),
         Truth.WORSE_EXECUTION,
     ),
-)
+)  # fmt: skip
 
 # Coins to sell from: a spot strategy is short against this inventory.
 OPENING = (

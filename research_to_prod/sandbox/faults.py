@@ -80,8 +80,8 @@ class FaultPlan:
     seed: int = 0
 
 
-DEFAULT_DESK_FAULTS = FaultPlan(dropped_fills=(DroppedFill("2026-01-06", 17),))
-"""One fill of 2026-01-06 is missing in the desk's records: the one true break that a reconciliation must find."""
+DEFAULT_DESK_FAULTS = FaultPlan(dropped_fills=(DroppedFill("2026-01-06", 17), DroppedFill("2026-01-08", 17)))
+"""One fill of either day is missing in the desk's records: the one true break that a reconciliation must find there."""
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ def orders(n: int, **given: Any) -> Orders:
         "at": START + np.arange(n, dtype=np.int64) * 5 * MINUTE,
         "client_id": np.array([f"order {i}" for i in range(n)], object),
         "quantity": np.ones(n),
+        "wanted": np.ones(n),
         "rejected": np.zeros(n, bool),
         "excess_cost": np.zeros(n),
     }
@@ -281,7 +282,7 @@ POSITIVE: dict[str, list[Made]] = {
     "forced_position": [lambda: held(forced=True), lambda: held(lost=2.0)],
     "fat_finger": [
         lambda: mistaken(through=80),
-        lambda: mistaken(size=11),
+        lambda: mistaken(size=10),
         lambda: mistaken(repeated=True),
         lambda: mistaken(off=2 * MINUTE),
     ],
@@ -318,10 +319,10 @@ NEAR_MISS: dict[str, list[Made]] = {
     "stablecoin_depeg": [lambda: depegged(0.12, 4 * MINUTE), lambda: depegged(0.0045, 6 * HOUR)],
     # A fee of less than a thousandth of the position taken in the base currency.
     "forced_position": [lambda: held(lost=0.005)],
-    # Far but within five wide spreads; nine times the usual size; on its way for less than a minute.
+    # Far but within five wide spreads; not twice what was decided; on its way for less than a minute.
     "fat_finger": [
         lambda: mistaken(through=80, spread=0.5),
-        lambda: mistaken(size=9),
+        lambda: mistaken(size=1.9),
         lambda: mistaken(off=50 * SECOND),
     ],
     "fee_tier_change": [lambda: charged(0.25, 19), lambda: charged(0.04, 30)],

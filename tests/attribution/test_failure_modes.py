@@ -135,9 +135,20 @@ def test_hourly_bars_can_show_a_long_shock_but_no_absence() -> None:
         factor[10 : 10 + len(hot)] = hot
         return cases.case(24 * HOUR, bars=cases.bars(factor, timedelta(hours=1)), profile=cases.profile())
 
-    assert answer(hourly(5, 5, 5), "volatility_shock").answer is Answer.PRESENT
+    assert answer(hourly(5), "volatility_shock").answer is Answer.PRESENT
     found = answer(hourly(), "volatility_shock")
     assert (found.answer, "too coarse" in found.reason) == (Answer.UNKNOWN, True)
+
+
+@pytest.mark.parametrize(("hot", "quiet", "seen"), [(15, 10, Answer.PRESENT), (14, 11, Answer.ABSENT)])
+def test_a_shock_is_a_quarter_of_an_hour_in_twenty_five_minutes_whatever_the_bars(
+    hot: int, quiet: int, seen: Answer
+) -> None:
+    factor = np.ones(6 * 60)
+    factor[60 : 60 + hot // 2] = 5
+    factor[60 + hot // 2 + quiet : 60 + hot + quiet] = 5
+    case = cases.case(bars=cases.bars(factor, timedelta(minutes=1)), profile=cases.profile())
+    assert answer(case, "volatility_shock").answer is seen
 
 
 def test_hours_without_a_baseline_leave_a_shock_unknown() -> None:
@@ -197,7 +208,7 @@ def test_too_few_fills_orders_or_days_are_unknown() -> None:
         "maker_toxicity": cases.marked_out(-5.0, n=49),
         "thin_hours": replace(cases.in_thin_hours(3.0), orders=cases.orders(5)),
         "venue_outage": replace(cases.silent(1, 0), orders=cases.orders(9)),
-        "fat_finger": replace(cases.mistaken(), orders=cases.orders(19)),
+        "fat_finger": replace(cases.mistaken(), orders=cases.orders(30, wanted=np.full(30, np.nan))),
     }
     for mode, case in few.items():
         found = answer(case, mode)
@@ -271,12 +282,12 @@ def test_the_policy_says_why_for_each_threshold_and_takes_no_field_that_it_does_
     assert [line.split(": ")[1] for line in lines] == ["maker_toxicity.fills.why", "crowding.days", "crowding.dayz"]
 
 
-def test_a_policy_that_asks_for_more_hot_buckets_than_there_are_is_refused(tmp_path: Path) -> None:
+def test_a_shock_that_lasts_longer_than_the_time_it_falls_in_is_refused(tmp_path: Path) -> None:
     text = yaml.safe_load(FILE.read_text())
-    text["volatility_shock"]["hot_buckets"]["value"] = 6
+    text["volatility_shock"]["lasting"]["value"] = 1501
     wrong = tmp_path / "failure_modes.yaml"
     wrong.write_text(yaml.safe_dump(text))
-    with pytest.raises(FailureModePolicyError, match=r"volatility_shock: .*at most all"):
+    with pytest.raises(FailureModePolicyError, match=r"volatility_shock: .*nothing lasts longer"):
         load_failure_mode_policy(wrong)
 
 

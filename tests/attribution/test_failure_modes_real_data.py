@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.failure_modes import EVENTS, Event, calm_months, look
+from benchmarks.failure_modes import CALM_HOURS, EVENTS, Event, calm_months, look
 from research_to_prod.attribution.failure_modes import Answer
 
 DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "market_data"
@@ -26,8 +26,8 @@ SHOWN = {
     "LUNA, 2022-05": {"volatility_shock", "stablecoin_depeg"},
     "FTX, 2022-11": {"volatility_shock", "funding_squeeze"},
     "USDC, 2023-03": {"stablecoin_depeg"},
-    # Hourly bars, and neither books nor liquidations nor prices of USDe: none of its documented modes can be seen.
-    "2025-10-10": set(),
+    # Neither books nor liquidations nor prices of USDe; a basis of ether against a mark price once an hour.
+    "2025-10-10": {"volatility_shock", "funding_squeeze"},
 }
 
 
@@ -51,3 +51,17 @@ def test_three_calm_months_show_nothing_and_prove_the_absence_of_shocks() -> Non
         answers = {each.mode: each.answer for each in seen.found}
         assert Answer.PRESENT not in answers.values()
         assert answers["volatility_shock"] is Answer.ABSENT
+
+
+@pytest.mark.slow
+def test_hourly_bars_of_calm_months_show_the_two_hours_of_october_2018_and_no_other() -> None:
+    """Bitcoin in dollars fell by 6 % within the first, and rose by as much in the one in which tether lost its peg."""
+    months = calm_months(FOLDER, CALM_HOURS)
+    assert len(months) >= 13
+    shocks = {
+        (seen.event.name, f"{window.start:%m-%d %H}")
+        for seen in look(FOLDER, months)
+        for found in seen.found
+        for window in found.windows
+    }
+    assert shocks == {("calm, 2018-10", "10-11 01"), ("calm, 2018-10", "10-15 06")}

@@ -75,13 +75,13 @@ def test_every_combination_of_answers_has_its_verdict(answers: tuple[Answer, ...
 def test_a_short_record_says_in_how_many_days_it_can_say_more():
     (found,) = judge([record(days=12)], POLICY)
     assert found.verdict is EdgeVerdict.INCONCLUSIVE
-    assert (found.days_to_decide, found.orders_to_decide) == (18, 360)
-    assert "Edge: 12 days; 30 are needed to judge." in found.reason
+    assert (found.days_to_decide, found.orders_to_decide) == (33, 660)
+    assert "Edge: 12 days; 45 are needed to judge." in found.reason
     assert math.isnan(found.findings[0].effect)
 
 
 def test_an_open_question_states_its_days_and_orders():
-    (found,) = judge([record(days=40)], POLICY)
+    (found,) = judge([record(days=50)], POLICY)
     edge = found.findings[0]
     assert found.verdict is EdgeVerdict.INCONCLUSIVE
     assert edge.answer is Answer.UNKNOWN

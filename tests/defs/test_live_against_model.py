@@ -15,7 +15,14 @@ import pytest
 
 from research_to_prod.attribution.drawdown_days import broken_parts
 from research_to_prod.attribution.waterfall_days import STEPS, broken_steps
-from research_to_prod.defs.attribution.assets import drawdowns, edge_verdicts, pnl_waterfall, shadow, slippage
+from research_to_prod.defs.attribution.assets import (
+    drawdowns,
+    edge_verdicts,
+    failure_modes,
+    pnl_waterfall,
+    shadow,
+    slippage,
+)
 from research_to_prod.defs.attribution.checks import (
     drawdown_parts_add_up,
     signals_are_the_models,
@@ -78,7 +85,7 @@ def made(delivered: Path) -> dict[str, dg.ExecuteInProcessResult]:
 
 def materialize(folder: Path, day: str) -> dg.ExecuteInProcessResult:
     resources = build_resources({"R2P_DATA": str(folder)})
-    assets = [slippage, shadow, pnl_waterfall, edge_verdicts, drawdowns, *CHECKS]
+    assets = [slippage, shadow, pnl_waterfall, edge_verdicts, drawdowns, failure_modes, *CHECKS]
     return dg.materialize(assets, partition_key=day, resources=resources, raise_on_error=False)
 
 
@@ -214,10 +221,10 @@ def test_two_days_are_inconclusive_for_as_long_as_is_stated(
     made: dict[str, dg.ExecuteInProcessResult], delivered: Path
 ) -> None:
     rows = Lake(delivered / "lake").read("edge_verdicts", DAYS[1]).rows.to_pylist()
-    assert len(rows) == 3 * 4
+    assert len(rows) == 3 * 3, "the breakout waits for its first"
     assert {row["verdict"] for row in rows} == {"INCONCLUSIVE"}
     judged = next(row for row in rows if row["strategy"] == "btc_momentum" and row["question"] == "edge")
-    assert (judged["days"], judged["verdict_days"], judged["effect"]) == (2, 28, None)
+    assert (judged["days"], judged["verdict_days"], judged["effect"]) == (2, 43, None)
     assert judged["orders"] > 0
     assert "taken as none" not in judged["reason"]
     refused = next(row for row in rows if row["strategy"] == "doge_momentum")
@@ -345,7 +352,7 @@ def test_the_drawdown_of_two_days_is_split_and_not_yet_judged(
     assert "edge and regime" in {row["value"] for row in own if row["dimension"] == "component"}
     coins = [row for row in rows.to_pylist() if row["strategy"] == "doge_momentum"]
     assert {row["value"] for row in coins if row["dimension"] == "component"} <= {"not explained"}
-    unknown = next(row for row in rows.to_pylist() if row["strategy"] == "eth_momentum")
+    unknown = next(row for row in rows.to_pylist() if row["strategy"] == "eth_momentum_3x")
     assert "2 days of P&L are not known" in unknown["reason"]
     event = next(
         each for each in made[DAYS[1]].get_asset_materialization_events() if each.asset_key == dg.AssetKey("drawdowns")
@@ -360,3 +367,24 @@ def test_a_part_that_was_changed_does_not_add_up(made: dict[str, dg.ExecuteInPro
     part = next(row for row in wrong if row["dimension"] == "component")
     part["loss"] += D("1e-8")
     assert "component adds up to" in broken_parts(pa.Table.from_pylist(wrong, schema=rows.schema))[0]
+
+
+def test_each_market_has_fourteen_answers_and_the_unknown_ones_name_what_is_missing(
+    made: dict[str, dg.ExecuteInProcessResult], delivered: Path
+) -> None:
+    rows = Lake(delivered / "lake").read("failure_modes", DAYS[1]).rows.to_pylist()
+    market = {row["mode"]: row for row in rows if row["symbol"] == "BTC/USDT"}
+    assert len(market) == 14
+    assert all(bool(row["reason"]) is (row["answer"] == "unknown") for row in rows)
+    assert "needs bars, profile" in market["volatility_shock"]["reason"], "no profile was made of this week"
+    assert market["fee_tier_change"]["reason"] == "", "the schedule and the fills are there"
+    whole = next(row for row in rows if row["symbol"] == "all" and row["mode"] == "liquidity_vacuum")
+    assert (whole["answer"], whole["days"], whole["days_unknown"]) == ("unknown", 2, 2)
+    read = {
+        (each.table, each.partition)
+        for event in made[DAYS[1]].get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey("failure_modes")
+        for each in read_versions(event.materialization.metadata)
+    }
+    assert {("failure_modes", DAYS[0]), ("drawdowns", DAYS[1]), ("fills", DAYS[1]), ("quotes", DAYS[1])} <= read
+    assert {("orders", DAYS[0]), ("shadow", DAYS[0]), ("candles", "2026-01")} <= read

@@ -45,7 +45,7 @@ from tests.end_to_end.desk import NOW, Desk, run_demo
 pytestmark = pytest.mark.slow
 
 GOOD, BAD_DATA = "btc_momentum", "doge_momentum"
-DAY = "2026-01-06"
+DAY = "2026-01-08"
 PROMOTE = """
 import os, sys
 import dagster as dg
@@ -118,8 +118,9 @@ def test_one_candidate_is_promoted_and_each_other_refused_for_its_own_reason(dec
             "stress_market_fall", "stress_market_rise", "stress_venue_halt",
         },
         "sol_breakout": {
-            "deflated_sharpe_ratio", "superior_predictive_ability", "walk_forward_efficiency",
-            "walk_forward_positive_folds", "kelly_cap", "resampled_drawdown",
+            "deflated_sharpe_ratio", "superior_predictive_ability", "overfitting", "cross_validated_positive_paths",
+            "cross_validated_sharpe_quantile", "walk_forward_efficiency", "walk_forward_positive_folds", "kelly_cap",
+            "resampled_drawdown",
         },
     }  # fmt: skip
     assert decided.promoted() == {GOOD}
@@ -164,7 +165,7 @@ def test_slippage_is_an_identity_and_reconciliation_finds_the_one_lost_fill(deci
     assert counted.num_rows > 10
     for row in counted.to_pylist():
         assert abs(row["residual"]) <= 1e-9 * (1 + abs(row["total"]))
-    assert decided.lake.read("breaks", "2026-01-05").rows.num_rows == 0
+    assert decided.lake.read("breaks", "2026-01-07").rows.num_rows == 0
     (lost,) = decided.lake.read("breaks", DAY).rows.to_pylist()
     assert lost["class"] == "missing_fill_internal"
 
@@ -175,6 +176,11 @@ def test_the_desk_report_is_one_page_with_the_same_numbers_as_its_json(decided: 
     assert numbers["reconciliation"]["confirmed"] == 1
     assert f'value="{numbers["costs"]["total"]}"' in page
     assert "default-src 'none'" in page
+    # All four have a model, each decides as its model does; a fill that was lost is a break and no signal.
+    assert {line["strategy"]: line["diverging"] for line in numbers["verdicts"]} == dict.fromkeys(
+        (GOOD, BAD_DATA, "eth_momentum_3x", "sol_breakout"), 0
+    )
+    assert all(line["signals"] for line in numbers["verdicts"])
 
 
 def test_runs_of_the_killed_demo_are_not_left_running(decided: Desk) -> None:

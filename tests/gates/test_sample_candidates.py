@@ -40,8 +40,9 @@ REFUSED_FOR = {
         "stress_market_fall", "stress_market_rise", "stress_venue_halt",
     },
     "sol_breakout": {
-        "deflated_sharpe_ratio", "superior_predictive_ability", "walk_forward_efficiency",
-        "walk_forward_positive_folds", "kelly_cap", "resampled_drawdown",
+        "deflated_sharpe_ratio", "superior_predictive_ability", "overfitting", "cross_validated_positive_paths",
+        "cross_validated_sharpe_quantile", "walk_forward_efficiency", "walk_forward_positive_folds", "kelly_cap",
+        "resampled_drawdown",
     },
 }  # fmt: skip
 
@@ -59,7 +60,11 @@ def sandbox_bars(market: SandboxMarket, candidate: Candidate) -> Bars:
     for name in ("open", "high", "low", "close", "volume"):
         fields[name] = np.full((len(ts), 1), np.nan)
         fields[name][rows, 0] = getattr(candles, name)
-    return Bars(ts=ts, symbols=candidate.universe, funding=np.zeros((len(ts), 1)), **fields)
+    funding = np.zeros((len(ts), 1))
+    if ":" in symbol:
+        paid = market.funding(symbol, window.start_at, window.end_at)
+        funding[np.searchsorted(ts.astype("int64"), paid.ts), 0] = paid.rate
+    return Bars(ts=ts, symbols=candidate.universe, funding=funding, **fields)
 
 
 def quality(candidate: Candidate, bars: Bars) -> pa.Table:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
-from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, PNL_WATERFALL, SHADOW
+from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, FAILURE_MODES, PNL_WATERFALL, SHADOW
 from research_to_prod.attribution.slippage import COMPONENTS
 from research_to_prod.attribution.waterfall_days import STEPS
 from research_to_prod.operations.contracts import BREAKS
@@ -150,6 +150,26 @@ def drawdown_rows(strategy: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=DRAWDOWNS.arrow)
 
 
+def mode_rows(strategy: str) -> pa.Table:
+    """Return a shock on the day and in the drawdown, a vacuum that can't be excluded, and no outage."""
+    head: dict[str, Any] = {"day": DAY, "strategy": strategy, "episode": 0, "policy_sha256": "0", "reason": ""}
+    days = {"days": 1, "days_present": 0, "days_unknown": 0}
+    market = head | days | {"venue": "sandbox", "symbol": "BTC/USDT"}
+    shock = {"mode": "volatility_shock", "answer": "present", "days_present": 1}
+    times = {"first_at": NOON, "last_at": NOON + timedelta(hours=1)}
+    away = {"mode": "liquidity_vacuum", "answer": "unknown", "reason": "liquidity_vacuum needs depth"}
+    whole = head | {"venue": "all", "symbol": "all", "days": 41, "days_unknown": 39} | shock | times
+    rows = [
+        market | shock | times | {"severity": 2.25},
+        market | away,
+        market | away | {"symbol": "ETH/USDT"},
+        market | {"mode": "venue_outage", "answer": "absent"},
+        whole | {"loss_share": 0.75, "time_share": 0.024, "p_value": 0.0625, "shifts": 41},
+        whole | {"episode": 1, "days": 3, "loss_share": 0.9},
+    ]
+    return pa.Table.from_pylist(rows, schema=FAILURE_MODES.arrow)
+
+
 def report(orders: list[dict[str, Any]], breaks: list[dict[str, Any]] | None = None, **changes: Any) -> DeskReport:
     arguments: dict[str, Any] = {
         "markouts": MARKOUTS.empty(),
@@ -157,6 +177,7 @@ def report(orders: list[dict[str, Any]], breaks: list[dict[str, Any]] | None = N
         "waterfall": PNL_WATERFALL.empty(),
         "verdicts": EDGE_VERDICTS.empty(),
         "drawdowns": DRAWDOWNS.empty(),
+        "failure_modes": FAILURE_MODES.empty(),
         "internal_fills": 120,
         "venue_fills": 121,
         "candidates": (),
@@ -193,6 +214,7 @@ def full() -> DeskReport:
         waterfall=waterfall_rows("momentum"),
         verdicts=verdict_rows("momentum"),
         drawdowns=drawdown_rows("momentum"),
+        failure_modes=mode_rows("momentum"),
     )
 
 
@@ -361,6 +383,29 @@ def test_the_waterfall_adds_up_and_says_what_it_leaves_out() -> None:
     costs = made.model_costs[1]
     assert (costs.charged_money, costs.paid_money, costs.fees_beyond_money, costs.missed_money) == (3, 10, 3, 1)
     assert render_html(made) == render_html(made.model_copy(deep=True))
+
+
+def test_failure_modes_stand_with_the_drawdown_that_they_were_present_in(full: DeskReport) -> None:
+    text = "".join(Page(render_html(full)).texts)
+    assert "volatility shock on 1 of 3 days (90% of the loss)" in text
+    assert "liquidity vacuum in 2 of 2 markets: liquidity_vacuum needs depth" in text
+    assert "venue outage" not in text
+
+
+def test_strategies_that_wait_for_the_same_share_a_line_and_have_no_rows_of_their_own() -> None:
+    rows = [each for name in ("carry", "momentum") for each in verdict_rows(name, effect=None).to_pylist()]
+    refused = [row | {"strategy": "grid", "days_to_decide": None, "reason": "no edge is expected"} for row in rows[:3]]
+    verdicts = pa.Table.from_pylist([*rows, *refused], schema=EDGE_VERDICTS.arrow)
+    made = report(ORDERS, verdicts=verdicts)
+    asked = ("edge", "execution", "selection")
+    assert [(each.strategies, each.questions, each.days, each.reason) for each in made.waits] == [
+        (("carry", "momentum"), asked, 29, ""),
+        (("grid",), asked, None, "no edge is expected"),
+    ]
+    text = "".join(Page(render_html(made)).texts)
+    assert "Edge, execution, selection of carry, momentum can be looked at in 29 more days of record." in text
+    assert text.count("no edge is expected") == 1
+    assert "Effects, positive when worse" not in text
 
 
 def test_a_drawdown_shows_what_it_is_made_of_largest_loss_first(full: DeskReport) -> None:

@@ -19,7 +19,7 @@ import pytest
 from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.server import SandboxServer
 
-DAY = "2026-01-04"
+DAY = "2026-01-08"
 """A day on which the desk is short in both contracts: a long one of its size has no liquidation price at all."""
 
 SYMBOLS = {"spot": "BTC/USDT", "swap": "SOL/USDT:USDT"}
@@ -56,6 +56,9 @@ NOT_TOLD = "Binance's income carries neither account, balances, status nor fee"
 NOT_LOOKED_AT: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("spot", "fetch_order_book"): {"timestamp": NO_TIME, "datetime": NO_TIME},
     ("spot", "fetch_l2_order_book"): {"timestamp": NO_TIME, "datetime": NO_TIME},
+    ("swap", "fetch_positions"): {
+        "collateral": "ccxt makes it from the liquidation price, of which a long that the wallet covers whole has none",
+    },
     ("swap", "fetch_ledger"): {
         **dict.fromkeys(("account", "before", "after", "status", "fee"), NOT_TOLD),
         "type": "ccxt.binance calls Binance's COMMISSION a 'commission', a word that the suite does not know",

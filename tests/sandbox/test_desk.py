@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from research_to_prod.execution.contracts import INBOX_KINDS
 from research_to_prod.execution.inbox import read_inbox
+from research_to_prod.research.candidate import load_candidates
 from research_to_prod.sandbox._underlying import micros
-from research_to_prod.sandbox.book import BOOK, Truth
-from research_to_prod.sandbox.desk import SandboxDesk
+from research_to_prod.sandbox.book import BOOK, OPENING, Truth
+from research_to_prod.sandbox.desk import STRATEGIES, SandboxDesk
 from research_to_prod.sandbox.faults import DroppedFill, FaultPlan
 from research_to_prod.sandbox.instruments import INSTRUMENTS
 from research_to_prod.sandbox.ledger import Books, Fill, FundingPayment, Holder
@@ -122,9 +123,9 @@ def test_fills_stay_within_their_orders_and_ids_grow_with_time(desk: SandboxDesk
 
 
 def test_a_position_is_what_its_fills_made_it_and_follows_the_strategy(desk: SandboxDesk):
-    # Every entry is momentum or breakout at a weight of at most 1: no position exceeds its capital by much.
+    # Every entry is momentum or breakout: no position exceeds its capital times its leverage by much.
     opening = desk.simulate_day("2026-01-08").opening
-    inventory = {"BTC": Decimal(200), "DOGE": Decimal(40_000_000)}
+    inventory = {asset: amount for holder, asset, amount in OPENING if holder is Holder.SPOT}
     held = 0
     for entry in BOOK:
         for symbol in entry.symbols:
@@ -135,9 +136,18 @@ def test_a_position_is_what_its_fills_made_it_and_follows_the_strategy(desk: San
                 else opening.balance(Holder.SPOT, base) - inventory[base]
             )
             price = desk.market.mid(symbol, np.array([1_767_830_400_000_000]))[0]
-            assert abs(float(position)) * price < 1.1 * float(entry.capital)
+            assert abs(float(position)) * price < 1.1 * entry.parameters["leverage"] * float(entry.capital)
             held += position != 0
     assert held >= 3
+
+
+def test_the_desk_trades_its_candidates_as_their_files_ask():
+    candidates = {each.name: each for each in load_candidates(STRATEGIES.parent / "candidates")}
+    assert {entry.strategy_id for entry in BOOK} == candidates.keys()
+    for entry in BOOK:
+        candidate = candidates[entry.strategy_id]
+        assert (entry.strategy, entry.symbols) == (candidate.strategy, candidate.universe)
+        assert (entry.parameters, entry.capital) == (candidate.parameters, candidate.capital)
 
 
 def test_the_inbox_takes_every_drop_whole(desk: SandboxDesk, tmp_path: Path):
@@ -157,7 +167,8 @@ def test_the_inbox_takes_every_drop_whole(desk: SandboxDesk, tmp_path: Path):
     assert counts["decisions"] == len(simulated.decisions)
     signals = read_inbox(tmp_path, "decisions", day).rows["signal"].to_pylist()
     assert sorted(signals) == sorted(decision.signal for decision in simulated.decisions)
-    assert all(-1 <= signal <= 1 for signal in signals)
+    largest = max(entry.parameters["leverage"] for entry in BOOK)
+    assert all(-largest <= signal <= largest for signal in signals)
     assert counts["orders"] == len(simulated.orders)
     assert counts["fills"] == len(simulated.fills)
     again = [path.read_bytes() for path in written]
@@ -216,7 +227,7 @@ def test_a_fresh_quote_stands_before_every_event_and_is_the_one_decided_on(desk:
 
 
 def test_quotes_are_ordered_by_both_clocks_and_received_after_they_were_made(desk: SandboxDesk):
-    quotes = desk.quotes("2026-01-05")
+    quotes = desk.quotes("2026-01-07")
     for symbol in desk.symbols:
         mine = quotes.filter(pc.equal(quotes["symbol"], symbol))
         made, received = (mine[name].to_numpy().astype("int64") for name in ("quoted_at", "received_at"))

@@ -205,15 +205,19 @@ def test_an_order_is_open_until_its_last_execution_or_cancel(
 def test_the_liquidation_price_is_where_the_wallet_just_covers_the_maintenance(
     desk: SandboxDesk, connect: Callable[..., ccxt.binance]
 ):
-    now = datetime(2026, 1, 4, 1, 30, tzinfo=UTC)
+    # One position is short, the other a long one that the wallet covers down to nothing.
+    now = datetime(2026, 1, 11, 1, 30, tzinfo=UTC)
     with SandboxServer(7, lambda: now, desk=desk) as server:
         client = connect(server.base_url)
         client.milliseconds = lambda: int(now.timestamp() * 1000)
         account = client.fapiPrivateV3GetAccount()
         rows = client.fapiPrivateV3GetPositionRisk()
-        assert len(rows) == 2
+        assert sorted(Decimal(row["positionAmt"]) > 0 for row in rows) == [False, True]
         for row in rows:
             held, price = Decimal(row["positionAmt"]), Decimal(row["liquidationPrice"])
+            if held > 0:
+                assert price == 0
+                continue
             assert held < 0 < price
             wallet = Decimal(account["totalWalletBalance"])
             for other in rows:

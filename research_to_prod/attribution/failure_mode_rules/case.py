@@ -86,6 +86,8 @@ class Orders:
     ----------
     client_id
         The desk's own id.
+    wanted
+        The quantity of its decision; NaN where unknown.
     excess_cost
         Basis points paid above what the cost model said; NaN where unknown.
     """
@@ -93,6 +95,7 @@ class Orders:
     at: Integers
     client_id: npt.NDArray[np.object_]
     quantity: Floats
+    wanted: Floats
     rejected: Mask
     excess_cost: Floats
 
@@ -151,7 +154,7 @@ class Case:
     open_interest
         In any one unit.
     funding
-        Payment of a long position, as a fraction of notional an interval.
+        Payment of a long position, as a fraction of notional an interval; empty of a market that has none.
     basis
         Perpetual over spot, less 1.
     stablecoins

@@ -42,10 +42,11 @@ _FEWEST_HISTORY = 100  # samples of the basis that its deviation is measured on
 
 
 def volatility_shock(window: Span, limits: VolatilityShock, seen: float, bars: MarketBars, profile: pa.Table) -> Sight:
-    """``hot_buckets`` of ``buckets`` adjacent bars have ``ratio`` times their hour's usual volatility, and ``floor``.
+    """For ``lasting`` of some ``within`` bars have ``ratio`` times their hour's usual volatility, and ``floor``.
 
-    Volatility is the range of the bar, as in the liquidity profile, whose median is the usual one. A bar whose usual
-    volatility is unknown, or that is missing, is not hot.
+    Volatility is the range of the bar for the square root of its length, as in the liquidity profile, whose median is
+    the usual one. A bar whose usual volatility is unknown, or that is missing, is not hot. A bar as long as ``lasting``
+    counts alone: its volatility is that of all of it.
     """
     start, end = window
     length = bars.length // timedelta(microseconds=1)
@@ -64,7 +65,9 @@ def volatility_shock(window: Span, limits: VolatilityShock, seen: float, bars: M
         return Sight([], None, doubt=doubt)
 
     slots = (at - at[0]) // length
-    width, least = round(limits.buckets.value), round(limits.hot_buckets.value)
+    # Times, not bars: three bars of five were minutes of a minute's bars, and five hours of an hour's.
+    least = max(1, math.ceil(limits.lasting.value * SECOND / length))
+    width = max(least, int(limits.within.value * SECOND // length))
     filled = np.zeros(int(slots[-1]) + 2 * width - 1)
     filled[slots + width - 1] = excess
     groups = np.lib.stride_tricks.sliding_window_view(filled, width)
@@ -155,6 +158,8 @@ def funding_extreme(window: Span, limits: FundingSqueeze, seen: float, funding: 
     """
     start, end = window
     at, interval = funding.at, np.diff(funding.at)
+    if not len(at):
+        return Sight([], 0.0, {"payments": 0.0})
     if len(at) < 2:
         return Sight([], None, doubt="fewer than two payments")
     # Venues stamp payments up to milliseconds off the hour, and a hole is no longer interval.

@@ -116,16 +116,17 @@ def far_through_the_touch(window: Span, limits: FatFinger, seen: float, fills: F
     return Sight(spans, reached(spans, worst / limits.through.value), {"through_bp": worst}, doubt)
 
 
-def outsized_order(window: Span, limits: FatFinger, orders: Orders) -> Sight:
-    """An order is ``size`` times the median of the desk's orders, of which there are ``orders`` or more."""
+def outsized_order(window: Span, limits: FatFinger, seen: float, orders: Orders) -> Sight:
+    """An order is ``size`` times what its decision wanted."""
     start, end = window
     inside = (orders.at >= start) & (orders.at < end)
-    if len(orders.at) < limits.orders.value:
-        return Sight([], None, doubt=f"{len(orders.at)} orders, {limits.orders.value:g} are needed for a median")
-    times = orders.quantity / float(np.median(orders.quantity))
-    spans = moments(orders.at[inside & (times > limits.size.value)])
-    worst = float(times[inside].max(initial=0.0))
-    return Sight(spans, worst / limits.size.value, {"times_median": worst})
+    times = orders.quantity[inside] / orders.wanted[inside]
+    known = np.isfinite(times)
+    share = float(known.mean()) if len(known) else 1.0
+    doubt = "" if share >= seen else f"what was decided is known of {share:.0%} of the orders, {seen:.0%} is needed"
+    spans = moments(orders.at[inside][known & (times > limits.size.value)])
+    worst = float(times[known].max(initial=0.0))
+    return Sight(spans, worst / limits.size.value, {"times_decided": worst}, doubt)
 
 
 def repeated_order(window: Span, orders: Orders) -> Sight:

@@ -4,7 +4,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from research_to_prod.defs.attribution.desk_day import DAY_BEFORE, read_desk_day
+from research_to_prod.defs.attribution.desk_day import DAY_BEFORE, read_before, read_desk_day
 from research_to_prod.defs.attribution.records import TWO_DAYS, read_records
 from research_to_prod.defs.partitions import DAYS
 from research_to_prod.defs.publishing import publish, table_preview
@@ -254,6 +254,67 @@ def drawdowns(
         days=len(days),
         records=table_preview(records.select(["strategy", "loss", "standing", "reason"])),
         **underwater_picture(rows, curves),
+    )
+
+
+@dg.asset(
+    deps=[
+        "fills",
+        "quotes",
+        "fee_schedules",
+        "drawdowns",
+        dg.AssetDep("failure_modes", partition_mapping=DAY_BEFORE),
+        *(
+            dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
+            for name in (
+                "decisions", "orders", "slippage", "markouts", "shadow", "candles", "funding_rates", "market_findings",
+                "liquidity_profile",
+            )
+        ),
+    ],
+    partitions_def=DAYS,
+    group_name="attribution",
+    owners=["team:trading"],
+    kinds={"numpy"},
+    code_version="1",
+    metadata=described("failure_modes"),
+)  # fmt: skip
+def failure_modes(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """Which of fourteen named ways to lose money were present: in each market today, in each drawdown, in the record.
+
+    Present, absent, or unknown with the input that is missing; the rules are in ``docs/failure_modes.md``. A drawdown
+    has the modes of the days on which it fell, and of the record it is said how losses gather on the days with a mode,
+    and how often they would by accident. That tells when something was going on, and no cause.
+    """
+    from research_to_prod.attribution.failure_mode_days import Evening, diagnose_day, modes_of_day
+    from research_to_prod.attribution.failure_mode_inputs import case_of_day
+    from research_to_prod.attribution.failure_mode_policy import load_failure_mode_policy
+    from research_to_prod.defs.attribution.market_days import MarketDays
+
+    day = context.partition_key
+    policy = load_failure_mode_policy(settings.desk / "policies" / "failure_modes.yaml")
+    shadow = lake.read("shadow", sorted(each for each in lake.versions("shadow") if each and each <= day))
+    drawdowns, before = lake.read("drawdowns", day), read_before(lake, "failure_modes", day)
+    days = MarketDays(lake, day, shadow.rows)
+    found = {}
+    for place in days.places():
+        desk = days.desk(place)
+        case = case_of_day(day, place, days.market(place), desk)
+        found[place] = diagnose_day(case, policy, min(desk.shadow["day"].to_pylist()))
+    rows = modes_of_day(Evening(day, found, before.rows, shadow.rows, drawdowns.rows), policy)
+    present = rows.filter(pc.equal(rows["answer"], "present"))
+    unknown = rows.filter(pc.and_(pc.equal(rows["answer"], "unknown"), pc.not_equal(rows["symbol"], "all")))
+    return publish(
+        lake,
+        "failure_modes",
+        day,
+        rows,
+        read=(shadow, drawdowns, before, *days.read),
+        markets=len(found),
+        present=table_preview(present.select(["strategy", "episode", "symbol", "mode", "days_present", "p_value"])),
+        unknown=table_preview(unknown.group_by(["mode", "reason"]).aggregate([("symbol", "count")])),
     )
 
 

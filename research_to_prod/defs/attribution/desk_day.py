@@ -15,6 +15,12 @@ from research_to_prod.lake import Lake, Snapshot
 DAY_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True)
 
 
+def read_before(lake: Lake, table: str, day: str) -> Snapshot:
+    """Read what a daily table holds of all days before one; no rows where there are none."""
+    made = sorted(each for each in (lake.versions(table) if table in lake.tables() else ()) if each and each < day)
+    return lake.read(table, made) if made else Snapshot(TABLES[table].empty(), ())
+
+
 def read_desk_day(lake: Lake, day: str) -> tuple[DeskDay, tuple[Snapshot, ...]]:
     """Read the day's records, the desk's own statement of its positions where there is one, and how the day began.
 

@@ -23,7 +23,7 @@ from research_to_prod.settings import Settings
     group_name="reports",
     owners=["team:trading"],
     kinds={"html"},
-    code_version="2",
+    code_version="3",
 )
 def desk_report(
     context: dg.AssetExecutionContext,
@@ -33,6 +33,7 @@ def desk_report(
     pnl_waterfall: pa.Table,
     edge_verdicts: pa.Table,
     drawdowns: pa.Table,
+    failure_modes: pa.Table,
     breaks: pa.Table,
     fills: pa.Table,
     venue_fills: pa.Table,
@@ -59,6 +60,7 @@ def desk_report(
         waterfall=pnl_waterfall,
         verdicts=edge_verdicts,
         drawdowns=drawdowns,
+        failure_modes=failure_modes,
         internal_fills=fills.num_rows,
         venue_fills=venue_fills.num_rows,
         candidates=candidate_lines(lake, settings, now),
@@ -93,6 +95,7 @@ def desk_report(
             "pnl_waterfall",
             "edge_verdicts",
             "drawdowns",
+            "failure_modes",
             "breaks",
         )
     ],
