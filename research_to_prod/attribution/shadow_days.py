@@ -238,7 +238,7 @@ def _signals(
         at = _floor(row["decided_at"], model.step)
         signal = SignalTime(place.strategy, place.symbol, at)
         filled = fills.filter(pc.less(fills["filled_at"], row["decided_at"]))
-        held = position + sum((_change(each) for each in filled.to_pylist()), _ZERO)
+        held = position + sum((position_change(each) for each in filled.to_pylist()), _ZERO)
         mid = (row["reference_bid"] + row["reference_ask"]) / 2
         if signal in model.signals:
             live[signal] = float((held + row["side"] * row["target_quantity"]) * mid / model.capital)
@@ -261,7 +261,7 @@ def _funding(
     times = funding.get((place.venue, place.symbol))
     if times is None:
         raise ValueError("the funding of the day is not proven complete; materialize funding_rates of the month again")
-    changes = [PositionChange(place.symbol, row["filled_at"], _change(row)) for row in fills.to_pylist()]
+    changes = [PositionChange(place.symbol, row["filled_at"], position_change(row)) for row in fills.to_pylist()]
     return sum((each.amount for each in funding_due({place.symbol: position}, changes, times)), _ZERO)
 
 
@@ -270,7 +270,7 @@ def _holds(row: Mapping[str, Any]) -> bool:
     return bool(row["position"] if "position" in row else row["closing_position"] != 0)
 
 
-def _change(fill: Mapping[str, Any]) -> Decimal:
+def position_change(fill: Mapping[str, Any]) -> Decimal:
     """Return by how much a fill changed the position; a fee in base currency leaves it."""
     signed: Decimal = fill["side"] * fill["quantity"]
     return signed - fill["fee"] if fill["fee_currency"] == fill["symbol"].partition("/")[0] else signed
