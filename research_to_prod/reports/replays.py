@@ -62,7 +62,7 @@ def replay_svg(replay: Replay) -> str:
     at = np.array(replay.seconds)
     bid, ask = np.array(replay.bid), np.array(replay.ask)
     prices = np.concatenate([bid, ask, [fill.price for fill in replay.fills]])
-    first, last = min(0.0, *replay.seconds), max(replay.ended, *replay.seconds)
+    first, last = min((0.0, *replay.seconds)), max((replay.ended, *replay.seconds))
     # Else the last quote would have no width.
     last += 0.03 * (last - first)
     low, high = (float(prices.min()), float(prices.max())) if len(prices) else (0.0, 1.0)
