@@ -26,6 +26,7 @@ class Built(NamedTuple):
     """What a report took, and how large it is."""
 
     seconds: float
+    cpu_seconds: float
     page_bytes: int
     json_bytes: int
     parquet_bytes: int
@@ -40,13 +41,14 @@ def build(data: str, day: str) -> Built:
     from research_to_prod.defs.resources import build_resources
 
     resources = build_resources({"R2P_DATA": data})
-    began = time.perf_counter()
-    dg.materialize([desk_report], partition_key=day, resources=resources)
-    took = time.perf_counter() - began
+    quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+    began, used = time.perf_counter(), time.process_time()
+    dg.materialize([desk_report], partition_key=day, resources=resources, run_config=quiet)
+    took, used = time.perf_counter() - began, time.process_time() - used
     sizes = [
         (Path(data) / "reports" / f"desk-report-{day}.{kind}").stat().st_size for kind in ("html", "json", "parquet")
     ]
-    return Built(took, *sizes, peak_memory())
+    return Built(took, used, *sizes, peak_memory())
 
 
 def main() -> int:
@@ -65,6 +67,7 @@ def main() -> int:
     claims = [
         Claim("fills of the month", fills, at_least=FILLS),
         Claim("slowest of three builds, s", max(run.seconds for run in runs), at_most=10),
+        Claim("processor time of it, s: far less than the above says that the machine was busy", last.cpu_seconds),
         Claim("page, MB", last.page_bytes / 1e6, at_most=2),
         Claim("JSON, MB", last.json_bytes / 1e6),
         Claim("Parquet, MB", last.parquet_bytes / 1e6),

@@ -25,6 +25,7 @@ from research_to_prod.reports.compile_live_against_model import (
     CHANGED,
     drawdown_lines,
     model_costs,
+    summed,
     verdict_lines,
     waterfall_lines,
 )
@@ -123,6 +124,7 @@ def compile_desk_report(
         currency=currency,
         status=status,
         headline=_headline(status, reconciliation, len(orders) - len(counted), len(orders), changed),
+        earned_money=summed(line.live_money for line in judged),
         verdicts=judged,
         waterfalls=falls,
         model_costs=model_costs(waterfall, shadow),

@@ -242,6 +242,8 @@ class DeskReport(Value):
     currency: str
     status: Status
     headline: str
+    earned_money: Decimal | None
+    """P&L of the day's fills over all strategies, after fees and funding; None where one is not known."""
     verdicts: tuple[VerdictLine, ...]
     waterfalls: tuple[WaterfallLine, ...]
     model_costs: tuple[ModelCost, ...]

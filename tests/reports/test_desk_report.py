@@ -320,6 +320,7 @@ def test_verdicts_come_first_with_effect_bounds_and_horizon(full: DeskReport) ->
     (line,) = full.verdicts
     assert (line.verdict, line.days_to_decide, line.orders_to_decide, line.orders) == ("INCONCLUSIVE", 28, 196, 70)
     assert (line.expected_money, line.shadow_money, line.live_money) == (80, 100, 90)
+    assert full.earned_money == 90
     assert [each.question for each in line.findings] == ["edge", "execution", "selection"]
     page = render_html(full).decode()
     assert page.index("Is the edge alive?") < page.index("From expected to live") < page.index("To do today")
@@ -340,6 +341,9 @@ def test_a_strategy_without_a_model_and_signals_that_differ_are_something_to_do(
     made = report(ORDERS, shadow=two, verdicts=both)
     assert [(action.why, action.n) for action in made.actions] == [("carry", 1), ("momentum", 1)]
     assert [line.shadow_money for line in made.verdicts] == [None, 100]
+    assert made.earned_money == 180
+    unknown = report(ORDERS, shadow=shadow_rows("momentum", live=None), verdicts=verdict_rows("momentum"))
+    assert unknown.earned_money is None
     assert "not compared" in Page(render_html(made)).texts
 
 
