@@ -22,6 +22,7 @@ from research_to_prod.defs.operations import checks as operations_checks
 from research_to_prod.defs.promotion import assets as promotion_assets
 from research_to_prod.defs.promotion import metrics as promotion_metrics
 from research_to_prod.defs.reports import assets as report_assets
+from research_to_prod.defs.reports import checks as report_checks
 from research_to_prod.defs.research import assets as research_assets
 from research_to_prod.defs.research import automation as research_automation
 from research_to_prod.defs.research import checks as research_checks
@@ -45,6 +46,7 @@ defs: dg.Definitions = dg.load_definitions_from_modules(
         operations_assets,
         operations_checks,
         report_assets,
+        report_checks,
         automation,
     ],
     resources=build_resources(os.environ),

@@ -6,6 +6,7 @@ from pathlib import Path
 from research_to_prod.attribution.failure_modes import MODES, needs
 from research_to_prod.defs.market_data import checks
 from research_to_prod.market_data.examination import RULES
+from research_to_prod.reports.questions import desk_questions
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -40,6 +41,13 @@ def test_the_page_on_failure_modes_lists_every_mode_and_its_inputs() -> None:
     rows = [line.split("|")[1:] for line in section("failure_modes.md", "The modes").splitlines() if "|" in line][2:]
     assert [name for mode, *_ in rows for name in named(mode)] == [mode.name for mode in MODES]
     assert [inputs.strip() for _, _, inputs, *_ in rows] == [", ".join(needs(r)) for mode in MODES for r in mode.rules]
+
+
+def test_the_page_on_the_desk_report_lists_every_question_and_its_inputs() -> None:
+    rows = [line.split("|")[1:-1] for line in (DOCS / "desk_report.md").read_text().splitlines() if "|" in line]
+    asked = {cells[0].strip(): (cells[1].strip(), tuple(named(cells[3]))) for cells in rows if len(cells) == 4}
+    for question in desk_questions(()):
+        assert asked[str(question.number)] == (question.text, question.missing)
 
 
 def test_every_case_that_never_promotes_names_a_test_that_exists() -> None:

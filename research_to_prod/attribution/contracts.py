@@ -120,3 +120,32 @@ MARKOUTS = Schema(
     key=("venue", "symbol", "fill_id", "horizon_seconds"),
     partition_by=PartitionBy("matured_at", "%Y-%m-%d"),
 )
+
+
+def _milliseconds(name: str, description: str) -> Column:
+    return Column(name, _NUMBER, description, "ms", nullable=True)
+
+
+LATENCY_COSTS = Schema(
+    description="How long one parent order took from its decision to live, and what the price did meanwhile.",
+    columns=(
+        Column("order_id", _TEXT, "the desk's id of the parent order"),
+        Column("strategy", _TEXT, "name of the strategy that decided"),
+        Column("venue", _TEXT, "venue name as in the universe file"),
+        Column("symbol", _TEXT, "ccxt unified symbol"),
+        Column("ended_at", TIMESTAMP, "when the order ended, our clock; decides the partition"),
+        _milliseconds("decision_to_sent_ms", "from decision to sending, our clock: the desk's own systems"),
+        _milliseconds("sent_to_live_ms", "from sending to learning that it is live, our clock: way and venue"),
+        _milliseconds("decision_to_live_ms", "the two together"),
+        _milliseconds("venue_to_us_ms", "median over its child orders: live by the venue's clock, known by ours"),
+        Column("child_orders", pa.int64(), "child orders that went live, by the order events", "count", nullable=True),
+        Column("order_value", _NUMBER, "quantity x decision mid", "quote currency", nullable=True),
+        _cost("before_sending", "price move from decision to sending, on the whole order"),
+        _cost("on_the_way", "price move from sending to live, on the whole order"),
+        _cost("delay", "delay of the order as in slippage, on filled and unfilled: the sum of the two"),
+        Column("unsplit_reason", _TEXT, "why the delay is not split at sending; null when it is", nullable=True),
+        Column("excluded_reason", _TEXT, "why there is no cost at all; null when there is", nullable=True),
+    ),
+    key=("order_id",),
+    partition_by=PartitionBy("ended_at", "%Y-%m-%d"),
+)

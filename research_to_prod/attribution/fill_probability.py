@@ -101,3 +101,27 @@ def resting_orders(orders: pa.Table, fills: pa.Table) -> tuple[Floats, npt.NDArr
     waited = pc.microseconds_between(resting["acknowledged_at"], until).to_numpy() / 1e6
     # A fill may reach us before the acknowledgement: it was filled at once.
     return np.maximum(waited, 0.0), pc.is_valid(learned).to_numpy()
+
+
+def resting_children(events: pa.Table) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the same of each child order that could only make, from the order events: finer than whole parents.
+
+    Parameters
+    ----------
+    events
+        ``ORDER_EVENTS`` rows. A child rests from its ``new`` on where it is post-only; without a fill it is censored at
+        its last event, and one of which nothing more is recorded is left out.
+    """
+    resting = events.filter(pc.and_(pc.equal(events["event"], "new"), events["post_only"]))
+    first = events.filter(pc.equal(events["event"], "fill")).group_by("child_id").aggregate([("received_at", "min")])
+    ends = pc.is_in(events["event"], pa.array(["cancelled", "expired", "fill"]))
+    last = events.filter(ends).group_by("child_id").aggregate([("received_at", "max")])
+    filled = _lookup(resting["child_id"], first["child_id"], first["received_at_min"])
+    until = pc.coalesce(filled, _lookup(resting["child_id"], last["child_id"], last["received_at_max"]))
+    known = pc.is_valid(until)
+    waited = pc.microseconds_between(resting["received_at"], until).filter(known).to_numpy() / 1e6
+    return np.maximum(waited, 0.0), pc.is_valid(filled.filter(known)).to_numpy()
+
+
+def _lookup(wanted: pa.ChunkedArray, keys: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.take(values, pc.index_in(wanted, value_set=keys.combine_chunks()))

@@ -169,7 +169,7 @@ def markout_curve(
     named = pa.schema([*(markouts.schema.field(name) for name in keys), *(pa.field(*each) for each in fields)])
     numbered = markouts.append_column("row", pa.array(np.arange(markouts.num_rows)))
     groups = numbered.group_by(keys).aggregate([("row", "list")]).sort_by([(name, "ascending") for name in keys])
-    _, parents = np.unique(markouts["order_id"].to_numpy(), return_inverse=True)
+    parents = pc.dictionary_encode(markouts["order_id"].combine_chunks()).indices.to_numpy()
     value = markouts["value"].to_numpy()
     result = markouts[measure].to_numpy()
     lines = []

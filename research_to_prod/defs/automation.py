@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import dagster as dg
 
+from research_to_prod.defs.reports.checks import every_day_has_a_report, reported_days
+from research_to_prod.execution.contracts import REQUIRED_KINDS
+from research_to_prod.execution.inbox import delivered_days
+from research_to_prod.reports.nightly import due_days
+from research_to_prod.settings import Settings
+
+NIGHTLY_TAG = "r2p/nightly"
+
 market_data = dg.define_asset_job(
     "market_data",
     selection=dg.AssetSelection.groups("market_data") - dg.AssetSelection.assets("trades"),
@@ -46,9 +54,33 @@ publish_warehouse = dg.define_asset_job(
     description="All current tables for SQL and BI users.",
 )
 
+freshness = dg.define_asset_job(
+    "freshness",
+    selection=dg.AssetSelection.checks(every_day_has_a_report),
+    description="Whether every day has its report: what a night that never ran can't say itself.",
+)
+
+
 # 02:20 UTC: after the day is over and its late records are in, away from midnight and from funding at 00 and 08.
-nightly_schedule = dg.build_schedule_from_partitioned_job(
-    nightly, hour_of_day=2, minute_of_hour=20, default_status=dg.DefaultScheduleStatus.RUNNING
+@dg.schedule(job=nightly, cron_schedule="20 2 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
+def nightly_schedule(
+    context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """Ask for each day that wants a report: yesterday, and earlier ones whose run was missed, killed or failed."""
+    days = due_days(
+        reported_days(context.instance),
+        delivered_days(settings.inbox, REQUIRED_KINDS),
+        context.scheduled_execution_time,
+    )
+    if not days:
+        return dg.SkipReason("every delivered day has its report")
+    # One at a time (dagster.yaml), in this order: a day begins with what the day before ended with.
+    return [dg.RunRequest(run_key=day, partition_key=day, tags={NIGHTLY_TAG: "true"}) for day in days]
+
+
+# Hourly, at a minute of its own.
+freshness_schedule = dg.ScheduleDefinition(
+    job=freshness, cron_schedule="50 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
 )
 # Monday 00:30 UTC, for the week that has just begun: its window ended half an hour ago.
 liquidity_schedule = dg.build_schedule_from_partitioned_job(

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import dagster as dg
 
-from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
+from research_to_prod.attribution.contracts import LATENCY_COSTS, MARKOUTS, SLIPPAGE
 from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, FAILURE_MODES, PNL_WATERFALL, SHADOW
 from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_FILLS
 from research_to_prod.gates.contracts import GATE_REPORT
@@ -48,6 +48,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         **INBOX_KINDS,
         "venue_fills": VENUE_FILLS,
         "slippage": SLIPPAGE,
+        "latency_costs": LATENCY_COSTS,
         "markouts": MARKOUTS,
         "shadow": SHADOW,
         "pnl_waterfall": PNL_WATERFALL,

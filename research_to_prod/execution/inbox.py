@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,11 +83,7 @@ def read_inbox(folder: Path, kind: str, day: str) -> Delivery:
     """
     schema = INBOX_KINDS[kind]
     day_bounds(day)
-    paths = sorted(
-        path
-        for path in (folder / kind).glob(f"{day}*")
-        if path.suffix in {".parquet", ".csv"} and not path.name.startswith(".")
-    )
+    paths = sorted(_delivered(folder, kind, day))
     if not paths:
         raise MissingDeliveryError(
             f"no {kind} delivered for {day}: expected {folder / kind / day}*.parquet or .csv; "
@@ -110,6 +107,17 @@ def read_inbox(folder: Path, kind: str, day: str) -> Delivery:
     if faults:
         raise InboxError("\n".join(faults))
     return _settle(pa.concat_tables(accepted), tuple(files), pa.concat_tables(refused), schema, day)
+
+
+def delivered_days(folder: Path, kinds: Iterable[str]) -> set[str]:
+    """Return the days of which a file of each of these kinds lies in the inbox, whether it can be read or not."""
+    return set.intersection(*({path.name[:10] for path in _delivered(folder, kind)} for kind in kinds))
+
+
+def _delivered(folder: Path, kind: str, day: str = "") -> Iterator[Path]:
+    for path in (folder / kind).glob(f"{day}*"):
+        if path.suffix in {".parquet", ".csv"} and not path.name.startswith("."):
+            yield path
 
 
 def _settle(rows: pa.Table, files: tuple[DeliveredFile, ...], refused: pa.Table, schema: Schema, day: str) -> Delivery:

@@ -5,7 +5,7 @@ Belongs here: sums, rankings and the words of the headline. Doesn't: storage, re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,23 +13,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from research_to_prod.attribution.coverage import LARGEST_EXCLUDED_SHARE
 from research_to_prod.attribution.markouts import markout_curve
 from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE
 from research_to_prod.attribution.slippage import COMPONENTS
-from research_to_prod.attribution.verdict import EdgeVerdict
-from research_to_prod.operations.contracts import BreakClass, BreakVerdict
+from research_to_prod.operations.contracts import BreakVerdict
+from research_to_prod.reports.actions import ranked_actions
 from research_to_prod.reports.compile_live_against_model import (
     CHANGED,
     drawdown_lines,
     model_costs,
+    summed,
     verdict_lines,
     waiting,
     waterfall_lines,
 )
+from research_to_prod.reports.compile_month import MonthTables, compile_month
 from research_to_prod.reports.desk_report import (
-    Action,
     BreakLine,
     CandidateLine,
     CostLine,
@@ -43,23 +45,12 @@ from research_to_prod.reports.desk_report import (
 )
 from research_to_prod.reports.failure_mode_lines import failure_mode_lines
 from research_to_prod.reports.questions import desk_questions
-from research_to_prod.values import Verdict
+from research_to_prod.reports.replays import replays_of
 
 # Below this many orders a standard error of a mean of heavy-tailed costs says nothing.
 _ORDERS_FOR_ERROR = 8
 _LISTED_ORDERS = 5
 _BPS = 1e4
-
-_REMEDIES = {
-    BreakClass.MISSING_FILL_INTERNAL: "Book the venue's fills that our records lack",
-    BreakClass.MISSING_FILL_VENUE: "Find out why the venue does not know our fills",
-    BreakClass.DUPLICATE_FILL: "Remove fills that are recorded twice",
-    BreakClass.QUANTITY_MISMATCH: "Correct fill quantities that differ from the venue's",
-    BreakClass.PRICE_MISMATCH: "Correct fill prices that differ from the venue's",
-    BreakClass.SIDE_MISMATCH: "Correct the side of fills: our position is wrong by twice their size",
-    BreakClass.FEE_MISMATCH: "Check the fee tier: fees differ from the venue's",
-    BreakClass.SOURCE_INCOMPLETE: "Fetch the venue's fills again until the fetch is certified complete",
-}
 
 
 def compile_desk_report(
@@ -67,7 +58,6 @@ def compile_desk_report(
     slippage: pa.Table,
     breaks: pa.Table,
     *,
-    markouts: pa.Table,
     shadow: pa.Table,
     waterfall: pa.Table,
     verdicts: pa.Table,
@@ -77,6 +67,8 @@ def compile_desk_report(
     venue_fills: int,
     candidates: Sequence[CandidateLine],
     exclusions: Sequence[Exclusion],
+    month: MonthTables,
+    quotes: Iterable[pa.Table],
     present: Collection[str],
     prepared_at: datetime,
     currency: str = "USDT",
@@ -89,8 +81,6 @@ def compile_desk_report(
     slippage, breaks
         The day's ``SLIPPAGE`` and ``BREAKS`` rows. Orders quoted in another currency than ``currency`` are excluded,
         with that reason: sums over currencies mean nothing.
-    markouts
-        The day's ``MARKOUTS`` rows.
     shadow, waterfall, verdicts, drawdowns, failure_modes
         The day's ``SHADOW``, ``PNL_WATERFALL``, ``EDGE_VERDICTS``, ``DRAWDOWNS`` and ``FAILURE_MODES`` rows.
     internal_fills, venue_fills
@@ -99,6 +89,10 @@ def compile_desk_report(
         The candidates' latest gate verdicts.
     exclusions
         What earlier steps left out (quarantined rows and their like); excluded orders are added here.
+    month
+        The tables of the days up to this one, for what a single day can't answer: markouts among them.
+    quotes
+        ``QUOTES`` rows of the day and the day before in pieces, for the replays.
     present
         Names of the lake's tables that hold this day; decides which of the desk's questions are open.
     prepared_at
@@ -114,10 +108,17 @@ def compile_desk_report(
 
     costs = _cost_line("all strategies", counted)
     by_strategy = [_cost_line(str(name), rows) for name, rows in counted.groupby("strategy", sort=True)]
-    ranked = [_order_line(row) for row in counted.sort_values(["total", "order_id"]).to_dict("records")]
+    by_venue = [_cost_line(" · ".join(name), rows) for name, rows in counted.groupby(["strategy", "venue"], sort=True)]
+    ranked = counted.sort_values(["total", "order_id"])
+    dear, cheap = (
+        ranked[ranked["total"] > 0].tail(_LISTED_ORDERS)[::-1],
+        ranked[ranked["total"] <= 0].head(_LISTED_ORDERS),
+    )
+    dearest, cheapest = (tuple(_order_line(row) for row in each.to_dict("records")) for each in (dear, cheap))
+    looked_at = [line.order_id for line in (*dearest, *cheapest)]
     reconciliation = _reconciliation(breaks, internal_fills, venue_fills)
     judged = verdict_lines(verdicts, shadow)
-    actions = _actions(reconciliation, excluded, len(orders), candidates, judged)
+    falls, past = waterfall_lines(waterfall), compile_month(month)
     changed = [line for line in judged if line.verdict in CHANGED]
     status = _status(reconciliation, orders, counted, changed)
     return DeskReport(
@@ -126,22 +127,26 @@ def compile_desk_report(
         currency=currency,
         status=status,
         headline=_headline(status, reconciliation, len(orders) - len(counted), len(orders), changed),
+        earned_money=summed(line.live_money for line in judged),
         verdicts=judged,
         waits=waiting(judged),
-        waterfalls=waterfall_lines(waterfall),
+        waterfalls=falls,
         model_costs=model_costs(waterfall, shadow),
         drawdowns=drawdown_lines(drawdowns),
         failure_modes=failure_mode_lines(failure_modes),
         costs=costs,
         by_strategy=tuple(sorted(by_strategy, key=lambda line: (-line.total, line.name))),
-        dearest=tuple(line for line in reversed(ranked[-_LISTED_ORDERS:]) if line.total > 0),
-        cheapest=tuple(line for line in ranked[:_LISTED_ORDERS] if line.total <= 0),
-        markouts=_markouts(markouts),
+        by_venue=tuple(sorted(by_venue, key=lambda line: (-line.total, line.name))),
+        dearest=dearest,
+        cheapest=cheapest,
+        replays=replays_of(looked_at, month.decisions, month.orders, month.fills, quotes),
+        month=past,
+        markouts=_markouts(month.markouts),
         reconciliation=reconciliation,
         candidates=tuple(candidates),
-        exclusions=(*excluded, *exclusions),
+        exclusions=(*excluded, *exclusions, *_unmeasured(month)),
         questions=desk_questions(present),
-        actions=actions,
+        actions=ranked_actions(reconciliation, judged, falls, past, excluded, len(orders), candidates),
         max_quote_age_seconds=max_quote_age.total_seconds(),
     )
 
@@ -171,6 +176,21 @@ def _cost_line(name: str, rows: pd.DataFrame) -> CostLine:
 def _markouts(markouts: pa.Table) -> tuple[MarkoutLine, ...]:
     lines = markout_curve(markouts).drop_columns(["standard_error_bps"]).to_pylist()
     return tuple(MarkoutLine.model_validate(line) for line in lines)
+
+
+def _unmeasured(month: MonthTables) -> Iterator[Exclusion]:
+    """Yield what of the month could not be measured, or can't be: counts of zero too, because they were looked for."""
+    fills, latency = month.fills, month.latency_costs
+    early = pc.less(fills["received_at"], fills["filled_at"])
+    found = {
+        ("markouts", "no usable quote at the fill or the horizon"): month.markouts["excluded_reason"],
+        ("delays", "order excluded, or its times out of order"): latency["excluded_reason"],
+        ("delays", "no quote at sending: not split"): latency["unsplit_reason"],
+    }
+    for (what, why), reasons in found.items():
+        yield Exclusion(what=f"{what} of the month", reason=why, n=len(reasons) - reasons.null_count, of=len(reasons))
+    why = "known to us before the venue says that they happened: one of the clocks is wrong"
+    yield Exclusion(what="fills of the month", reason=why, n=pc.sum(early).as_py() or 0, of=fills.num_rows)
 
 
 def _order_line(row: dict[Any, Any]) -> OrderLine:
@@ -239,42 +259,3 @@ def _headline(
     if status is Status.UNKNOWN:
         return f"{excluded} of {orders} orders could not be measured: the cost below does not speak for the day."
     return "Our records agree with the venue's, and every cost is explained." if orders else "Nothing was traded."
-
-
-def _actions(
-    reconciliation: Reconciliation, excluded: list[Exclusion], orders: int, candidates: Sequence[CandidateLine],
-    verdicts: Sequence[VerdictLine],
-) -> tuple[Action, ...]:  # fmt: skip
-    """Return what to do: proven breaks by money, unproven sources, verdicts, data, candidates short of evidence."""
-    found: list[Action] = []
-    for kind in BreakClass:
-        lines = [line for line in reconciliation.breaks if line.kind == kind]
-        if lines:
-            known = [line.money for line in lines if line.money is not None]
-            why = f"{kind.value.replace('_', ' ')} on {', '.join(sorted({line.symbol for line in lines}))}"
-            money = sum(known, Decimal(0)) if known else None
-            found.append(Action(what=_REMEDIES[kind], why=why, owner="operations", money=money, n=len(lines)))
-    last = _REMEDIES[BreakClass.SOURCE_INCOMPLETE]
-    found.sort(key=lambda action: (action.what == last, -(action.money or Decimal(0))))
-    found += [
-        Action(what=CHANGED[EdgeVerdict(line.verdict)], why=line.reason, owner="trading", money=None, n=line.orders)
-        for line in verdicts
-        if line.verdict in CHANGED
-    ]
-    if without := [line.strategy for line in verdicts if line.shadow_money is None]:
-        what = "Give these strategies a model for what they trade: nobody can tell whether they do as approved"
-        found.append(Action(what=what, why=", ".join(without), owner="research", money=None, n=len(without)))
-    if strange := [line for line in verdicts if line.diverging]:
-        what, n = "Find out why live decided otherwise than its model", sum(line.diverging for line in strange)
-        why = ", ".join(line.strategy for line in strange)
-        found.append(Action(what=what, why=why, owner="trading", money=None, n=n))
-    missing = sum(each.n for each in excluded)
-    if missing > LARGEST_EXCLUDED_SHARE * orders:
-        why = "; ".join(f"{each.n} {each.reason}" for each in excluded)
-        what = "Repair the recording of quotes and acknowledgements"
-        found.append(Action(what=what, why=why, owner="data", money=None, n=missing))
-    short = [line.candidate for line in candidates if line.verdict is Verdict.INCONCLUSIVE]
-    if short:
-        what = "Give the gates the evidence that they lack"
-        found.append(Action(what=what, why=", ".join(short), owner="research", money=None, n=len(short)))
-    return tuple(found)

@@ -60,9 +60,9 @@ def verdict_lines(verdicts: pa.Table, shadow: pa.Table) -> tuple[VerdictLine, ..
                 days_to_decide=head["verdict_days"],
                 orders_to_decide=head["verdict_orders"],
                 reason=head["reason"],
-                expected_money=_sum(row["expected"] for row in markets),
-                shadow_money=_sum(row["shadow"] for row in markets),
-                live_money=_sum(row["live"] for row in markets),
+                expected_money=summed(row["expected"] for row in markets),
+                shadow_money=summed(row["shadow"] for row in markets),
+                live_money=summed(row["live"] for row in markets),
                 signals=sum(row["signals"] for row in markets),
                 diverging=sum(len(row["diverging"]) for row in markets),
                 findings=tuple(findings),
@@ -100,7 +100,7 @@ def waterfall_lines(waterfall: pa.Table) -> tuple[WaterfallLine, ...]:
     lines = []
     for strategy, steps in whole.items():
         shown = [Step(cause=cause, money=steps[cause]) for cause in (EXPECTED, *Cause) if cause in moved]
-        live = _sum(amount for cause, amount in steps.items() if cause != RESIDUAL)
+        live = summed(amount for cause, amount in steps.items() if cause != RESIDUAL)
         lines.append(
             WaterfallLine(
                 strategy=strategy, steps=tuple(shown), live_money=live or Decimal(0), residual_money=steps[RESIDUAL]
@@ -167,7 +167,7 @@ def _whole(waterfall: pa.Table) -> dict[str, dict[str, Decimal | None]]:
         if any(row["excluded_reason"] is not None for row in rows):
             continue
         causes = dict.fromkeys(row["cause"] for row in rows)
-        found[strategy] = {cause: _sum(row["amount"] for row in rows if row["cause"] == cause) for cause in causes}
+        found[strategy] = {cause: summed(row["amount"] for row in rows if row["cause"] == cause) for cause in causes}
     return found
 
 
@@ -178,7 +178,7 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, A
     return groups
 
 
-def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
+def summed(amounts: Iterable[Decimal | None]) -> Decimal | None:
     """Return the sum; None where one is not known, or there is none."""
     given = list(amounts)
     with localcontext(_EXACT):

@@ -1,24 +1,18 @@
-"""The nightly desk report: one value, and its two renderings, an HTML page and JSON, with the same numbers.
+"""The nightly desk report as one value.
 
-Belongs here: what the report says (frozen values) and how it is written out. Doesn't: computing it from tables
-(compile_desk_report), drawing (figures).
+Belongs here: what the report says of its day (frozen values). Doesn't: what it says of the days before (month_lines),
+computing it from tables (compile_desk_report), writing it out (rendering).
 """
 
 from __future__ import annotations
 
-import json
-import math
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict
 
 from research_to_prod.reports.failure_mode_lines import FailureModeLines
+from research_to_prod.reports.month_lines import Month, Replay, Value
 from research_to_prod.values import Verdict
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Status(StrEnum):
@@ -29,11 +23,7 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CostLine(_Value):
+class CostLine(Value):
     """What a strategy (or the whole desk) paid; money in the report's currency, cost positive."""
 
     name: str
@@ -48,7 +38,7 @@ class CostLine(_Value):
     """Of the value-weighted mean over orders; None below the number of orders at which it means something."""
 
 
-class OrderLine(_Value):
+class OrderLine(Value):
     """One parent order, for the lists of the dearest and the cheapest."""
 
     order_id: str
@@ -65,7 +55,7 @@ class OrderLine(_Value):
     main_component_cost: float
 
 
-class BreakLine(_Value):
+class BreakLine(Value):
     """One reconciliation break."""
 
     kind: str
@@ -79,7 +69,7 @@ class BreakLine(_Value):
     evidence: str
 
 
-class Reconciliation(_Value):
+class Reconciliation(Value):
     """How the desk's records compare with the venue's."""
 
     status: Status
@@ -93,7 +83,7 @@ class Reconciliation(_Value):
     breaks: tuple[BreakLine, ...]
 
 
-class CandidateLine(_Value):
+class CandidateLine(Value):
     """A candidate's way through the gates."""
 
     candidate: str
@@ -105,7 +95,7 @@ class CandidateLine(_Value):
     reasons: tuple[str, ...]
 
 
-class Exclusion(_Value):
+class Exclusion(Value):
     """Rows that do not count in this report, and why."""
 
     what: str
@@ -114,7 +104,7 @@ class Exclusion(_Value):
     of: int
 
 
-class MarkoutLine(_Value):
+class MarkoutLine(Value):
     """What the market did some time after the fills of one liquidity; gain positive, after fees, mean of the fills."""
 
     liquidity: str
@@ -128,7 +118,7 @@ class MarkoutLine(_Value):
     excluded: int
 
 
-class FindingLine(_Value):
+class FindingLine(Value):
     """The answer to one question about a strategy; an effect is positive when worse."""
 
     question: str
@@ -143,7 +133,7 @@ class FindingLine(_Value):
     orders_to_decide: int | None
 
 
-class VerdictLine(_Value):
+class VerdictLine(Value):
     """What became of one strategy, and what it earned today."""
 
     strategy: str
@@ -163,7 +153,7 @@ class VerdictLine(_Value):
     findings: tuple[FindingLine, ...]
 
 
-class Wait(_Value):
+class Wait(Value):
     """Strategies whose questions can't be looked at yet, for the same want."""
 
     strategies: tuple[str, ...]
@@ -174,14 +164,14 @@ class Wait(_Value):
     """What else is missing; empty where it is days."""
 
 
-class Step(_Value):
+class Step(Value):
     """One step of a waterfall: what it adds; None where it is not known."""
 
     cause: str
     money: Decimal | None
 
 
-class WaterfallLine(_Value):
+class WaterfallLine(Value):
     """From what was expected of a strategy's day to its live P&L, and what the venue's records say beyond it."""
 
     strategy: str
@@ -191,7 +181,7 @@ class WaterfallLine(_Value):
     residual_money: Decimal | None
 
 
-class ModelCost(_Value):
+class ModelCost(Value):
     """What a strategy's model charged itself for the day's fills, and what they cost; cost positive."""
 
     strategy: str
@@ -204,7 +194,7 @@ class ModelCost(_Value):
     """What the unfilled would have earned: the waterfall's missed trades, as a loss positive."""
 
 
-class LossPart(_Value):
+class LossPart(Value):
     """What one component of the waterfall lost in an episode; a gain is negative."""
 
     component: str
@@ -212,7 +202,7 @@ class LossPart(_Value):
     share: float
 
 
-class EpisodeLine(_Value):
+class EpisodeLine(Value):
     """One drawdown; times are days' ends, because P&L is by the day."""
 
     peak_at: datetime
@@ -223,7 +213,7 @@ class EpisodeLine(_Value):
     parts: tuple[LossPart, ...]
 
 
-class DrawdownLine(_Value):
+class DrawdownLine(Value):
     """The drawdowns of a strategy's record, and whether they were to be expected."""
 
     strategy: str
@@ -233,7 +223,7 @@ class DrawdownLine(_Value):
     episodes: tuple[EpisodeLine, ...]
 
 
-class Question(_Value):
+class Question(Value):
     """One of the desk's standing questions."""
 
     number: int
@@ -243,17 +233,20 @@ class Question(_Value):
     missing: tuple[str, ...]
 
 
-class Action(_Value):
+class Action(Value):
     """Something to do today, ranked."""
 
     what: str
     why: str
     owner: str
     money: Decimal | None
+    """At stake; None where it can't be told."""
+    confidence: str
+    """On what it rests."""
     n: int
 
 
-class DeskReport(_Value):
+class DeskReport(Value):
     """Everything that the page says about one UTC day."""
 
     day: str
@@ -261,6 +254,8 @@ class DeskReport(_Value):
     currency: str
     status: Status
     headline: str
+    earned_money: Decimal | None
+    """P&L of the day's fills over all strategies, after fees and funding; None where one is not known."""
     verdicts: tuple[VerdictLine, ...]
     waits: tuple[Wait, ...]
     waterfalls: tuple[WaterfallLine, ...]
@@ -269,8 +264,13 @@ class DeskReport(_Value):
     failure_modes: FailureModeLines
     costs: CostLine
     by_strategy: tuple[CostLine, ...]
+    by_venue: tuple[CostLine, ...]
+    """By strategy and venue."""
     dearest: tuple[OrderLine, ...]
     cheapest: tuple[OrderLine, ...]
+    replays: tuple[Replay, ...]
+    """Of the dearest and the cheapest."""
+    month: Month
     markouts: tuple[MarkoutLine, ...]
     reconciliation: Reconciliation
     candidates: tuple[CandidateLine, ...]
@@ -278,89 +278,3 @@ class DeskReport(_Value):
     questions: tuple[Question, ...]
     actions: tuple[Action, ...]
     max_quote_age_seconds: float
-
-
-def render_json(report: DeskReport) -> bytes:
-    """Return the report as JSON (UTF-8, sorted keys): floats as their shortest form, exact money as decimal text."""
-    return json.dumps(report.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False).encode()
-
-
-def render_html(report: DeskReport) -> bytes:
-    """Return the report as one self-contained HTML page: no script, no external address, under 500 kB.
-
-    Every number of the report stands in a ``<data value="...">`` element with the very text that the JSON has,
-    beside its rounded form.
-    """
-    import jinja2
-
-    from research_to_prod.reports.figures import cost_stack
-    from research_to_prod.reports.waterfall_figure import waterfall_bars
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "money": _money,
-        "whole": _whole,
-        "bps": _bps,
-        "count": _count,
-        "share": _share,
-        "price": _price,
-    }
-    lines = {line.name: line.components for line in report.by_strategy}
-    falls = report.waterfalls
-    page = environment.get_template("desk_report.html.j2").render(
-        report=report,
-        style=(_TEMPLATES / "desk_report.css").read_text("utf-8"),
-        wide_stack=cost_stack(lines, report.currency, width=9.6).decode() if lines else "",
-        narrow_stack=cost_stack(lines, report.currency, width=4.0).decode() if lines else "",
-        wide_waterfall=waterfall_bars(falls, report.currency, width=9.6).decode() if falls else "",
-        narrow_waterfall=waterfall_bars(falls, report.currency, width=4.0).decode() if falls else "",
-    )
-    return page.encode()
-
-
-def _data(value: float | Decimal | None, shown: str) -> str:
-    """Return the ``<data>`` element of a number; both texts consist of digits and punctuation that need no escape."""
-    import markupsafe
-
-    if value is None:
-        return markupsafe.Markup('<span class="none">unknown</span>')
-    exact = str(value) if isinstance(value, Decimal) else json.dumps(value)
-    return markupsafe.Markup('<data value="{}">{}</data>').format(exact, shown)
-
-
-def _money(value: float | Decimal | None) -> str:
-    return _data(value, "" if value is None else _rounded(float(value), 2))
-
-
-def _whole(value: float) -> str:
-    return _data(value, _rounded(value, 0))
-
-
-def _bps(value: float | None) -> str:
-    return _data(value, "" if value is None else _rounded(value, 1))
-
-
-def _count(value: int) -> str:
-    return _data(value, f"{value:,}")
-
-
-def _share(value: float) -> str:
-    return _data(value, f"{value:.0%}".replace("-", "−"))
-
-
-def _price(value: float) -> str:
-    return _data(value, f"{value:,.6g}")
-
-
-def _rounded(value: float, digits: int) -> str:
-    """Round for reading, with a real minus sign and no negative zero."""
-    if not math.isfinite(value):
-        raise ValueError("a report's number is not finite")
-    rounded = round(value, digits)
-    return f"{rounded + 0.0:,.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"

@@ -65,7 +65,7 @@ def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np
     underwater = equity / np.maximum.accumulate(equity) - 1
     worst = int(underwater.argmin())
     # More points than pixels only cost bytes; every bin keeps its extreme, the deepest point among them.
-    keep = _extremes(underwater, 800)
+    keep = extremes(underwater, 800)
     with mpl.rc_context(STYLE):
         figure = new_figure(8, 4)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
@@ -104,7 +104,7 @@ def underwater_and_windows(
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
     from matplotlib.ticker import PercentFormatter
 
-    keep = _extremes(underwater, 800)
+    keep = extremes(underwater, 800)
     with mpl.rc_context(STYLE):
         figure = new_figure(8, 2.4 + 0.25 * len(windows))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 0.3 * max(1, len(windows))])
@@ -173,7 +173,7 @@ def month_with_findings(
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
     seen = np.flatnonzero(np.isfinite(close))
-    keep = seen[_extremes(close[seen], 800)] if len(seen) else seen
+    keep = seen[extremes(close[seen], 800)] if len(seen) else seen
     with mpl.rc_context(STYLE):
         figure = new_figure(8, 2.6)
         # Fixed margins: months with findings are many, and a computed layout draws each of them twice.
@@ -301,7 +301,7 @@ def marked_series(
     import matplotlib as mpl
 
     finite = np.isfinite(values)
-    keep = _extremes(np.where(finite, values, 0.0), 400)
+    keep = extremes(np.where(finite, values, 0.0), 400)
     cuts = np.flatnonzero(np.diff(_strokes(ts, step)[keep])) + 1
     with mpl.rc_context(STYLE):
         figure = new_figure(8, 2.4)
@@ -339,7 +339,7 @@ def sparkline_svg(
     head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 240 32" width="240" height="32">'
     if len(ts) < 2 or ts[0] == ts[-1]:
         return f"{head}</svg>".encode()
-    keep, strokes = _extremes(values, 60), _strokes(ts, step)
+    keep, strokes = extremes(values, 60), _strokes(ts, step)
     x = (ts - ts[0]) / (ts[-1] - ts[0]) * 240
     y = 26 - (values - values.min()) / (float(np.ptp(values)) or 1.0) * 24
     opens = np.diff(strokes[keep], prepend=-1) != 0
@@ -402,7 +402,7 @@ def inline_svg(figure: Figure) -> bytes:
     return text.replace(TEXT_COLOUR, "currentColor").encode()
 
 
-def _extremes(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.intp]:
+def extremes(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.intp]:
     """Return the indices of the first, the last and, in each of ``bins`` equal parts, the lowest and highest value."""
     if len(values) <= 2 * bins:
         return np.arange(len(values))

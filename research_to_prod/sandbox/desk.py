@@ -369,6 +369,9 @@ def _quote_times(day: DeskDay, symbol: str, start: int, end: int) -> Ints:
     decided = [micros(each.decided_at) for each in day.decisions if each.symbol == symbol]
     orders = [each for each in day.orders if each.symbol == symbol]
     ours = [micros(at) for each in orders for at in (each.acknowledged_at, each.ended_at) if at is not None]
+    # A quote of its own for an order that is sent long after its decision: the decision's has grown old.
+    made = {each.decision_id: each.decided_at for each in day.decisions}
+    ours += [micros(each.sent_at) for each in orders if each.sent_at - made[each.decision_id] > timedelta(seconds=1)]
     fills = np.array([micros(each.filled_at) for each in day.fills if each.symbol == symbol], np.int64)
     times.append(np.array(decided, np.int64) - 150 * _MS)
     times.append(np.array(ours, np.int64) - 60 * _MS)

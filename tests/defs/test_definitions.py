@@ -136,6 +136,7 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "venue_fills",
         "trades",
         "slippage",
+        "latency_costs",
         "markouts",
         "shadow",
         "pnl_waterfall",

@@ -53,6 +53,43 @@ def slippage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
 
 
 @dg.asset(
+    deps=[
+        "slippage",
+        *(dg.AssetDep(name, partition_mapping=TWO_DAYS) for name in ("decisions", "orders", "order_events", "quotes")),
+    ],
+    partitions_def=DAYS,
+    group_name="attribution",
+    owners=["team:trading"],
+    kinds={"numpy"},
+    code_version="1",
+    metadata=described("latency_costs"),
+)
+def latency_costs(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+    """How long each parent order took from its decision to live, and what the price did meanwhile.
+
+    The delay of slippage, split at the moment of sending: what the desk's own systems cost, and what the way to the
+    venue did. The way back is told by the order events, where the desk delivers them.
+    """
+    from research_to_prod.attribution.latency import costs_by_bucket, latency_of_orders
+
+    day = context.partition_key
+    records = read_records(lake, day, "decisions", "orders", "order_events")
+    decisions, orders, events = records.tables
+    slippage = lake.read("slippage", day)
+    rows = latency_of_orders(slippage.rows, decisions, orders, events, records.quotes)
+    return publish(
+        lake,
+        "latency_costs",
+        day,
+        rows,
+        read=(slippage, *records.read),
+        orders=rows.num_rows,
+        excluded=rows.num_rows - rows["excluded_reason"].null_count,
+        by_strategy=table_preview(costs_by_bucket(rows)),
+    )
+
+
+@dg.asset(
     deps=[dg.AssetDep(name, partition_mapping=TWO_DAYS) for name in ("orders", "fills", "quotes")],
     partitions_def=DAYS,
     group_name="attribution",

@@ -44,6 +44,21 @@ def costs_cover_the_orders(context: dg.AssetCheckExecutionContext, lake: dg.Reso
 
 
 @dg.asset_check(
+    asset="latency_costs",
+    partitions_def=DAYS,
+    blocking=True,
+    description="For every order what was lost before sending and on the way is its delay within 1e-9 of it.",
+)
+def latency_adds_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Compare the two legs and the delay of slippage, from the stored rows."""
+    from research_to_prod.attribution.latency import worst_latency_residual
+
+    rows = lake.read("latency_costs", context.partition_key).rows
+    worst = worst_latency_residual(rows)
+    return dg.AssetCheckResult(passed=worst <= 1e-9, metadata={"rows": rows.num_rows, "worst_relative_residual": worst})
+
+
+@dg.asset_check(
     asset="markouts",
     partitions_def=DAYS,
     blocking=True,

@@ -16,6 +16,7 @@ from research_to_prod.attribution.quote_match import StoredQuotes
 from research_to_prod.defs.tables import TABLES
 from research_to_prod.lake import Lake, Snapshot
 
+_MAY_LACK = {"trades", "order_events"}
 TWO_DAYS = dg.TimeWindowPartitionMapping(start_offset=-1, allow_nonexistent_upstream_partitions=True)
 
 
@@ -34,12 +35,12 @@ def read_records(lake: Lake, day: str, *names: str) -> Records:
     Raises
     ------
     LakeError
-        If one of the desk's own tables was not written for ``day``; the public tape may be missing.
+        If one of the desk's own tables was not written for ``day``; the public tape and order events may be missing.
     """
     before = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
     snapshots = []
     for name in names:
-        days = [each for each in (before, day) if (each == day and name != "trades") or lake.has(name, each)]
+        days = [each for each in (before, day) if (each == day and name not in _MAY_LACK) or lake.has(name, each)]
         snapshots.append(lake.read(name, days) if days else Snapshot(TABLES[name].empty(), ()))
     quoted = [lake.version("quotes", each) for each in (before, day) if each == day or lake.has("quotes", each)]
     quotes = StoredQuotes(lake, tuple(quoted))

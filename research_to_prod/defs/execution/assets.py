@@ -116,7 +116,9 @@ def venue_fills(
     universe = Universe.load(settings.desk / UNIVERSE_FILE)
     start, end = day_bounds(context.partition_key)
     parts, certificates = [VENUE_FILLS.empty()], []
-    for name, symbol in sorted({(market.venue, market.symbol) for market in universe.markets}):
+    # A venue that is known by vendor files alone has no account to ask: what it would say stays unknown.
+    asked = {each.name for each in universe.venues}
+    for name, symbol in sorted({(each.venue, each.symbol) for each in universe.markets if each.venue in asked}):
         fetched = venues.client(universe.venue(name)).my_trades(symbol, start, end)
         parts.append(venue_fills_table(fetched.rows, name, fetched.certificate.fetch_id))
         certificates.append(fetched.certificate)

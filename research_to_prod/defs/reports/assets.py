@@ -4,20 +4,26 @@ from collections.abc import Callable
 from datetime import datetime
 
 import dagster as dg
-import pyarrow as pa
 
+from research_to_prod.defs.attribution.records import read_records
 from research_to_prod.defs.partitions import DAYS
+from research_to_prod.defs.reports.month import MONTH, MONTH_TABLES, read_month
 from research_to_prod.execution.contracts import INBOX_KINDS, REQUIRED_KINDS
 from research_to_prod.lake import Lake
+from research_to_prod.lake.io_manager import inputs_metadata
 from research_to_prod.settings import Settings
+
+_OF_THE_DAY = ("pnl_waterfall", "edge_verdicts", "drawdowns", "failure_modes", "breaks")
 
 
 @dg.asset(
     deps=[
         dg.AssetDep("gate_report", partition_mapping=dg.AllPartitionMapping()),
         "production_manifest",
+        *(dg.AssetDep(name, partition_mapping=MONTH) for name in (*MONTH_TABLES, "quotes")),
+        *(*_OF_THE_DAY, "venue_fills"),
         # What the desk may or may not deliver: which questions stay open is told once all of it was looked for.
-        *sorted(INBOX_KINDS.keys() - REQUIRED_KINDS),
+        *sorted(INBOX_KINDS.keys() - REQUIRED_KINDS - MONTH_TABLES.keys()),
     ],
     partitions_def=DAYS,
     group_name="reports",
@@ -27,50 +33,49 @@ from research_to_prod.settings import Settings
 )
 def desk_report(
     context: dg.AssetExecutionContext,
-    slippage: pa.Table,
-    markouts: pa.Table,
-    shadow: pa.Table,
-    pnl_waterfall: pa.Table,
-    edge_verdicts: pa.Table,
-    drawdowns: pa.Table,
-    failure_modes: pa.Table,
-    breaks: pa.Table,
-    fills: pa.Table,
-    venue_fills: pa.Table,
     lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
     """The day for the desk head: is the edge alive, where did the money go, do the books agree, what to do today.
 
-    One self-contained HTML page and the same numbers as JSON, in ``data/reports/``.
+    One self-contained HTML page and the same numbers as JSON and Parquet, in ``data/reports/``. Where one day says too
+    little, the recorded days among the thirty up to it are looked at.
     """
     from research_to_prod.defs.reports.standing import candidate_lines, delivery_exclusions
     from research_to_prod.promotion.files import replace_file
     from research_to_prod.reports.compile_desk_report import compile_desk_report
-    from research_to_prod.reports.desk_report import render_html, render_json
+    from research_to_prod.reports.rendering import render_html, render_json, render_parquet
 
     day, now = context.partition_key, clock()
+    month, read = read_month(lake, day)
+    own = {name: lake.read(name, day) for name in _OF_THE_DAY}
+    slippage, shadow, fills, venue_fills = (
+        lake.read(name, day) for name in ("slippage", "shadow", "fills", "venue_fills")
+    )
     report = compile_desk_report(
         day,
-        slippage,
-        breaks,
-        markouts=markouts,
-        shadow=shadow,
-        waterfall=pnl_waterfall,
-        verdicts=edge_verdicts,
-        drawdowns=drawdowns,
-        failure_modes=failure_modes,
-        internal_fills=fills.num_rows,
-        venue_fills=venue_fills.num_rows,
+        slippage.rows,
+        own["breaks"].rows,
+        shadow=shadow.rows,
+        waterfall=own["pnl_waterfall"].rows,
+        verdicts=own["edge_verdicts"].rows,
+        drawdowns=own["drawdowns"].rows,
+        failure_modes=own["failure_modes"].rows,
+        internal_fills=fills.rows.num_rows,
+        venue_fills=venue_fills.rows.num_rows,
         candidates=candidate_lines(lake, settings, now),
         exclusions=delivery_exclusions(lake, day),
+        month=month,
+        quotes=read_records(lake, day).quotes,
         present=[table for table in lake.tables() if lake.has(table, day)],
         prepared_at=now,
     )
-    page, numbers = (settings.reports / f"desk-report-{day}.{kind}" for kind in ("html", "json"))
+    page, numbers, table = (settings.reports / f"desk-report-{day}.{kind}" for kind in ("html", "json", "parquet"))
     replace_file(page, render_html(report))
     replace_file(numbers, render_json(report))
+    replace_file(table, render_parquet(report))
+    read_today = (each for snapshot in (*own.values(), venue_fills) for each in snapshot.versions)
     return dg.MaterializeResult(
         metadata={
             "page": dg.MetadataValue.path(page),
@@ -78,6 +83,8 @@ def desk_report(
             "headline": report.headline,
             "total_cost": report.costs.total,
             "unreconciled_money": float(report.reconciliation.money_at_stake),
+            "recorded_days": report.month.days,
+            **inputs_metadata((*read_today, *(each for snapshot in read for each in snapshot.versions))),
         }
     )
 
@@ -90,6 +97,7 @@ def desk_report(
             "market_quality",
             "gate_report",
             "slippage",
+            "latency_costs",
             "markouts",
             "shadow",
             "pnl_waterfall",
