@@ -36,6 +36,14 @@ class Held:
     believed: Mapping[str, Decimal] | None = None
 
 
+@dataclass(frozen=True)
+class Conserved:
+    """The findings, and the disputes whose desk's version the venue's own statements contain."""
+
+    findings: tuple[Finding, ...] = ()
+    desk_is_right: tuple[Finding, ...] = ()
+
+
 def prices_of(fills: Iterable[FillRecord]) -> Mapping[str, Decimal]:
     """Return what each asset was last worth in the day's fills; a currency that fills were quoted in is worth 1."""
     prices: dict[str, Decimal] = {}
@@ -53,7 +61,7 @@ def compare_balances(
     proof: Proof,
     policy: ReconciliationPolicy,
     prices: Mapping[str, Decimal],
-) -> tuple[Finding, ...]:
+) -> Conserved:
     """Hold the change of each wallet against the venue's own records of the day.
 
     Parameters
@@ -65,13 +73,14 @@ def compare_balances(
 
     Returns
     -------
-    tuple of Finding
+    Conserved
         Nothing where a source of the wallet is not complete: what moved it may be what was not seen.
     """
     if held.opening is None or held.closing is None:
-        return ()
+        return Conserved()
     moved, counts = own(postings), _counts(postings)
-    found = []
+    found: list[Finding] = []
+    right: list[Finding] = []
     keys = held.opening.amounts.keys() | held.closing.amounts.keys() | moved.keys()
     for key in sorted(key for key in keys if key[0] is not Account.CONTRACTS):
         account, asset = key
@@ -80,7 +89,9 @@ def compare_balances(
         change = held.closing.amount(*key) - held.opening.amount(*key)
         residual = change - moved.get(key, Decimal(0))
         unit = exact(policy.money_unit) * counts.get(key, 0)
-        if explained(residual, key, findings, unit) is not None:
+        used = explained(residual, key, findings, unit)
+        if used is not None:
+            right += used
             continue
         price = prices.get(asset)
         money = None if price is None else abs(residual) * price
@@ -105,7 +116,7 @@ def compare_balances(
                 correction={key: residual} if dust and not late else None,
             )
         )
-    return tuple(found)
+    return Conserved(tuple(found), tuple(right))
 
 
 def compare_positions(
@@ -115,13 +126,13 @@ def compare_positions(
     findings: Sequence[Finding],
     proof: Proof,
     prices: Mapping[str, Decimal],
-) -> tuple[Finding, ...]:
+) -> Conserved:
     """Hold each contract's position against the venue's own fills, and against what the desk believes.
 
     Where the desk recorded no belief, it is the opening and the desk's own fills.
     """
     if held.closing is None or not proof.saw(Source.POSITIONS, Account.FUTURES):
-        return ()
+        return Conserved()
     moved = own(postings)
     fills = own_contracts(desk_fills)
     believed = held.believed or {}
@@ -129,7 +140,8 @@ def compare_positions(
     opened = {} if held.opening is None else held.opening.amounts
     named |= {asset for account, asset in opened if account is Account.CONTRACTS}
     named |= believed.keys() | {asset for account, asset in moved if account is Account.CONTRACTS}
-    found = []
+    found: list[Finding] = []
+    right: list[Finding] = []
     for symbol in sorted(named):
         key = (Account.CONTRACTS, symbol)
         now = held.closing.amount(*key)
@@ -140,11 +152,13 @@ def compare_positions(
             expected.append(("what we believe", believed[symbol], -1))
         elif held.opening is not None:
             expected.append(("our fills", held.opening.amount(*key) + fills.get(symbol, Decimal(0)), -1))
-        wrong = [
-            (source, amount)
-            for source, amount, sign in expected
-            if explained(now - amount, key, findings, Decimal(0), sign) is None
-        ]
+        wrong = []
+        for source, amount, sign in expected:
+            used = explained(now - amount, key, findings, Decimal(0), sign)
+            if used is None:
+                wrong.append((source, amount))
+            elif sign > 0:
+                right += used
         if not wrong:
             continue
         amount = wrong[-1][1]
@@ -164,7 +178,7 @@ def compare_positions(
                 evidence_ids=proof.cited(Source.POSITIONS, Account.FUTURES),
             )
         )
-    return tuple(found)
+    return Conserved(tuple(found), tuple(right))
 
 
 def own_contracts(fills: Iterable[FillRecord]) -> dict[str, Decimal]:

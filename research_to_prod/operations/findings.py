@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from research_to_prod.operations.contracts import OWN_ACCOUNTS, Account, BreakClass, BreakVerdict, Resolution
 from research_to_prod.operations.ledger import Balances, Posting, balances
-from research_to_prod.operations.records import Source
+from research_to_prod.operations.records import OrderRecord, Source
 
 _MOST_SUMS = 4096
 
@@ -82,6 +82,11 @@ class Proof:
         """Return whether what is absent there is proven to be absent."""
         return self.complete.get((source, scope), False)
 
+    def judges(self, order: OrderRecord) -> bool:
+        """Return whether an order must be on record on both sides: it began in the day and not near its ends."""
+        inside = self.day_start + self.wait <= order.at < self.day_end - self.wait
+        return order.whole and inside and order.at <= self.judged_to
+
     def cited(self, source: Source, scope: str) -> tuple[str, ...]:
         """Return the fetch that evidence from there rests on."""
         fetch = self.fetches.get((source, scope))
@@ -109,8 +114,9 @@ def explained(
 ) -> tuple[Finding, ...] | None:
     """Return findings whose alternatives add up to ``residual``; None where none do.
 
-    Of several sets the first in the findings' order is returned. Beyond some thousand sums no more are tried, so that
-    a day with many breaks may report a balance beside them, never miss one.
+    Tried are none, all, all of one class and symbol (a list that was empty lacks every fill of it), and then sets of
+    any, of which the first in the findings' order is returned. Beyond some thousand sums no more are tried: a day with
+    many breaks may then report a balance beside them, and never misses one.
 
     Parameters
     ----------
@@ -119,8 +125,16 @@ def explained(
     sign
         -1 where the residual is what the desk has too little of, +1 where it is what the venue's book lacks.
     """
+    touching = [each for each in findings if any(key in change for change in each.alternatives)]
+    groups: dict[tuple[str, ...], list[Finding]] = {(): [], ("all",): touching}
+    for each in touching:
+        groups.setdefault((each.kind, each.symbol), []).append(each)
+    for group in groups.values():
+        total = sum((sign * each.alternatives[0].get(key, Decimal(0)) for each in group), Decimal(0))
+        if abs(residual - total) <= within:
+            return tuple(group)
     reached: dict[Decimal, tuple[Finding, ...]] = {Decimal(0): ()}
-    for finding in findings:
+    for finding in touching:
         steps = {sign * each[key] for each in finding.alternatives if key in each}
         for total, used in list(reached.items()):
             for step in sorted(steps):

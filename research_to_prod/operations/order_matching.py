@@ -30,13 +30,13 @@ def strange_orders(desk: Side, venue: Side, proof: Proof, policy: Reconciliation
     names = {order.client_id for order in desk.orders}
     found = []
     for order in sorted(venue.orders, key=_place):
-        if _key(order) not in ours and order.client_id not in names and _judged(order, proof):
+        if _key(order) not in ours and order.client_id not in names and proof.judges(order):
             external = (order.client_id or "").startswith(policy.external_orders)
             kind = BreakClass.EXTERNAL_ACTIVITY if external else BreakClass.UNKNOWN_ORDER
             evidence = "the venue or a person sent it" if external else "nothing of ours sent it"
             found.append(_strange(kind, order, venue.fills, proof, f"in the venue's records, not in ours: {evidence}"))
     for order in sorted(desk.orders, key=_place):
-        if _key(order) not in theirs and _judged(order, proof) and proof.saw(Source.ORDERS, order.symbol):
+        if _key(order) not in theirs and proof.judges(order) and proof.saw(Source.ORDERS, order.symbol):
             evidence = "in our records, not in the venue's certified complete ones"
             found.append(_strange(BreakClass.ORPHAN_INTENT, order, desk.fills, proof, evidence))
     return tuple(found)
@@ -93,12 +93,6 @@ def compare_states(desk: Side, venue: Side, proof: Proof, disputed: frozenset[Ke
 def _known(orders: Iterable[OrderRecord], fills: Iterable[FillRecord]) -> set[Key]:
     known = {_key(order) for order in orders}
     return known | {(fill.symbol, fill.order_id) for fill in fills if fill.order_id is not None}
-
-
-def _judged(order: OrderRecord, proof: Proof) -> bool:
-    wait = proof.wait
-    inside = proof.day_start + wait <= order.at < proof.day_end - wait
-    return order.whole and inside and order.at <= proof.judged_to
 
 
 def _strange(kind: BreakClass, order: OrderRecord, fills: Iterable[FillRecord], proof: Proof, evidence: str) -> Finding:

@@ -11,10 +11,12 @@ fetching, and correcting anything.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal, localcontext
 
 from research_to_prod.operations.conservation import Held, compare_balances, compare_positions, prices_of
 from research_to_prod.operations.contracts import Book, BreakClass, BreakVerdict
+from research_to_prod.operations.contradictions import contradicted
 from research_to_prod.operations.fill_matching import compare_fills
 from research_to_prod.operations.findings import Finding, Proof
 from research_to_prod.operations.ledger import post_side
@@ -34,28 +36,41 @@ def reconcile(desk: Side, venue: Side, held: Held, proof: Proof, policy: Reconci
         order belong to the order, an order with a disputed fill is not judged again, and a balance or position that a
         dispute explains isn't either. Where a source of the venue is not complete nothing is claimed to be missing
         there: one ``source_incomplete`` says so, with the value of our unmatched fills as the money known to be at
-        stake.
+        stake. A list that the venue's own other records show to be cut is not complete, whatever its certificate says.
     """
     # 28 digits, Python's default, would round a product of two 38-digit decimals.
     with localcontext(prec=100):
-        strangers = strange_orders(desk, venue, proof, policy)
-        strange = frozenset((each.symbol, each.order_id) for each in strangers if each.order_id is not None)
-        fills = compare_fills(desk.fills, venue.fills, proof, policy, strange)
-        states = compare_states(desk, venue, proof, fills.disputed)
-        money = compare_money(desk, venue, proof, policy)
-        disputes = (*strangers, *fills.findings, *money.findings)
-        known = (*disputes, *fills.waiting, *money.waiting)
-        postings, prices = post_side(Book.VENUE, venue), prices_of((*desk.fills, *venue.fills))
-        positions = compare_positions(held, desk.fills, postings, known, proof, prices)
-        drifts = compare_balances(held, postings, known, proof, policy, prices)
-        unseen = [
-            _incomplete(source, scope, fills.unproven.get(scope, []) if source is Source.FILLS else [], proof)
-            for source, scope in sorted(
-                {key for key, done in proof.complete.items() if not done}
-                | {(Source.FILLS, scope) for scope in fills.unproven}
-            )
-        ]
-    return (*disputes, *states, *positions, *drifts, *unseen)
+        found, desk_is_right = _compare(desk, venue, held, proof, policy)
+        cut = contradicted(desk, venue, proof, found, desk_is_right)
+        if cut:
+            doubted = replace(proof, complete={**proof.complete, **dict.fromkeys(cut, False)})
+            found, _ = _compare(desk, venue, held, doubted, policy)
+    return found
+
+
+def _compare(
+    desk: Side, venue: Side, held: Held, proof: Proof, policy: ReconciliationPolicy
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Return the findings, and those whose desk's version the venue's statements contain."""
+    strangers = strange_orders(desk, venue, proof, policy)
+    strange = frozenset((each.symbol, each.order_id) for each in strangers if each.order_id is not None)
+    fills = compare_fills(desk.fills, venue.fills, proof, policy, strange)
+    states = compare_states(desk, venue, proof, fills.disputed)
+    money = compare_money(desk, venue, proof, policy)
+    disputes = (*strangers, *fills.findings, *money.findings)
+    known = (*disputes, *fills.waiting, *money.waiting)
+    postings, prices = post_side(Book.VENUE, venue), prices_of((*desk.fills, *venue.fills))
+    positions = compare_positions(held, desk.fills, postings, known, proof, prices)
+    drifts = compare_balances(held, postings, known, proof, policy, prices)
+    unseen = [
+        _incomplete(source, scope, fills.unproven.get(scope, []) if source is Source.FILLS else [], proof)
+        for source, scope in sorted(
+            {key for key, done in proof.complete.items() if not done}
+            | {(Source.FILLS, scope) for scope in fills.unproven}
+        )
+    ]
+    found = (*disputes, *states, *positions.findings, *drifts.findings, *unseen)
+    return found, (*positions.desk_is_right, *drifts.desk_is_right)
 
 
 def _incomplete(source: Source, scope: str, unmatched: list[FillRecord], proof: Proof) -> Finding:
@@ -69,7 +84,7 @@ def _incomplete(source: Source, scope: str, unmatched: list[FillRecord], proof: 
         None,
         value if unmatched else None,
         proof.judged_to + proof.wait,
-        f"the venue's {source} are not certified complete{said}",
+        f"the venue's {source} were not read completely, or its other records show that they are not whole{said}",
         BreakVerdict.UNKNOWN,
         evidence_ids=proof.cited(source, scope),
     )

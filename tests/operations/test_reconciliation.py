@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ from tests.operations.worlds import (
     SPOT,
     World,
     fill,
+    lost_at,
     pick,
     world,
     worlds,
@@ -76,8 +78,11 @@ SPOILED = [
 ]
 
 
-def spoiled(data: st.DataObject, sound: World) -> World:
-    for kind in data.draw(st.lists(st.sampled_from(SPOILED), max_size=3, unique=True)):
+FILL_FAULTS = SPOILED[: SPOILED.index(BreakClass.UNKNOWN_ORDER)]
+
+
+def spoiled(data: st.DataObject, sound: World, kinds: Sequence[BreakClass] = SPOILED) -> World:
+    for kind in data.draw(st.lists(st.sampled_from(kinds), max_size=3, unique=True)):
         sound = FAULTS[kind](sound, data.draw)
     return replace(sound, held=Held())
 
@@ -85,7 +90,12 @@ def spoiled(data: st.DataObject, sound: World) -> World:
 @given(worlds(minimum=1), st.data())
 @settings(max_examples=40)
 def test_exchanging_the_sides_exchanges_the_labels(sound: World, data: st.DataObject) -> None:
-    there = spoiled(data, sound)
+    # The venue's orders bear witness to its fills; of the desk's nobody asks that.
+    if data.draw(st.booleans()):
+        sound = replace(sound, desk=replace(sound.desk, orders=None), venue=replace(sound.venue, orders=None))
+        there = spoiled(data, sound, FILL_FAULTS)
+    else:
+        there = spoiled(data, sound, [kind for kind in SPOILED if kind not in FILL_FAULTS])
     back = replace(there, desk=there.venue, venue=there.desk)
 
     def facts(each: Finding, *, mirrored: bool) -> str:
@@ -275,15 +285,52 @@ def test_a_balance_that_moved_near_its_statement_is_unknown_where_a_record_expla
     assert replace(both, held=replace(both.held, closing=seen)).findings() == ()
 
 
+@pytest.mark.parametrize("witness", ["orders", "balances", "nobody"])
+@given(worlds(minimum=1), st.data())
+@settings(max_examples=15)
+def test_a_fill_that_the_venue_has_elsewhere_is_not_missing_there_but_its_list_is_cut(
+    witness: str, sound: World, data: st.DataObject
+) -> None:
+    """Or the list is empty: a venue in trouble says so for as long as it is in trouble."""
+    if witness != "orders":
+        sound = replace(sound, desk=replace(sound.desk, orders=None), venue=replace(sound.venue, orders=None))
+    if witness != "balances":
+        sound = replace(sound, held=Held())
+    if data.draw(st.booleans()):
+        cut = lost_at("venue")(sound, data.draw)
+    else:
+        symbol = pick(data.draw, {each.symbol for each in sound.venue.fills})
+        kept = frozenset(each for each in sound.venue.fills if each.symbol != symbol)
+        cut = replace(sound, venue=replace(sound.venue, fills=kept))
+    expected = BreakClass.MISSING_FILL_VENUE if witness == "nobody" else BreakClass.SOURCE_INCOMPLETE
+    found = cut.findings()
+    assert {each.kind for each in found} == {expected}
+    assert witness == "nobody" or len(found) == 1
+
+
+@given(worlds(minimum=1), st.data())
+@settings(max_examples=15)
+def test_an_empty_list_of_payments_is_cut_where_the_statements_have_them(sound: World, data: st.DataObject) -> None:
+    account = data.draw(st.sampled_from(sorted({each.account for each in sound.venue.money or ()})))
+    kept = frozenset(each for each in sound.venue.money or () if each.account != account)
+    cut = replace(sound, venue=replace(sound.venue, money=kept))
+    (row,) = cut.findings()
+    assert (row.kind, row.record_id, row.symbol) == (BreakClass.SOURCE_INCOMPLETE, "money", account)
+    # Without statements nobody can tell it from payments that were never made.
+    alone = {each.kind for each in replace(cut, held=Held()).findings()}
+    assert alone <= {BreakClass.FUNDING_MISSING, BreakClass.TRANSFER_UNMATCHED}
+
+
+def test_an_empty_list_of_orders_is_cut_where_fills_name_them() -> None:
+    sound = world([fill()], idle=2)
+    (row,) = replace(sound, venue=replace(sound.venue, orders=frozenset())).findings()
+    assert (row.kind, row.record_id, row.symbol) == (BreakClass.SOURCE_INCOMPLETE, "orders", SPOT)
+
+
 @given(worlds(minimum=1), st.data())
 @settings(max_examples=20)
-def test_a_balance_takes_the_side_of_the_desk_where_the_venues_list_lacks_a_fill(
-    sound: World, data: st.DataObject
-) -> None:
+def test_a_balance_that_no_record_of_either_side_explains_is_a_break(sound: World, data: st.DataObject) -> None:
     lost = pick(data.draw, sound.venue.fills)
-    spoilt = replace(sound, venue=replace(sound.venue, fills=sound.venue.fills - {lost}))
-    assert [each.kind for each in spoilt.findings()] == [BreakClass.MISSING_FILL_VENUE]
-    # Without that fill among our records nothing explains what the balance shows.
-    ours = replace(spoilt, desk=replace(spoilt.desk, fills=spoilt.desk.fills - {lost}))
-    kinds = {each.kind for each in ours.findings()}
+    both = Side(sound.desk.fills - {lost}, None, sound.desk.money)
+    kinds = {each.kind for each in World(both, both, sound.held).findings()}
     assert kinds & {BreakClass.BALANCE_DRIFT, BreakClass.DUST, BreakClass.POSITION_QUANTITY, BreakClass.POSITION_SIGN}

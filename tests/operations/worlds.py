@@ -222,12 +222,18 @@ def _twin(sound: World, draw: Draw) -> World:
     )
 
 
-def _lost(side: str) -> Fault:
+def lost_at(side: str) -> Fault:
     def spoil(sound: World, draw: Draw) -> World:
         one = getattr(sound, side)
         return replace(sound, **{side: replace(one, fills=without(one.fills, pick(draw, one.fills)))})
 
     return spoil
+
+
+def _invented(sound: World, draw: Draw) -> World:
+    """Let the desk have a fill that never was."""
+    like = pick(draw, sound.desk.fills)
+    return replace(sound, desk=replace(sound.desk, fills=sound.desk.fills | {replace(like, fill_id="9998")}))
 
 
 def _state(sound: World, draw: Draw) -> World:
@@ -255,8 +261,8 @@ def lot(amount: Decimal) -> Decimal:
 
 
 FAULTS: dict[BreakClass, Fault] = {
-    BreakClass.MISSING_FILL_INTERNAL: _lost("desk"),
-    BreakClass.MISSING_FILL_VENUE: _lost("venue"),
+    BreakClass.MISSING_FILL_INTERNAL: lost_at("desk"),
+    BreakClass.MISSING_FILL_VENUE: _invented,
     BreakClass.DUPLICATE_FILL: _twin,
     BreakClass.QUANTITY_MISMATCH: _desk_fill(lambda each: replace(each, quantity=each.quantity + Decimal("1e-18"))),
     BreakClass.PRICE_MISMATCH: _desk_fill(lambda each: replace(each, price=each.price + Decimal("1e-18"))),
