@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from research_to_prod.operations.contracts import Account, BreakClass
 from research_to_prod.operations.findings import Finding, Proof
-from research_to_prod.operations.records import Side, Source
+from research_to_prod.operations.records import MoneyKind, Side, Source
 
 _MONEY = {BreakClass.FUNDING_MISSING, BreakClass.TRANSFER_UNMATCHED, BreakClass.EXTERNAL_ACTIVITY}
 
@@ -35,6 +35,7 @@ def contradicted(
     """
     found = {scope for each in desk_is_right if (scope := _list_of(each)) is not None}
     found |= _fills_that_orders_tell_of(venue, findings) | _orders_that_fills_tell_of(desk, venue, proof)
+    found |= _lists_that_fees_tell_of(venue, proof)
     return frozenset(scope for scope in found if proof.saw(*scope))
 
 
@@ -77,3 +78,34 @@ def _orders_that_fills_tell_of(desk: Side, venue: Side, proof: Proof) -> set[Sco
         for order in desk.orders
         if proof.judges(order) and (order.symbol, order.order_id) in filled - listed
     }
+
+
+def _lists_that_fees_tell_of(venue: Side, proof: Proof) -> set[Scope]:
+    """Return which of two lists has fewer fees of contracts than the other: that of fills, or that of payments."""
+    if venue.money is None or not proof.saw(Source.MONEY, Account.FUTURES):
+        return set()
+    symbols = {scope for source, scope in proof.complete if source is Source.FILLS and ":" in scope}
+    if not all(proof.saw(Source.FILLS, symbol) for symbol in symbols):
+        return set()
+    found: set[Scope] = set()
+    for symbol in symbols:
+        charged = _totals((fill.fee_currency, fill.fee) for fill in venue.fills if fill.symbol == symbol)
+        paid = _totals(
+            (each.asset, -each.amount)
+            for each in venue.money
+            if each.kind is MoneyKind.COMMISSION and each.symbol == symbol
+        )
+        for asset in charged.keys() | paid.keys():
+            by_fills, by_payments = (total.get(asset, Decimal(0)) for total in (charged, paid))
+            if abs(by_payments) < abs(by_fills):
+                found.add((Source.MONEY, Account.FUTURES.value))
+            elif by_payments != by_fills:
+                found.add((Source.FILLS, symbol))
+    return found
+
+
+def _totals(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
+    totals: dict[str, Decimal] = {}
+    for asset, amount in amounts:
+        totals[asset] = totals.get(asset, Decimal(0)) + amount
+    return totals

@@ -195,7 +195,11 @@ def _believed(rows: pa.Table, fills: pa.Table, at: datetime) -> dict[str, Decima
     held: dict[str, Decimal] = {}
     for (_, symbol), row in last.items():
         held[symbol] = held.get(symbol, Decimal(0)) + row["position"]
+    versions: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for fill in fills.to_pylist():
+        versions.setdefault((fill["symbol"], fill["fill_id"]), []).append(fill)
+    # A fill of which there are two versions is in dispute and counts for nothing, as in the ledger.
+    for fill in (each[0] for each in versions.values() if len(each) == 1):
         row = last.get((fill["strategy"], fill["symbol"]))
         if row is not None and row["held_at"] < fill["filled_at"] <= at:
             held[fill["symbol"]] += fill["side"] * fill["quantity"]

@@ -193,7 +193,8 @@ def _alternatives(mine: list[FillRecord], yours: list[FillRecord]) -> tuple[Bala
     posted = yours[0] if len(yours) == 1 else None
     versions = [*mine, *(yours if posted is None else [])]
     changes = [_legs(version, Book.DESK, posted) for version in versions]
-    if not mine and posted is not None:
+    # Without a fill, or with two versions of it, the desk's book has none.
+    if len(mine) != 1 and posted is not None:
         changes.append(minus({}, _legs(posted, Book.VENUE, None)))
     return tuple(each for each in changes if each)
 

@@ -90,7 +90,8 @@ def post_side(book: Book, side: Side) -> tuple[Posting, ...]:
     for fill in side.fills:
         by_id.setdefault((fill.symbol, fill.fill_id), []).append(fill)
     legs = [leg for _, (fill, *others) in sorted(by_id.items()) if not others for leg in post_fill(book, fill)]
-    moved = sorted(side.money or (), key=lambda each: (each.account, each.kind, each.asset, each.record_id, str(each)))
+    paid = (each for each in side.money or () if each.kind is not MoneyKind.COMMISSION)
+    moved = sorted(paid, key=lambda each: (each.account, each.kind, each.asset, each.record_id, str(each)))
     return (*legs, *(leg for each in moved for leg in post_movement(book, each)))
 
 

@@ -35,6 +35,8 @@ class MoneyKind(StrEnum):
     """Why money moved other than by a trade and its fee."""
 
     REALIZED_PNL = "realized_pnl"
+    COMMISSION = "commission"
+    """A fee as the wallet's statement has it: posted with its fill, and kept to see whether both lists are whole."""
     FUNDING = "funding"
     TRANSFER = "transfer"
     OTHER = "other"
@@ -249,6 +251,7 @@ def money_of_desk(rows: pa.Table) -> frozenset[Movement]:
 
 _VENUE_KINDS = {
     "REALIZED_PNL": MoneyKind.REALIZED_PNL,
+    "COMMISSION": MoneyKind.COMMISSION,
     "FUNDING_FEE": MoneyKind.FUNDING,
     "TRANSFER": MoneyKind.TRANSFER,
     "deposit": MoneyKind.TRANSFER,
@@ -257,11 +260,10 @@ _VENUE_KINDS = {
 
 
 def money_of_venue(income: pa.Table) -> frozenset[Movement]:
-    """Return ``VENUE_INCOME`` rows but commissions, which follow from fills."""
+    """Return ``VENUE_INCOME`` rows."""
     return _movements(
         (row, _VENUE_KINDS.get(row["income_type"], MoneyKind.OTHER), row["income_id"], row["asset"])
         for row in income.to_pylist()
-        if row["income_type"] != "COMMISSION"
     )
 
 

@@ -84,11 +84,19 @@ def fill(fill_id: str = "1", **changes: Any) -> FillRecord:
 
 def movement(record_id: str, amount: Decimal, **changes: Any) -> Movement:
     values: dict[str, Any] = {"account": Account.FUTURES, "kind": MoneyKind.FUNDING, "symbol": PERPETUAL, "at": NOON}
-    return Movement(**{**values, "record_id": record_id, "asset": "USDT", "amount": amount, **changes})
+    return Movement(**{"record_id": record_id, "asset": "USDT", "amount": amount, **values, **changes})
+
+
+def commission(paid: FillRecord) -> Movement:
+    """Return a contract fill's fee as the wallet's statement has it."""
+    changes: dict[str, Any] = {"kind": MoneyKind.COMMISSION, "symbol": paid.symbol, "at": paid.at}
+    changes |= {"asset": paid.fee_currency}
+    return movement(f"c{paid.fill_id}", -paid.fee, **changes)
 
 
 def world(fills: list[FillRecord], money: list[Movement] | None = None, idle: int = 0) -> World:
     """Return a sound day: an order for the fills of each number, ``idle`` orders without a fill, and what follows."""
+    contracts = [each for each in fills if each.symbol == PERPETUAL]
     orders = []
     for key in sorted({(each.symbol, each.order_id or "") for each in fills}):
         of_it = [each for each in fills if (each.symbol, each.order_id) == key]
@@ -103,7 +111,7 @@ def world(fills: list[FillRecord], money: list[Movement] | None = None, idle: in
                 SPOT, name, name, 1, Decimal(1), Decimal(0), OrderState.ENDED, NOON, NOON + timedelta(seconds=9)
             )
         )
-    side = Side(frozenset(fills), frozenset(orders), frozenset(money or ()))
+    side = Side(frozenset(fills), frozenset(orders), frozenset((*(money or ()), *map(commission, contracts))))
     moved = own(post_side(Book.VENUE, side))
     keys = OPENING.amounts.keys() | moved.keys()
     closing = {key: OPENING.amount(*key) + moved.get(key, Decimal(0)) for key in keys}
@@ -184,15 +192,14 @@ def _desk_order(sound: World, draw: Draw, side: str) -> World:
 def _external(sound: World, draw: Draw) -> World:
     """Let the venue close a position: an order and a fill that only it has."""
     del draw
-    closed = fill("9999", symbol=PERPETUAL, order_id="liquidated", side=-1, quantity=Decimal(5))
+    closed = fill("9999", symbol=PERPETUAL, order_id="liquidated", side=-1, quantity=Decimal(5), fee=Decimal(0))
     order = OrderRecord(
         PERPETUAL, "liquidated", "autoclose-1", -1, Decimal(5), Decimal(5), OrderState.FILLED, NOON, NOON
     )
     venue = replace(
         sound.venue, fills=sound.venue.fills | {closed}, orders=(sound.venue.orders or frozenset()) | {order}
     )
-    spoiled = _venue_moves(sound, (Account.CONTRACTS, PERPETUAL), Decimal(-5))
-    return replace(_venue_moves(spoiled, (Account.FUTURES, "USDT"), -closed.fee), venue=venue)
+    return replace(_venue_moves(sound, (Account.CONTRACTS, PERPETUAL), Decimal(-5)), venue=venue)
 
 
 def _money(change: Callable[[Movement], Movement | None], kind: MoneyKind) -> Fault:
