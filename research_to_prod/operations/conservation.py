@@ -38,10 +38,19 @@ class Held:
 
 @dataclass(frozen=True)
 class Conserved:
-    """The findings, and the disputes whose desk's version the venue's own statements contain."""
+    """The findings, and what they say of the venue's lists.
+
+    Parameters
+    ----------
+    desk_is_right
+        The disputes whose desk's version the venue's own statements contain.
+    vanished
+        Statements in which a whole wallet, or all contracts, are gone without a record of why.
+    """
 
     findings: tuple[Finding, ...] = ()
     desk_is_right: tuple[Finding, ...] = ()
+    vanished: frozenset[tuple[Source, str]] = frozenset()
 
 
 def prices_of(fills: Iterable[FillRecord]) -> Mapping[str, Decimal]:
@@ -81,6 +90,7 @@ def compare_balances(
     moved, counts = own(postings), _counts(postings)
     found: list[Finding] = []
     right: list[Finding] = []
+    vanished: set[tuple[Source, str]] = set()
     keys = held.opening.amounts.keys() | held.closing.amounts.keys() | moved.keys()
     for key in sorted(key for key in keys if key[0] is not Account.CONTRACTS):
         account, asset = key
@@ -93,6 +103,8 @@ def compare_balances(
         if used is not None:
             right += used
             continue
+        if any(_empty(each, account) for each in (held.opening, held.closing)):
+            vanished.add((Source.BALANCES, account.value))
         price = prices.get(asset)
         money = None if price is None else abs(residual) * price
         dust = money is not None and money < exact(policy.dust_money)
@@ -116,7 +128,7 @@ def compare_balances(
                 correction={key: residual} if dust and not late else None,
             )
         )
-    return Conserved(tuple(found), tuple(right))
+    return Conserved(tuple(found), tuple(right), frozenset(vanished))
 
 
 def compare_positions(
@@ -142,6 +154,7 @@ def compare_positions(
     named |= believed.keys() | {asset for account, asset in moved if account is Account.CONTRACTS}
     found: list[Finding] = []
     right: list[Finding] = []
+    gone = False
     for symbol in sorted(named):
         key = (Account.CONTRACTS, symbol)
         now = held.closing.amount(*key)
@@ -157,6 +170,7 @@ def compare_positions(
             used = explained(now - amount, key, findings, Decimal(0), sign)
             if used is None:
                 wrong.append((source, amount))
+                gone |= sign > 0 and _empty(held.closing, Account.CONTRACTS)
             elif sign > 0:
                 right += used
         if not wrong:
@@ -178,7 +192,8 @@ def compare_positions(
                 evidence_ids=proof.cited(Source.POSITIONS, Account.FUTURES),
             )
         )
-    return Conserved(tuple(found), tuple(right))
+    vanished = {(Source.POSITIONS, Account.FUTURES.value)} if gone else ()
+    return Conserved(tuple(found), tuple(right), frozenset(vanished))
 
 
 def own_contracts(fills: Iterable[FillRecord]) -> dict[str, Decimal]:
@@ -188,6 +203,10 @@ def own_contracts(fills: Iterable[FillRecord]) -> dict[str, Decimal]:
         if ":" in fill.symbol:
             totals[fill.symbol] = totals.get(fill.symbol, Decimal(0)) + fill.side * fill.quantity
     return totals
+
+
+def _empty(snapshot: Snapshot, account: Account) -> bool:
+    return not any(amount for (each, _), amount in snapshot.amounts.items() if each is account)
 
 
 def _counts(postings: Iterable[Posting]) -> dict[tuple[Account, str], int]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal, localcontext
 
-from research_to_prod.operations.conservation import Held, compare_balances, compare_positions, prices_of
+from research_to_prod.operations.conservation import Conserved, Held, compare_balances, compare_positions, prices_of
 from research_to_prod.operations.contracts import Book, BreakClass, BreakVerdict
 from research_to_prod.operations.contradictions import contradicted
 from research_to_prod.operations.fill_matching import compare_fills
@@ -40,8 +40,9 @@ def reconcile(desk: Side, venue: Side, held: Held, proof: Proof, policy: Reconci
     """
     # 28 digits, Python's default, would round a product of two 38-digit decimals.
     with localcontext(prec=100):
-        found, desk_is_right = _compare(desk, venue, held, proof, policy)
-        cut = contradicted(desk, venue, proof, found, desk_is_right)
+        found, held_against = _compare(desk, venue, held, proof, policy)
+        disputed = (each for one in held_against for each in one.desk_is_right)
+        cut = contradicted(desk, venue, proof, found, disputed).union(*(one.vanished for one in held_against))
         if cut:
             doubted = replace(proof, complete={**proof.complete, **dict.fromkeys(cut, False)})
             found, _ = _compare(desk, venue, held, doubted, policy)
@@ -50,8 +51,8 @@ def reconcile(desk: Side, venue: Side, held: Held, proof: Proof, policy: Reconci
 
 def _compare(
     desk: Side, venue: Side, held: Held, proof: Proof, policy: ReconciliationPolicy
-) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """Return the findings, and those whose desk's version the venue's statements contain."""
+) -> tuple[tuple[Finding, ...], tuple[Conserved, Conserved]]:
+    """Return the findings, and what positions and balances say of the venue's lists."""
     strangers = strange_orders(desk, venue, proof, policy)
     strange = frozenset((each.symbol, each.order_id) for each in strangers if each.order_id is not None)
     fills = compare_fills(desk.fills, venue.fills, proof, policy, strange)
@@ -70,7 +71,7 @@ def _compare(
         )
     ]
     found = (*disputes, *states, *positions.findings, *drifts.findings, *unseen)
-    return found, (*positions.desk_is_right, *drifts.desk_is_right)
+    return found, (positions, drifts)
 
 
 def _incomplete(source: Source, scope: str, unmatched: list[FillRecord], proof: Proof) -> Finding:

@@ -32,7 +32,7 @@ from research_to_prod.values import digest
 
 OWNER = "operations"
 
-_SEVERITIES = {
+SEVERITIES = {
     BreakClass.UNKNOWN_ORDER: Severity.P1,
     BreakClass.POSITION_SIGN: Severity.P1,
     BreakClass.SIDE_MISMATCH: Severity.P1,
@@ -88,7 +88,7 @@ def severity(finding: Finding, policy: ReconciliationPolicy) -> Severity:
     if finding.resolution is not None:
         return Severity.P4
     large = finding.money is not None and finding.money >= exact(policy.escalate_money)
-    return Severity.P1 if large else _SEVERITIES[finding.kind]
+    return Severity.P1 if large else SEVERITIES[finding.kind]
 
 
 def age_of(opened: datetime, now: datetime) -> Age:

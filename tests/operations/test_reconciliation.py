@@ -342,3 +342,23 @@ def test_a_balance_that_no_record_of_either_side_explains_is_a_break(sound: Worl
     both = Side(sound.desk.fills - {lost}, None, (sound.desk.money or frozenset()) - {commission(lost)})
     kinds = {each.kind for each in World(both, both, sound.held).findings()}
     assert kinds & {BreakClass.BALANCE_DRIFT, BreakClass.DUST, BreakClass.POSITION_QUANTITY, BreakClass.POSITION_SIGN}
+
+
+def test_a_wallet_that_is_gone_from_a_statement_is_unknown_and_not_lost() -> None:
+    sound = world([fill("1"), fill("2", symbol=PERPETUAL)])
+    assert sound.held.closing is not None
+    for account, source in ((Account.SPOT, "balances"), (Account.CONTRACTS, "positions")):
+        kept = {key: amount for key, amount in sound.held.closing.amounts.items() if key[0] is not account}
+        held = replace(sound.held, closing=replace(sound.held.closing, amounts=kept))
+        (row,) = replace(sound, held=held).findings()
+        assert (row.kind, row.record_id) == (BreakClass.SOURCE_INCOMPLETE, source)
+
+
+def test_a_contract_that_the_venue_closed_by_its_own_fills_is_a_break_where_we_believe_to_hold_it() -> None:
+    closed = fill(symbol=PERPETUAL, side=-1, quantity=Decimal(5))
+    sound = world([closed])
+    assert sound.held.closing is not None
+    assert sound.held.closing.amount(Account.CONTRACTS, PERPETUAL) == 0
+    wrong = replace(sound, held=replace(sound.held, believed={PERPETUAL: Decimal(5)}))
+    (row,) = wrong.findings()
+    assert (row.kind, row.verdict) == (BreakClass.POSITION_QUANTITY, BreakVerdict.CONFIRMED)
