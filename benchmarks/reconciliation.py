@@ -74,9 +74,9 @@ two days. Orders that went on after the day are not judged by their end."""
 
 REGISTER = """\
 A break keeps its id at every look (class, venue, market, record and day; of positions without the day, so that a \
-wrong position is one break from day to day). It is open until a later look, whose source was complete, no longer finds \
-it; what could not be seen closes nothing. Severity follows from class and sign, and is p1 from {escalate:,.0f} of quote \
-currency on. Open for longer than {p1:.0f} minutes (p1), an hour (p2) or a day (p3), it is overdue: the check \
+wrong position is one break from day to day). It is open until a later look, whose source was complete, no longer \
+finds it; what could not be seen closes nothing. Severity follows from class and sign, and is p1 from {escalate:,.0f} \
+of quote currency on. Open for longer than {p1:.0f} minutes (p1), an hour (p2) or a day (p3), it is overdue: the check \
 `breaks_are_dealt_with_in_time` names it."""
 
 AUTOMATIC = """\
@@ -84,8 +84,8 @@ Nothing is ever written from *unknown*. Two things resolve themselves, with a co
 account and the break's id on it: dust (a balance off by less than {dust:.0f} of quote currency), and rounding (a fee \
 off by {unit} or {fee:.0%}, a funding payment off by {cent} or {funding:.0%}). A late record that now matches closes \
 its break by evidence; repetitions that say the same are one record. Never automatic: unknown orders, positions, any \
-larger drift of a balance, transfers, fills. Suspense has its own check (`suspense_is_small`): beyond {suspense:.0f} of \
-quote currency, over all days, somebody must look."""
+larger drift of a balance, transfers, fills. Suspense has its own check (`suspense_is_small`): beyond {suspense:.0f} \
+of quote currency, over all days, somebody must look."""
 
 TRIALS = """\
 Each of {seeds} seeds is another market and another desk; its day is drawn from three. Up to four faults of different \

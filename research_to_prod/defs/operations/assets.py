@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import dagster as dg
+import pyarrow as pa
 
 from research_to_prod.defs.partitions import DAYS
 from research_to_prod.defs.publishing import publish, table_preview
@@ -71,8 +72,6 @@ def reconciliation(
         before.append(carried(lake.read("breaks", day_before).rows))
     if lake.has("breaks", day):
         before.append(lake.read("breaks", day).rows)
-    import pyarrow as pa
-
     policy = load_reconciliation_policy(settings.desk / "policies" / POLICY_FILE)
     done = reconcile_day(tables, pa.concat_tables(before), day, policy, clock())
     read: tuple[Snapshot, ...] = (*desk.values(), *venue.values(), *proofs.values())

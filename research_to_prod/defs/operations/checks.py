@@ -43,13 +43,9 @@ def breaks_are_dealt_with_in_time(
 
     policy = load_reconciliation_policy(settings.desk / "policies" / POLICY_FILE)
     late = overdue(lake.read("breaks").rows, policy, clock())
+    oldest = [f"{row['day']} {row['severity']} {row['class']} {row['symbol']}" for row in late[:10]]
     return dg.AssetCheckResult(
-        passed=not late,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "overdue": len(late),
-            "oldest": [f"{row['severity']} {row['class']} {row['symbol']}" for row in late[:10]],
-        },
+        passed=not late, severity=dg.AssetCheckSeverity.WARN, metadata={"overdue": len(late), "oldest": oldest}
     )
 
 
