@@ -5,7 +5,7 @@ Belongs here: one trial and its score. Doesn't: the page (``reconciliation``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -90,22 +90,13 @@ def sound_day(market: int, day: str) -> DayTables:
 
 
 def record_trial(seed: int, market: int, day: str) -> Trial:
-    """Inject up to `MOST_FAULTS` faults of different kinds, none among them in every fifth trial, and reconcile."""
-    sound, journal = sound_day(market, day), Journal()
-    random = np.random.default_rng([seed, 1])
-    records = Records(sound.desk, sound.venue, random, journal)
+    """Inject up to `MOST_FAULTS` faults of different kinds, none in every fifth trial, and reconcile."""
+    sound, records, journal, random = _begin(seed, market, day, 1)
     wanted = 0 if seed % 5 == 4 else 1 + int(random.integers(MOST_FAULTS))
-    kinds = random.permutation(np.array(RecordFault))
     # Every kind has its turn first in some trial, so that none is left to chance.
     turn = list(RecordFault)[seed % len(RecordFault)]
-    done = 0
-    for kind in (turn, *map(RecordFault, kinds)):
-        if done < wanted and records.inject(kind):
-            done += 1
-    injected = frozenset(
-        (EXPECTED[RecordFault(each.kind)].value, str(each.rows[0]), str(each.rows[1])) for each in journal.records
-    )
-    return Trial(journal.records, injected, _found(records, sound, sound.certificates, day))
+    _inject(records, (turn, *map(RecordFault, random.permutation(np.array(RecordFault)))), wanted)
+    return Trial(journal.records, _named(journal), _found(records, sound, sound.certificates, day))
 
 
 def fetch_trial(seed: int, market: int, day: str) -> Trial:
@@ -116,21 +107,50 @@ def fetch_trial(seed: int, market: int, day: str) -> Trial:
     Trial
         ``injected`` is empty: such a fault is no break. What is found but ``source_incomplete`` is false.
     """
-    sound, journal = sound_day(market, day), Journal()
-    random = np.random.default_rng([seed, 2])
-    records = Records(sound.desk, sound.venue, random, journal)
-    fault = list(FetchFault)[seed % 2]
+    sound, records, journal, random = _begin(seed, market, day, 2)
+    proofs = _cut(records, sound, list(FetchFault)[seed % 2], random)
+    return Trial(journal.records, frozenset(), _found(records, sound, proofs, day))
+
+
+def mixed_trial(seed: int, market: int, day: str) -> Trial:
+    """Inject two faults, and let the reading of one list go wrong as well: not all can be found, none invented."""
+    sound, records, journal, random = _begin(seed, market, day, 3)
+    _inject(records, map(RecordFault, random.permutation(np.array(RecordFault))), 2)
+    injected = _named(journal)
+    proofs = _cut(records, sound, list(FetchFault)[seed % 2], random)
+    return Trial(journal.records, injected, _found(records, sound, proofs, day))
+
+
+def _begin(seed: int, market: int, day: str, kind: int) -> tuple[DayTables, Records, Journal, np.random.Generator]:
+    sound, journal, random = sound_day(market, day), Journal(), np.random.default_rng([seed, kind])
+    return sound, Records(sound.desk, sound.venue, random, journal), journal, random
+
+
+def _inject(records: Records, kinds: Iterable[RecordFault], wanted: int) -> None:
+    done = 0
+    for kind in kinds:
+        if done < wanted and records.inject(kind):
+            done += 1
+
+
+def _named(journal: Journal) -> frozenset[Named]:
+    return frozenset(map(expected, journal.records))
+
+
+def expected(injection: Injection) -> Named:
+    """Return what a record fault must be found as."""
+    return EXPECTED[RecordFault(injection.kind)].value, str(injection.rows[0]), str(injection.rows[1])
+
+
+def _cut(records: Records, sound: DayTables, fault: FetchFault, random: np.random.Generator) -> Mapping[str, pa.Table]:
+    """Cut the first list, in random order, that has rows; return the certificates as they then are."""
     lists = [(name, scope) for name, rows in sound.certificates.items() for scope in rows["scope"].to_pylist()]
-    proofs = dict(sound.certificates)
     for place in random.permutation(len(lists)).tolist():
         name, scope = lists[place]
         if records.cut(name, scope, fault):
-            if fault is FetchFault.CUT_SHORT:
-                proofs[name] = _doubted(proofs[name], scope)
-            break
-    found = _found(records, sound, proofs, day)
-    unknown = {each for each in found if each[0] == BreakClass.SOURCE_INCOMPLETE}
-    return Trial(journal.records, frozenset(), frozenset(found - unknown))
+            certified = fault is FetchFault.EMPTY
+            return sound.certificates if certified else _doubted(sound.certificates, name, scope)
+    raise AssertionError("a day without any record")
 
 
 def _found(records: Records, sound: DayTables, proofs: Mapping[str, pa.Table], day: str) -> frozenset[Named]:
@@ -141,9 +161,11 @@ def _found(records: Records, sound: DayTables, proofs: Mapping[str, pa.Table], d
         certificates=proofs,
     )
     done = reconcile_day(tables, BREAKS.empty(), day, POLICY, day_bounds(day)[1])
-    return frozenset((row["class"], row["symbol"], row["record_id"] or "") for row in done.breaks.to_pylist())
+    rows = (row for row in done.breaks.to_pylist() if row["class"] != BreakClass.SOURCE_INCOMPLETE)
+    return frozenset((row["class"], row["symbol"], row["record_id"] or "") for row in rows)
 
 
-def _doubted(proofs: pa.Table, scope: str) -> pa.Table:
-    complete = pc.and_(proofs["complete"], pc.not_equal(proofs["scope"], scope))
-    return proofs.set_column(proofs.schema.get_field_index("complete"), "complete", complete)
+def _doubted(proofs: Mapping[str, pa.Table], name: str, scope: str) -> Mapping[str, pa.Table]:
+    rows = proofs[name]
+    complete = pc.and_(rows["complete"], pc.not_equal(rows["scope"], scope))
+    return {**proofs, name: rows.set_column(rows.schema.get_field_index("complete"), "complete", complete)}

@@ -6,6 +6,8 @@ from pathlib import Path
 from research_to_prod.attribution.failure_modes import MODES, needs
 from research_to_prod.defs.market_data import checks
 from research_to_prod.market_data.examination import RULES
+from research_to_prod.operations.contracts import BreakClass
+from research_to_prod.sandbox.record_faults import RecordFault
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -40,6 +42,17 @@ def test_the_page_on_failure_modes_lists_every_mode_and_its_inputs() -> None:
     rows = [line.split("|")[1:] for line in section("failure_modes.md", "The modes").splitlines() if "|" in line][2:]
     assert [name for mode, *_ in rows for name in named(mode)] == [mode.name for mode in MODES]
     assert [inputs.strip() for _, _, inputs, *_ in rows] == [", ".join(needs(r)) for mode in MODES for r in mode.rules]
+
+
+def test_the_page_on_reconciliation_lists_every_class_and_every_injected_fault() -> None:
+    rows = [line.split("|")[1] for line in section("reconciliation.md", "Classes").splitlines() if "|" in line][2:]
+    assert [name for row in rows for name in named(row)] == [kind.value for kind in BreakClass]
+    faults = [
+        line.split("|")[1].strip()
+        for line in section("reconciliation.md", "Against the sandbox's journal").splitlines()
+        if "|" in line
+    ]
+    assert faults[2:-1] == [fault.value.replace("_", " ") for fault in RecordFault]
 
 
 def test_every_case_that_never_promotes_names_a_test_that_exists() -> None:
