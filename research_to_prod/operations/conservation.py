@@ -56,7 +56,7 @@ class Conserved:
 def prices_of(fills: Iterable[FillRecord]) -> Mapping[str, Decimal]:
     """Return what each asset was last worth in the day's fills; a currency that fills were quoted in is worth 1."""
     prices: dict[str, Decimal] = {}
-    for fill in sorted(fills, key=lambda each: (each.at, each.symbol, each.fill_id, str(each))):
+    for fill in sorted(fills, key=lambda each: (each.at, each.symbol, each.fill_id, each.price)):
         pair = fill.symbol.partition(":")[0]
         base, _, quote = pair.partition("/")
         prices |= {base: fill.price, fill.symbol: fill.price, quote: Decimal(1)}

@@ -72,11 +72,11 @@ def _orders_that_fills_tell_of(desk: Side, venue: Side, proof: Proof) -> set[Sco
     if desk.orders is None or venue.orders is None:
         return set()
     filled = {(fill.symbol, fill.order_id) for fill in venue.fills}
-    listed = {(order.symbol, order.order_id) for order in venue.orders}
+    unlisted = filled - {(order.symbol, order.order_id) for order in venue.orders}
     return {
         (Source.ORDERS, order.symbol)
         for order in desk.orders
-        if proof.judges(order) and (order.symbol, order.order_id) in filled - listed
+        if (order.symbol, order.order_id) in unlisted and proof.judges(order)
     }
 
 

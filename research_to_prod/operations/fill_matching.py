@@ -86,7 +86,11 @@ def _by_id(fills: Iterable[FillRecord]) -> dict[Key, list[FillRecord]]:
     grouped: dict[Key, list[FillRecord]] = {}
     for fill in fills:
         grouped.setdefault((fill.symbol, fill.fill_id), []).append(fill)
-    return {key: sorted(found, key=lambda fill: (str(fill), repr(fill))) for key, found in grouped.items()}
+    # Hardly any id has two records, and their words are slow to write.
+    return {
+        key: found if len(found) == 1 else sorted(found, key=lambda fill: (str(fill), repr(fill)))
+        for key, found in grouped.items()
+    }
 
 
 def _compare(
