@@ -6,7 +6,9 @@ from pathlib import Path
 from research_to_prod.attribution.failure_modes import MODES, needs
 from research_to_prod.defs.market_data import checks
 from research_to_prod.market_data.examination import RULES
+from research_to_prod.operations.contracts import BreakClass
 from research_to_prod.reports.questions import desk_questions
+from research_to_prod.sandbox.record_faults import RecordFault
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -48,6 +50,17 @@ def test_the_page_on_the_desk_report_lists_every_question_and_its_inputs() -> No
     asked = {cells[0].strip(): (cells[1].strip(), tuple(named(cells[3]))) for cells in rows if len(cells) == 4}
     for question in desk_questions(()):
         assert asked[str(question.number)] == (question.text, question.missing)
+
+
+def test_the_page_on_reconciliation_lists_every_class_and_every_injected_fault() -> None:
+    rows = [line.split("|")[1] for line in section("reconciliation.md", "Classes").splitlines() if "|" in line][2:]
+    assert [name for row in rows for name in named(row)] == [kind.value for kind in BreakClass]
+    faults = [
+        line.split("|")[1].strip()
+        for line in section("reconciliation.md", "Against the sandbox's journal").splitlines()
+        if "|" in line
+    ]
+    assert faults[2:-1] == [fault.value.replace("_", " ") for fault in RecordFault]
 
 
 def test_every_case_that_never_promotes_names_a_test_that_exists() -> None:

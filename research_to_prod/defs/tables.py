@@ -9,7 +9,7 @@ import dagster as dg
 
 from research_to_prod.attribution.contracts import LATENCY_COSTS, MARKOUTS, SLIPPAGE
 from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, FAILURE_MODES, PNL_WATERFALL, SHADOW
-from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_FILLS
+from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_RECORDS
 from research_to_prod.gates.contracts import GATE_REPORT
 from research_to_prod.lake import Schema
 from research_to_prod.market_data.contracts import (
@@ -23,7 +23,7 @@ from research_to_prod.market_data.contracts import (
     REPAIRS,
     TRADES,
 )
-from research_to_prod.operations.contracts import BREAKS
+from research_to_prod.operations.contracts import BREAKS, POSTINGS
 from research_to_prod.promotion.contracts import PROMOTION_METRICS
 from research_to_prod.research.candidate_table import CANDIDATE
 from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
@@ -46,7 +46,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "gate_report": GATE_REPORT,
         "promotion_metrics": PROMOTION_METRICS,
         **INBOX_KINDS,
-        "venue_fills": VENUE_FILLS,
+        **VENUE_RECORDS,
         "slippage": SLIPPAGE,
         "latency_costs": LATENCY_COSTS,
         "markouts": MARKOUTS,
@@ -56,6 +56,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "drawdowns": DRAWDOWNS,
         "failure_modes": FAILURE_MODES,
         "breaks": BREAKS,
+        "postings": POSTINGS,
     }
 )
 

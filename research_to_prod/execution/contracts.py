@@ -170,6 +170,91 @@ VENUE_FILLS = Schema(
     partition_by=PartitionBy("traded_at", _DAY),
 )
 
+VENUE_ORDERS = Schema(
+    description="One order as the venue's own records state it, as far as it had come when they were read.",
+    columns=(
+        _VENUE,
+        _SYMBOL,
+        Column("venue_order_id", _TEXT, "the venue's id of the order; unique per venue and symbol only"),
+        Column("client_order_id", _TEXT, "the name that whoever sent it gave it", nullable=True),
+        _SIDE,
+        Column("quantity", DECIMAL, "ordered quantity, positive", _UNITS),
+        Column("filled", DECIMAL, "filled quantity", _UNITS),
+        Column("price", DECIMAL, "limit; null at market", "quote per base unit", nullable=True),
+        Column("order_type", _TEXT, "limit, market, or another word of the venue's"),
+        Column("status", _TEXT, "open, closed (filled), canceled, expired or rejected"),
+        Column("created_at", TIMESTAMP, "when it began, the venue's clock"),
+        Column("updated_at", TIMESTAMP, "when it last changed, the venue's clock", nullable=True),
+        Column("fetch_id", _TEXT, "the fetch that brought this row; its certificate says whether it was complete"),
+    ),
+    key=("venue", "symbol", "venue_order_id"),
+    partition_by=PartitionBy("created_at", _DAY),
+)
+
+_MOMENT = Column("moment", _TEXT, "opening or closing: at the day's beginning or at its end")
+_SNAPSHOT_AT = Column("snapshot_at", TIMESTAMP, "the instant of which the venue says it, the venue's clock")
+_SNAPSHOT_DAY = Column("day", _TEXT, "UTC day, YYYY-MM-DD")
+_ACCOUNT = Column("account", _TEXT, "wallet: spot or futures")
+_FETCH = Column("fetch_id", _TEXT, "the fetch that brought this row; its certificate says whether it was complete")
+
+VENUE_BALANCES = Schema(
+    description="What a wallet held of an asset at the beginning or the end of a day; what has no row is zero.",
+    columns=(
+        _SNAPSHOT_DAY,
+        _VENUE,
+        _ACCOUNT,
+        Column("asset", _TEXT, "currency"),
+        _MOMENT,
+        Column("amount", DECIMAL, "held, free or locked in orders", "asset"),
+        _SNAPSHOT_AT,
+        _FETCH,
+    ),
+    key=("venue", "account", "asset", "moment"),
+    partition_by=PartitionBy("day"),
+)
+
+VENUE_POSITIONS = Schema(
+    description="What was held of a contract at the beginning or the end of a day; a flat market has no row.",
+    columns=(
+        _SNAPSHOT_DAY,
+        _VENUE,
+        _SYMBOL,
+        _MOMENT,
+        Column("position", DECIMAL, "held, negative when short", _UNITS),
+        _SNAPSHOT_AT,
+        _FETCH,
+    ),
+    key=("venue", "symbol", "moment"),
+    partition_by=PartitionBy("day"),
+)
+
+VENUE_INCOME = Schema(
+    description="One movement of money in a wallet besides spot trades, as the venue's own records state it.",
+    columns=(
+        _VENUE,
+        _ACCOUNT,
+        Column("income_id", _TEXT, "the venue's id of the movement; unique per wallet, type and asset only"),
+        Column("income_type", _TEXT, "the venue's word, such as FUNDING_FEE or REALIZED_PNL; or deposit, withdrawal"),
+        Column("asset", _TEXT, "of the amount"),
+        Column("amount", DECIMAL, "into the wallet; negative out of it", "asset"),
+        Column("symbol", _TEXT, "the contract that it came from, if one", nullable=True),
+        Column("reference", _TEXT, "a trade id, a transaction, or the venue's remark", nullable=True),
+        Column("booked_at", TIMESTAMP, "when it was booked, the venue's clock"),
+        _FETCH,
+    ),
+    key=("venue", "account", "income_id", "income_type", "asset"),
+    partition_by=PartitionBy("booked_at", _DAY),
+)
+
+VENUE_RECORDS: dict[str, Schema] = {
+    "venue_fills": VENUE_FILLS,
+    "venue_orders": VENUE_ORDERS,
+    "venue_balances": VENUE_BALANCES,
+    "venue_positions": VENUE_POSITIONS,
+    "venue_income": VENUE_INCOME,
+}
+"""What is read of each venue every day, by the name of its asset."""
+
 POSITIONS = Schema(
     description="What the desk's systems believed a strategy to hold at an instant; a flat market is a row of zero.",
     columns=(

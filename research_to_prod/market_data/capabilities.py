@@ -31,6 +31,10 @@ class Capability(StrEnum):
     BOOK = "book"
     FUNDING_RATES = "funding_rates"
     MY_TRADES = "my_trades"
+    MY_ORDERS = "my_orders"
+    HOLDINGS = "holdings"
+    STATEMENTS = "statements"
+    PAYMENTS = "payments"
 
 
 CCXT_NAMES: Mapping[Capability, tuple[str, ...]] = {
@@ -43,6 +47,11 @@ CCXT_NAMES: Mapping[Capability, tuple[str, ...]] = {
     Capability.BOOK: ("fetchOrderBook",),
     Capability.FUNDING_RATES: ("fetchFundingRateHistory",),
     Capability.MY_TRADES: ("fetchMyTrades",),
+    Capability.MY_ORDERS: ("fetchOrders",),
+    Capability.HOLDINGS: ("fetchBalance",),
+    # ccxt has no name for the balances of a day that is over; they come from an endpoint of its own.
+    Capability.STATEMENTS: ("fetchBalance",),
+    Capability.PAYMENTS: ("fetchLedger", "fetchFundingHistory"),
 }
 """The names under which ccxt's ``has`` lists a capability; one of them is enough."""
 

@@ -242,7 +242,7 @@ class _Walk:
         elif feed.backward:
             self.hi = min(times) + (1 if feed.overlap else 0)
         else:
-            self.lo = max(times) + _STEP
+            self.lo = max(times) + (0 if feed.overlap else _STEP)
         return None
 
     def _skip(self, want: Want) -> Terminal | None:

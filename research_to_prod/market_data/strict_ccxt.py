@@ -203,6 +203,11 @@ class Transport:
         trade: dict[str, Any] = self._call(lambda: self._exchange.parse_trade(dict(row), market))
         return trade
 
+    def parse_order(self, row: Mapping[str, Any], market: Market) -> dict[str, Any]:
+        """Return ccxt's unified form of an order, amounts as text."""
+        order: dict[str, Any] = self._call(lambda: self._exchange.parse_order(dict(row), market))
+        return order
+
     def _call(self, request: Callable[[], Any]) -> Any:
         self._exchange.begin()
         failure: Exception

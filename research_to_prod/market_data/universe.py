@@ -85,6 +85,9 @@ class VenueSpec(_Model):
         None, gt=0, description="milliseconds between requests of weight 1; ccxt's own value when omitted"
     )
     history_start: Utc | None = Field(None, description="time before which the venue has no data")
+    order_history_days: float | None = Field(
+        None, gt=0, description="days for which it keeps orders without a fill; the exchange's own rule when omitted"
+    )
 
     @model_validator(mode="after")
     def _both_variables(self) -> Self:

@@ -35,7 +35,20 @@ _REMEDIES = {
     BreakClass.PRICE_MISMATCH: "Correct fill prices that differ from the venue's",
     BreakClass.SIDE_MISMATCH: "Correct the side of fills: our position is wrong by twice their size",
     BreakClass.FEE_MISMATCH: "Check the fee tier: fees differ from the venue's",
-    BreakClass.SOURCE_INCOMPLETE: "Fetch the venue's fills again until the fetch is certified complete",
+    BreakClass.FEE_ASSET: "Check in which currency fees are charged",
+    BreakClass.CLOCK: "Take the venue's time of a fill, not a clock of ours",
+    BreakClass.UNKNOWN_ORDER: "Find out who sent orders that nothing of ours sent; rotate the key if nobody did",
+    BreakClass.ORPHAN_INTENT: "Find out what became of our orders that the venue does not know; never resend them",
+    BreakClass.STATE_MISMATCH: "Correct how our orders ended",
+    BreakClass.EXTERNAL_ACTIVITY: "Book what the venue did by itself, and hedge what it closed",
+    BreakClass.FUNDING_MISSING: "Find out why one side has a funding payment and the other has not",
+    BreakClass.FUNDING_MISMATCH: "Check position and rate at the funding time: payments differ",
+    BreakClass.TRANSFER_UNMATCHED: "Find out who moved money that only one side has on record",
+    BreakClass.POSITION_SIGN: "Stop trading the contract: we believe to be on the other side of it",
+    BreakClass.POSITION_QUANTITY: "Reduce only in the contract until its position is explained",
+    BreakClass.BALANCE_DRIFT: "Stop withdrawals until the balance is explained",
+    BreakClass.DUST: "Nothing: dust went to suspense",
+    BreakClass.SOURCE_INCOMPLETE: "Fetch the venue's records again until the fetch is certified complete",
 }
 
 _PROVEN = "proven: both records differ"

@@ -19,7 +19,7 @@ from research_to_prod.attribution.coverage import LARGEST_EXCLUDED_SHARE
 from research_to_prod.attribution.markouts import markout_curve
 from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE
 from research_to_prod.attribution.slippage import COMPONENTS
-from research_to_prod.operations.contracts import BreakVerdict
+from research_to_prod.operations.contracts import BreakStatus, BreakVerdict
 from research_to_prod.reports.actions import ranked_actions
 from research_to_prod.reports.compile_live_against_model import (
     CHANGED,
@@ -219,8 +219,9 @@ def _reconciliation(breaks: pa.Table, internal_fills: int, venue_fills: int) -> 
             **{name: row[name] for name in BreakLine.model_fields if name != "kind"},
         )
         for row in breaks.to_pylist()
+        if row["status"] == BreakStatus.OPEN
     ]
-    lines.sort(key=lambda line: (line.verdict, -(line.money or Decimal(0)), line.symbol, line.fill_id or ""))
+    lines.sort(key=lambda line: (line.verdict, -(line.money or Decimal(0)), line.symbol, line.record_id or ""))
     confirmed = sum(line.verdict == BreakVerdict.CONFIRMED for line in lines)
     unknown = len(lines) - confirmed
     return Reconciliation(

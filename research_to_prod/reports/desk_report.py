@@ -60,7 +60,7 @@ class BreakLine(Value):
 
     kind: str
     symbol: str
-    fill_id: str | None
+    record_id: str | None
     internal_value: str | None
     venue_value: str | None
     money: Decimal | None

@@ -19,6 +19,7 @@ from research_to_prod.sandbox.desk import FIRST_DAY, DeskDay, SandboxDesk
 from research_to_prod.sandbox.dialect import MILLISECOND, Query, VenueRefusal, integer, limited, milliseconds
 from research_to_prod.sandbox.instruments import Instrument
 from research_to_prod.sandbox.ledger import UNIT, Books, Fill, Holder, LegKind
+from research_to_prod.sandbox.statements import Statements
 from research_to_prod.values import day_bounds
 
 _INITIAL_MARGIN = Decimal("0.05")
@@ -52,6 +53,7 @@ class Account:
             "/fapi/v1/openOrders": lambda query, now: self._open_orders(query, now, perpetual=True),
             "/fapi/v1/income": self.income,
             "/sapi/v1/capital/config/getall": self.assets,
+            **Statements(desk).endpoints,
         }
 
     def _listed(self, query: Query, *, perpetual: bool) -> Instrument:

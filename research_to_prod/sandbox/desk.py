@@ -316,8 +316,8 @@ class SandboxDesk:
             }
         ).cast(QUOTES.arrow)
 
-    def write_inbox(self, day: str, folder: Path) -> tuple[Path, ...]:
-        """Write the day's drops as the desk's systems deliver them, dropped fills missing."""
+    def deliveries(self, day: str) -> dict[str, pa.Table]:
+        """Return the day's drops by kind but quotes, as the desk's systems deliver them, dropped fills missing."""
         simulated = self.simulate_day(day)
         start = day_bounds(day)[0]
         fills = list(simulated.fills)
@@ -327,11 +327,10 @@ class SandboxDesk:
                 self._note_dropped(lost)
         strategies = {symbol: entry.strategy_id for entry in self.book for symbol in entry.symbols}
         first_id = ((start.date() - FIRST_DAY).days + 1) * Ids.DAY
-        tables = {
+        return {
             "decisions": _table(simulated.decisions, DECISIONS),
             "orders": _table(simulated.orders, ORDERS),
             "fills": _table(fills, FILLS),
-            "quotes": self.quotes(day),
             "order_events": records.order_events(simulated.orders, simulated.children, fills),
             "positions": records.positions(
                 self.market, strategies, simulated.opening, simulated.events, start, _position
@@ -339,7 +338,11 @@ class SandboxDesk:
             "ledger_entries": records.ledger_entries(simulated.legs, strategies, first_id),
             "fee_schedules": records.fee_schedules(self.symbols, start),
         }
+
+    def write_inbox(self, day: str, folder: Path) -> tuple[Path, ...]:
+        """Write the day's drops as files that the inbox reads."""
         writer = InboxWriter(folder)
+        tables = {**self.deliveries(day), "quotes": self.quotes(day)}
         return tuple(writer.write(kind, day, table) for kind, table in tables.items())
 
     def _note_dropped(self, lost: Fill) -> None:

@@ -134,6 +134,10 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "shadow_pnl",
         "fee_schedules",
         "venue_fills",
+        "venue_orders",
+        "venue_balances",
+        "venue_positions",
+        "venue_income",
         "trades",
         "slippage",
         "latency_costs",
@@ -144,6 +148,7 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "drawdowns",
         "failure_modes",
         "breaks",
+        "postings",
         "desk_report",
     } == names
     schedule = defs.resolve_schedule_def("nightly_schedule")

@@ -14,13 +14,13 @@ from research_to_prod.market_data.dialects.base import Dialect
 from research_to_prod.market_data.universe import EXCHANGES
 from research_to_prod.market_data.venue import VenueClient, VenueUnsupported
 
-# clock status instruments fees candles trades book funding_rates my_trades
+# clock status instruments fees candles trades book funding_rates my_trades my_orders holdings statements payments
 HELD = {
-    "binance": "yes yes yes yes yes yes yes yes yes",
-    "kraken": "yes yes yes yes yes yes yes no no",
-    "okx": "yes yes yes yes yes yes yes yes no",
-    "bybit": "yes yes yes yes yes yes yes yes no",
-    "coinbase": "yes no yes yes yes yes yes no no",
+    "binance": "yes yes yes yes yes yes yes yes yes yes yes yes yes",
+    "kraken": "yes yes yes yes yes yes yes no no no no no no",
+    "okx": "yes yes yes yes yes yes yes yes no no no no no",
+    "bybit": "yes yes yes yes yes yes yes yes no no no no no",
+    "coinbase": "yes no yes yes yes yes yes no no no no no no",
 }
 
 
@@ -28,7 +28,7 @@ def test_the_matrix_is_what_we_say_it_is() -> None:
     rows = capability_matrix().to_pylist()
     found = {venue: [r["available"] for r in rows if r["venue"] == venue] for venue in EXCHANGES}
     assert found == {venue: [word == "yes" for word in line.split()] for venue, line in HELD.items()}
-    assert [row["capability"] for row in rows[:9]] == [str(each) for each in Capability]
+    assert [row["capability"] for row in rows[:13]] == [str(each) for each in Capability]
 
 
 def test_what_ccxt_has_and_we_have_no_contract_for_is_no() -> None:

@@ -10,11 +10,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from research_to_prod.defs.execution.assets import venue_fills
+from research_to_prod.defs.execution.assets import venue_records
 from research_to_prod.defs.market_data.assets import raw_candles
 from research_to_prod.defs.resources import build_resources
+from research_to_prod.market_data.reads import ATTEMPTS
 from research_to_prod.market_data.universe import VenueSpec
-from research_to_prod.market_data.venue import ATTEMPTS, Credentials, VenueClient, connect
+from research_to_prod.market_data.venue import Credentials, VenueClient, connect
 
 ENVIRONMENT = {"PEER_KEY": "canaryKEYcanaryKEYcanaryKEY", "PEER_SECRET": "canarySECRETcanarySECRETcanarySECRET"}
 KLINES, TRADES = "/api/v3/klines", "/api/v3/myTrades"
@@ -51,7 +52,7 @@ def test_no_event_of_a_run_shows_a_secret(peer: Any, tmp_path: Path, capfd: Any,
     peer.now = int(datetime(2026, 2, 1, tzinfo=UTC).timestamp() * 1000)
     shown = ""
     with dg.DagsterInstance.ephemeral() as instance:
-        for asset, partition, path in ((venue_fills, "2026-01-02", TRADES), (raw_candles, "2023-06", KLINES)):
+        for asset, partition, path in ((venue_records, "2026-01-02", TRADES), (raw_candles, "2023-06", KLINES)):
             peer.queue(path, times=ATTEMPTS, **FAULTS[fault])
             peer.routes[path] = lambda _: []
             run = dg.materialize(

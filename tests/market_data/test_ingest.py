@@ -13,8 +13,8 @@ from research_to_prod.market_data.certificates import certificates_from, certifi
 from research_to_prod.market_data.contracts import FUNDING_RATES, RAW_CANDLES
 from research_to_prod.market_data.ingest import IngestError, Month, Sources, fetch_funding, fetch_month
 from research_to_prod.market_data.quarantine import split
+from research_to_prod.market_data.reads import ATTEMPTS
 from research_to_prod.market_data.universe import MarketSpec
-from research_to_prod.market_data.venue import ATTEMPTS
 
 HOUR = 3_600_000
 START = datetime(2023, 6, 1, tzinfo=UTC)

@@ -12,9 +12,9 @@ import pytest
 
 from research_to_prod.lake.schema import SchemaError
 from research_to_prod.market_data.contracts import FUNDING_RATES, RAW_CANDLES
+from research_to_prod.market_data.reads import ATTEMPTS
 from research_to_prod.market_data.universe import VenueSpec
 from research_to_prod.market_data.venue import (
-    ATTEMPTS,
     Credentials,
     VenueError,
     VenueRejected,

@@ -54,8 +54,11 @@ def excluded_row(number: int) -> dict[str, Any]:
 
 def break_row(number: int, **changes: Any) -> dict[str, Any]:
     row = {"day": DAY, "break_id": f"b{number}", "class": "fee_mismatch", "venue": "sandbox", "symbol": "BTC/USDT"}
-    row |= {"fill_id": str(number), "internal_value": "0.1 USDT", "venue_value": "0.2 USDT", "money": Decimal("0.1")}
-    return row | {"opened_at": NOON, "evidence": "both have the fill and differ", "verdict": "confirmed"} | changes
+    row |= {"record_id": str(number), "internal_value": "0.1 USDT", "venue_value": "0.2 USDT", "money": Decimal("0.1")}
+    row |= {"opened_at": NOON, "evidence": "both have the fill and differ", "evidence_ids": [], "verdict": "confirmed"}
+    row |= {"account": None, "severity": "p3", "owner": "operations", "status": "open", "age": "<1d"}
+    row |= {"first_seen_at": NOON, "last_seen_at": NOON, "resolved_at": None, "resolution": None}
+    return row | changes
 
 
 CANDIDATES = (
@@ -194,7 +197,7 @@ ORDERS += [slippage_row(20, 9.0, strategy="carry", symbol="ETH/USDT:USDT", side=
 BREAK_ROWS = [
     break_row(1),
     break_row(2, **{"class": "missing_fill_venue", "money": Decimal("1234.500000000000000001"), "venue_value": None}),
-    break_row(3, **{"class": "source_incomplete", "money": None, "fill_id": None, "verdict": "unknown"}),
+    break_row(3, **{"class": "source_incomplete", "money": None, "record_id": None, "verdict": "unknown"}),
 ]
 
 
@@ -437,7 +440,7 @@ def test_hostile_text_stays_text(text: str) -> None:
     )
     made = report(
         [slippage_row(1, order_id=text, strategy=text)],
-        [break_row(1, fill_id=text, internal_value=text, venue_value=text, evidence=text, symbol=text)],
+        [break_row(1, record_id=text, internal_value=text, venue_value=text, evidence=text, symbol=text)],
         candidates=(candidate,),
         exclusions=(Exclusion(what=text, reason=text, n=1, of=1),),
         shadow=shadow_rows(text),

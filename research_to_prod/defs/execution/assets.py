@@ -10,12 +10,13 @@ from research_to_prod.defs.partitions import DAYS, UNIVERSE_FILE
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
 from research_to_prod.defs.tables import described
-from research_to_prod.execution.contracts import INBOX_KINDS, REQUIRED_KINDS
+from research_to_prod.execution.contracts import INBOX_KINDS, REQUIRED_KINDS, VENUE_RECORDS
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.universe import Universe
 from research_to_prod.settings import Settings
 
 QUARANTINE = "inbox_quarantine"
+ACCOUNT_READ = "the_account_was_read_completely"
 _MEANING = {
     "decisions": "One decision of a strategy, also unsent ones and why. Without it there is no delay cost.",
     "orders": "One parent order: what was to be traded, when it was sent, acknowledged and ended.",
@@ -89,38 +90,85 @@ decisions, orders, fills, quotes, order_events, positions, ledger_entries, shado
 )
 
 
-@dg.asset(
+_VENUE_MEANING = {
+    "venue_fills": "One execution as the venue recorded it, fetched by trade id.",
+    "venue_orders": "One order as the venue recorded it, whoever sent it, fetched by order id.",
+    "venue_balances": "What a wallet held at the day's beginning and at its end, by the venue's own statement.",
+    "venue_positions": "What was held of a contract at the day's beginning and at its end, by the venue's statement.",
+    "venue_income": "What moved the wallets besides trades: funding, realized profit, deposits, withdrawals.",
+}
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            name,
+            description=(
+                f"{meaning} Read with the account's keys for every market that the desk follows, ever traded or holds, "
+                "exact decimals, each fetch with its completeness certificate: only with it may a record be called "
+                "missing."
+            ),
+            metadata=described(name),
+            kinds={"ccxt"},
+            group_name="execution",
+            owners=["team:trading"],
+            code_version="2",
+        )
+        for name, meaning in _VENUE_MEANING.items()
+    ],
     partitions_def=DAYS,
-    group_name="execution",
-    owners=["team:trading"],
-    kinds={"ccxt"},
-    code_version="1",
-    metadata=described("venue_fills"),
+    check_specs=[
+        dg.AssetCheckSpec(
+            ACCOUNT_READ,
+            asset="venue_fills",
+            partitions_def=DAYS,
+            description=(
+                "Everything was read, and fills were the same before and after the rest. It blocks nothing: what was "
+                "not read is unknown to the reconciliation, never absent."
+            ),
+        )
+    ],
 )
-def venue_fills(
+def venue_records(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
     venues: dg.ResourceParam[Venues],
-) -> dg.MaterializeResult:
-    """One execution as the venue recorded it, for every market of the universe on that day.
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Read each account: fills, orders, payments, holdings, and the fills again.
 
-    Fetched with the account's keys by trade id, exact decimals, one completeness certificate a market: only with it
-    may a fill be called missing.
+    What was read completely once is not replaced by a reading that is not.
     """
     from research_to_prod.defs.market_data.assets import keep_certificates
-    from research_to_prod.execution.contracts import VENUE_FILLS
-    from research_to_prod.execution.venue_records import venue_fills_table
-    from research_to_prod.values import day_bounds
+    from research_to_prod.execution.account_reading import Reading, known_symbols, read_account
 
     universe = Universe.load(settings.desk / UNIVERSE_FILE)
-    start, end = day_bounds(context.partition_key)
-    parts, certificates = [VENUE_FILLS.empty()], []
-    # A venue that is known by vendor files alone has no account to ask: what it would say stays unknown.
-    asked = {each.name for each in universe.venues}
-    for name, symbol in sorted({(each.venue, each.symbol) for each in universe.markets if each.venue in asked}):
-        fetched = venues.client(universe.venue(name)).my_trades(symbol, start, end)
-        parts.append(venue_fills_table(fetched.rows, name, fetched.certificate.fetch_id))
-        certificates.append(fetched.certificate)
-    shown = keep_certificates(lake, "venue_fills", context.partition_key, tuple(certificates))
-    return publish(lake, "venue_fills", context.partition_key, pa.concat_tables(parts), certificates=shown)
+    day = context.partition_key
+    traded = lake.sql("SELECT DISTINCT venue, symbol FROM fills") if "fills" in lake.tables() else None
+    readings: list[Reading] = []
+    for name, symbols in known_symbols(universe, traded).items():
+        client = venues.client(universe.venue(name))
+        readings.append(read_account(client, symbols, day, client.clock()))
+    problems = [problem for reading in readings for problem in reading.problems]
+    for table in _VENUE_MEANING:
+        certificates = [each for reading in readings for each in reading.certificates[table]]
+        whole = all(each.complete for each in certificates)
+        if not whole and lake.has(table, day) and _was_complete(lake, table, day):
+            yield dg.MaterializeResult(asset_key=table, metadata={"kept": "this reading was not complete"})
+            continue
+        rows = pa.concat_tables([VENUE_RECORDS[table].empty(), *(reading.tables[table] for reading in readings)])
+        shown = keep_certificates(lake, table, day, certificates)
+        yield publish(lake, table, day, rows, certificates=shown)
+    yield dg.AssetCheckResult(
+        asset_key="venue_fills",
+        check_name=ACCOUNT_READ,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"problems": problems},
+    )
+
+
+def _was_complete(lake: Lake, table: str, day: str) -> bool:
+    """Tell whether the last reading of a table was complete."""
+    proofs = lake.read("fetch_certificates", f"{table}-{day}").rows["complete"].to_pylist()
+    return bool(proofs) and all(proofs)

@@ -1,59 +1,93 @@
-"""Where the desk's records and the venue's disagree."""
+"""Where the desk's records and the venue's disagree, and the ledger that both are posted to."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from research_to_prod.defs.partitions import DAYS
-from research_to_prod.defs.publishing import table_preview
+from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.tables import described
+from research_to_prod.execution.contracts import VENUE_RECORDS
 from research_to_prod.lake import Lake
+from research_to_prod.lake.lake import Snapshot
+from research_to_prod.settings import Settings
+
+POLICY_FILE = "reconciliation.yaml"
+_DESK_TABLES = ("fills", "order_events", "ledger_entries", "positions")
 
 
-@dg.asset(
+def _spec(name: str, description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name,
+        deps=[*_DESK_TABLES, *VENUE_RECORDS],
+        description=description,
+        metadata=described(name),
+        kinds={"python"},
+        group_name="operations",
+        owners=["team:operations"],
+        code_version="2",
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        _spec(
+            "breaks",
+            "The register of disagreements between the desk's records and the venue's: fills, orders, payments, "
+            "positions and balances, each with its class, its money, its age, its owner and its evidence. Three "
+            "answers: present, absent with proof, unknown; nothing is called missing where the fetch is not certified "
+            "complete. A break keeps its id at every look, and ends when the evidence clears it.",
+        ),
+        _spec(
+            "postings",
+            "The double-entry ledger of the day, the desk's book and the venue's: every fill, fee, payment and "
+            "transfer as legs that add up to nothing in each asset, and the correcting entries of dust and rounding, "
+            "which stand against suspense.",
+        ),
+    ],
     partitions_def=DAYS,
-    group_name="operations",
-    owners=["team:operations"],
-    kinds={"python"},
-    code_version="1",
-    metadata=described("breaks"),
 )
-def breaks(
+def reconciliation(
     context: dg.AssetExecutionContext,
-    fills: pa.Table,
-    venue_fills: pa.Table,
     lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
-) -> dg.MaterializeResult:
-    """One disagreement between the desk's fills and the venue's, with its class, its money and its evidence.
-
-    Three answers: present, absent with proof, unknown. A fill is called missing at the venue only where the fetch is
-    certified complete.
-    """
+) -> Iterator[dg.MaterializeResult]:
+    """Compare everything, and post it."""
     from research_to_prod.operations.contracts import BREAKS
-    from research_to_prod.operations.reconciliation import reconcile_fills
+    from research_to_prod.operations.daily import DayTables, reconcile_day
+    from research_to_prod.operations.reconciliation_policy import load_reconciliation_policy
+    from research_to_prod.operations.register import carried
 
     day = context.partition_key
-    proofs = lake.read("fetch_certificates", f"venue_fills-{day}").rows.to_pylist()
-    parts = [BREAKS.empty()]
-    for venue in sorted(set(fills["venue"].to_pylist()) | {proof["venue"] for proof in proofs}):
-        mine = [proof for proof in proofs if proof["venue"] == venue]
-        complete = {proof["scope"]: bool(proof["complete"]) for proof in mine}
-        # The venue's clock when its first fetch began: nothing younger is known to be in all answers.
-        known_to = min((proof["venue_clock_before"] for proof in mine if proof["venue_clock_before"]), default=clock())
-        ours, theirs = (rows.filter(pc.equal(rows["venue"], venue)) for rows in (fills, venue_fills))
-        parts.append(reconcile_fills(ours, theirs, complete, known_to, venue=venue, day=day))
-    rows = pa.concat_tables(parts)
-    return dg.MaterializeResult(
-        value=rows,
-        metadata={
-            "breaks": rows.num_rows,
-            "internal_fills": fills.num_rows,
-            "venue_fills": venue_fills.num_rows,
-            "money_at_stake": float(sum(each or 0 for each in rows["money"].to_pylist())),
-            "preview": table_preview(rows),
-        },
+    desk = {name: lake.read(name, day) for name in _DESK_TABLES if name == "fills" or lake.has(name, day)}
+    venue = {name: lake.read(name, day) for name in VENUE_RECORDS if name == "venue_fills" or lake.has(name, day)}
+    proofs = {name: lake.read("fetch_certificates", f"{name}-{day}") for name in venue}
+    tables = DayTables(*({name: each.rows for name, each in found.items()} for found in (desk, venue, proofs)))
+    before = [BREAKS.empty()]
+    day_before = f"{datetime.fromisoformat(day) - timedelta(days=1):%Y-%m-%d}"
+    if lake.has("breaks", day_before):
+        before.append(carried(lake.read("breaks", day_before).rows))
+    if lake.has("breaks", day):
+        before.append(lake.read("breaks", day).rows)
+    policy = load_reconciliation_policy(settings.desk / "policies" / POLICY_FILE)
+    done = reconcile_day(tables, pa.concat_tables(before), day, policy, clock())
+    read: tuple[Snapshot, ...] = (*desk.values(), *venue.values(), *proofs.values())
+    open_rows = [row for row in done.breaks.to_pylist() if row["status"] == "open"]
+    yield publish(
+        lake,
+        "breaks",
+        day,
+        done.breaks,
+        read=read,
+        breaks=len(open_rows),
+        resolved=done.breaks.num_rows - len(open_rows),
+        internal_fills=tables.desk["fills"].num_rows,
+        venue_fills=tables.venue["venue_fills"].num_rows,
+        money_at_stake=float(sum(row["money"] or 0 for row in open_rows)),
+        not_compared=tables.not_compared,
+        preview=table_preview(done.breaks.drop_columns(["evidence_ids"])),
     )
+    yield publish(lake, "postings", day, done.postings, read=read, preview=table_preview(done.postings))

@@ -52,6 +52,42 @@ class Book:
     asks: tuple[tuple[float, float], ...]
 
 
+@dataclass(frozen=True)
+class Statement:
+    """What one wallet of the account holds at an instant, amounts as decimal text; what is not named is zero.
+
+    Parameters
+    ----------
+    at
+        The venue's stamp in microseconds; None where it gives none.
+    positions
+        The venue's id of each contract -> signed contracts.
+    """
+
+    account: str
+    at: int | None
+    balances: Mapping[str, str]
+    positions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Payment:
+    """One movement of money that the venue states: income of contracts, a deposit, a withdrawal, a transfer.
+
+    Parameters
+    ----------
+    market
+        The venue's id of the contract that it came from, if one.
+    """
+
+    kind: str
+    payment_id: str
+    asset: str
+    amount: str
+    market: str | None = None
+    reference: str | None = None
+
+
 class Dialect:
     """One exchange's REST interface. A method that a dialect doesn't override is what its venue cannot give.
 
@@ -118,6 +154,22 @@ class Dialect:
 
     def my_trades(self, market: Market) -> Feed:
         """Return the feed of the account's trades; values are empty, ccxt parses the rows."""
+        raise NotImplementedError
+
+    def my_orders(self, market: Market) -> Feed:
+        """Return the feed of the account's orders; values are empty, ccxt parses the rows."""
+        raise NotImplementedError
+
+    def holdings(self) -> Sequence[Ask[Statement]]:
+        """Ask for what each wallet holds now."""
+        raise NotImplementedError
+
+    def statements(self, start: int, end: int) -> Sequence[Ask[Sequence[Statement]]]:
+        """Ask for what each wallet held at the ends of the days from ``start`` to ``end``, both included."""
+        raise NotImplementedError
+
+    def payments(self) -> Mapping[str, Sequence[Feed]]:
+        """Return the feeds of what moved each wallet besides trades; values are one :class:`Payment`."""
         raise NotImplementedError
 
     def timeframe(self, timeframe: str) -> str:

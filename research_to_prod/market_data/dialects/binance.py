@@ -7,17 +7,20 @@ millisecond. The public tape is the aggregated one, whose ids ccxt uses too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
+from research_to_prod.market_data.dialects import _binance_account as account
+from research_to_prod.market_data.dialects._binance_account import between
 from research_to_prod.market_data.dialects.base import (
     MILLISECOND,
     Ask,
     Book,
     Dialect,
     Market,
+    Statement,
     levels,
     own_rows,
-    up,
 )
 from research_to_prod.market_data.instruments import VenueStatus
 from research_to_prod.market_data.paging import Feed, Want
@@ -61,6 +64,21 @@ _TRADE = {
     "commission": number,
     "commissionAsset": text,
 }
+_ORDER = {
+    "symbol": text,
+    "orderId": integer,
+    "clientOrderId": text,
+    "time": integer,
+    "updateTime": integer,
+    "price": number,
+    "origQty": number,
+    "executedQty": number,
+    "status": text,
+    "side": text,
+    "type": text,
+}
+# Futures forget orders that ended without a fill after this time; spot archives them later.
+_ORDERS_KEPT = {False: 90 * 24 * _HOUR, True: 3 * 24 * _HOUR}
 # The futures host takes these depths only.
 _DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
 _STATES = {0: VenueStatus.ONLINE, 1: VenueStatus.MAINTENANCE}
@@ -100,6 +118,9 @@ class Binance(Dialect):
         ),
         "/api/v3/myTrades": Contract(list_of(record(**_TRADE, isBuyer=flag, isMaker=flag))),
         "/fapi/v1/userTrades": Contract(list_of(record(**_TRADE, side=text, maker=flag))),
+        "/api/v3/allOrders": Contract(list_of(record(**_ORDER, cummulativeQuoteQty=number))),
+        "/fapi/v1/allOrders": Contract(list_of(record(**_ORDER, cumQuote=number))),
+        **account.CONTRACTS,
     }
 
     def error_code(self, body: Mapping[str, Any]) -> str | None:
@@ -125,7 +146,7 @@ class Binance(Dialect):
     def candles(self, market: Market, timeframe: str) -> Feed:
         return Feed(
             method=_either(market, "publicGetKlines", "fapiPublicGetKlines"),
-            ask=lambda want: {**_of(market), "interval": self.timeframe(timeframe), **_between(want)},
+            ask=lambda want: {**_of(market), "interval": self.timeframe(timeframe), **between(want)},
             rows=lambda body: body,
             at=lambda sent: sent[0] * MILLISECOND,
             values=lambda sent: tuple(map(float, sent[1:6])),
@@ -155,7 +176,7 @@ class Binance(Dialect):
     def funding_rates(self, market: Market) -> Feed:
         return Feed(
             method="fapiPublicGetFundingRate",
-            ask=lambda want: {**_of(market), **_between(want)},
+            ask=lambda want: {**_of(market), **between(want)},
             rows=lambda body: own_rows(body, "symbol", market),
             at=lambda sent: sent["fundingTime"] * MILLISECOND,
             # The mark price is empty for payments before November 2023.
@@ -176,6 +197,29 @@ class Binance(Dialect):
             window=_either(market, 24 * _HOUR, 7 * 24 * _HOUR),
         )
 
+    def my_orders(self, market: Market) -> Feed:
+        return replace(
+            self._by_id(
+                market,
+                _either(market, "privateGetAllOrders", "fapiPrivateGetAllOrders"),
+                rows=lambda body: own_rows(body, "symbol", market),
+                names=("orderId", "time"),
+                values=lambda _: (),
+                window=_either(market, 24 * _HOUR, 7 * 24 * _HOUR),
+                cursor="orderId",
+            ),
+            retention=_ORDERS_KEPT[bool(market["linear"])],
+        )
+
+    def holdings(self) -> Sequence[Ask[Statement]]:
+        return account.holdings()
+
+    def statements(self, start: int, end: int) -> Sequence[Ask[Sequence[Statement]]]:
+        return account.statements(start, end)
+
+    def payments(self) -> Mapping[str, Sequence[Feed]]:
+        return account.payments()
+
     @staticmethod
     def _by_id(
         market: Market,
@@ -185,14 +229,15 @@ class Binance(Dialect):
         names: tuple[str, str],
         values: Callable[[Any], tuple[Any, ...]],
         window: int,
+        cursor: str = "fromId",
     ) -> Feed:
         """Search windows of time for the first trade; from there pages follow ids."""
         name, time = names
 
         def ask(want: Want) -> Mapping[str, Any]:
-            # fromId excludes startTime and endTime on both hosts.
-            cursor = _between(want) if want.anchor is None else {"fromId": int(want.anchor), "limit": want.limit}
-            return {**_of(market), **cursor}
+            # The cursor excludes startTime and endTime on both hosts.
+            paging = between(want) if want.anchor is None else {cursor: int(want.anchor), "limit": want.limit}
+            return {**_of(market), **paging}
 
         return Feed(
             method=method,
@@ -214,11 +259,6 @@ def _of(market: Market) -> dict[str, Any]:
 
 def _either(market: Market | None, spot: Any, linear: Any) -> Any:
     return linear if market is not None and market["linear"] else spot
-
-
-def _between(want: Want) -> dict[str, Any]:
-    start, stop = up(want.start, MILLISECOND), up(want.stop, MILLISECOND)
-    return {"startTime": start, "endTime": stop - 1, "limit": want.limit}
 
 
 DIALECT = Binance()

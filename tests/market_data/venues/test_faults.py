@@ -13,9 +13,9 @@ import pytest
 
 from research_to_prod.market_data.classifier import EndpointKind, Outcome
 from research_to_prod.market_data.dialects import dialect
+from research_to_prod.market_data.reads import ATTEMPTS
 from research_to_prod.market_data.shapes import Contract, record
 from research_to_prod.market_data.venue import (
-    ATTEMPTS,
     Credentials,
     VenueError,
     VenueRejected,
