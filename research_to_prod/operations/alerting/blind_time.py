@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from research_to_prod.operations.alerting.rules import Blindness
+from research_to_prod.operations.alerting.settings import Blindness
 
 DEPTH_BAND = 1e-3
 """Depth is what the book holds within 10 basis points of mid."""

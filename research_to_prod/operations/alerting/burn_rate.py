@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from research_to_prod.operations.alerting.evaluation import Observation
-from research_to_prod.operations.alerting.rules import Objective
+from research_to_prod.operations.alerting.settings import Objective
 from research_to_prod.operations.alerting.situation import Subject
 
 

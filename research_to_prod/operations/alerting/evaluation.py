@@ -16,18 +16,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from research_to_prod.market_data.liquidity import Regime
-from research_to_prod.operations.alerting.rules import (
-    SEVERITIES,
-    AlertPolicy,
-    Basis,
-    Bound,
-    Condition,
-    Exposed,
-    NoData,
-    Per,
-    Rule,
-    Severity,
-)
+from research_to_prod.operations.alerting.rules import AlertPolicy, Basis, Bound, Condition, NoData, Per, Rule
+from research_to_prod.operations.alerting.settings import SEVERITIES, Exposed, Severity
 from research_to_prod.operations.alerting.situation import Context, Situation, Subject, situation_of
 
 

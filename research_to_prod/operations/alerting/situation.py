@@ -14,7 +14,7 @@ from datetime import datetime
 from research_to_prod.market_data.calendars import Calendar, events_at
 from research_to_prod.market_data.liquidity import Regime
 from research_to_prod.operations.alerting.blind_time import Stake, blind_time, hours_to_unwind
-from research_to_prod.operations.alerting.rules import Exposed, Settings
+from research_to_prod.operations.alerting.settings import Exposed, Settings
 
 _PRECEDENCE = tuple(Regime)
 _SECONDS_OF_HOUR = 3600

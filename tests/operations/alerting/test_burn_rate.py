@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from research_to_prod.operations.alerting.burn_rate import Tally, burn_reading
-from research_to_prod.operations.alerting.rules import Objective
+from research_to_prod.operations.alerting.settings import Objective
 from tests.operations.alerting.book import NOON, POLICY, VENUE
 
 (CERTIFICATES, *_) = POLICY.settings.objectives

@@ -9,7 +9,7 @@ import pytest
 
 from research_to_prod.market_data.liquidity import Regime
 from research_to_prod.operations.alerting.evaluation import Key, Observation, Phase, Sight, State
-from research_to_prod.operations.alerting.rules import Exposed, Severity
+from research_to_prod.operations.alerting.settings import Exposed, Severity
 from research_to_prod.operations.alerting.situation import Context, Subject, situation_of
 from tests.operations.alerting.book import (
     ACCOUNT,

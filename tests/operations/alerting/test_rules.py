@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from research_to_prod.operations.alerting.rules import AlertPolicyError, Exposed, NoData, Severity, load_alert_policy
+from research_to_prod.operations.alerting.rules import AlertPolicyError, NoData, load_alert_policy
+from research_to_prod.operations.alerting.settings import Exposed, Severity
 from tests.operations.alerting.book import POLICY, SHIPPED
 
 
@@ -64,7 +65,7 @@ def test_the_hash_is_that_of_what_decides_not_of_its_spelling(tmp_path: Path) ->
          "    runbook: margin\n    adjust: [{events: [macro], times: 2, why: weekends are long and people sleep}]\n",
          "never laxer"),
         ("risk.yaml", "    runbook: margin\n",
-         "    runbook: margin\n    adjust: [{events: [macro], mutes: true, why: releases move markets at once}]\n",
+         "    runbook: margin\n    adjust: [{events: [macro], mutes: true, why: a release moves them all at once}]\n",
          "never laxer"),
         ("operations.yaml", "reject_rate, fill_ratio, asset_lag]", "reject_rate, position_break]", "is never muted"),
         ("operations.yaml", "reject_rate, fill_ratio, asset_lag]", "reject_rate, asset_lags]", "does not exist"),
