@@ -273,4 +273,4 @@ def group_of(opened: Opened) -> Group:
 
 
 def _bytes(line: Transition | Occurrence) -> bytes:
-    return line.model_dump_json(by_alias=True, exclude_none=True).encode()
+    return line.model_dump_json(by_alias=True).encode()

@@ -12,7 +12,8 @@ from research_to_prod.operations.alerting.settings import Severity
 from research_to_prod.operations.alerting.situation import Subject
 from research_to_prod.operations.incidents.fingerprint import fingerprint
 from research_to_prod.operations.incidents.lifecycle import Status
-from tests.operations.alerting.book import ACCOUNT, BTC, ETH, VENUE, context, held, reading
+from research_to_prod.operations.incidents.store import IncidentStore
+from tests.operations.alerting.book import ACCOUNT, BTC, ETH, NOON, VENUE, context, held, reading
 from tests.operations.incidents.firings import Play, pages
 
 DOWN, UP = reading("venue_not_ok", 1, VENUE), reading("venue_not_ok", 0, VENUE)
@@ -159,3 +160,16 @@ def test_the_page_has_what_a_person_needs_to_weigh_it(play: Play) -> None:
         "now: weekend",
     )
     assert f"r2p incident ack {step.incident_id} --by user:NAME" in page.links
+
+
+def test_a_page_about_what_is_not_seen_says_so_and_is_read_back(play: Play) -> None:
+    (step,) = play.see(
+        reading("market_data_age", None), about=context(held(None), watched_since=NOON - timedelta(hours=1))
+    )
+    assert step.page is not None
+    assert step.page.text == "P2 Market data stands still: sandbox BTC/USDT:USDT, market_data_age is not known"
+    assert step.page.context[:2] == (
+        "at stake unknown, X2; market normal",
+        "blindness tolerable for unknown; unknown to unwind",
+    )
+    assert IncidentStore(play.folder / "incidents.jsonl").read().log == [step]
