@@ -83,6 +83,29 @@ def show(incident: Named) -> None:
 
 
 @app.command()
+def runbook(incident: Named) -> None:
+    """Show an incident's runbook with its numbers filled in, and what its queries find in the published warehouse."""
+    from research_to_prod.operations.runbooks import RunbookError, fill, load_runbooks, query
+
+    with _told():
+        settings = Settings.from_environment(os.environ)
+        found = _store().read().get(incident)
+    if found.page is None:
+        raise typer.BadParameter(f"{found.id} is part of {found.into}; its runbook is the one to follow")
+    page, console = found.page, Console()
+    try:
+        chosen = load_runbooks(settings.desk / "runbooks")[page.runbook.removesuffix(".md")]
+    except (RunbookError, KeyError) as error:
+        raise typer.BadParameter(f"runbook {page.runbook} can't be shown: {error}") from None
+    console.print(escape(page.text))
+    for title, text in chosen.sections.items():
+        console.print(f"\n[bold]{title}[/]\n{escape(fill(text, page.numbers))}")
+    for name in chosen.front.queries:
+        console.print(f"\n[bold]query {name}[/]")
+        _show_query(settings.warehouse, query(chosen, name, page.numbers), console)
+
+
+@app.command()
 def ack(incident: Named, by: By, note: Note = "") -> None:
     """Take an incident: from now on you are on it, and nobody else is woken."""
     from research_to_prod.operations.incidents.lifecycle import Status
@@ -152,6 +175,24 @@ def heartbeat() -> None:
         Console(stderr=True).print(f"[red]{escape(silent)}[/]", soft_wrap=True)
         raise typer.Exit(code=1)
     Console().print("the alerter is alive")
+
+
+def _show_query(warehouse: Path, sql: str, console: Console) -> None:
+    import duckdb
+
+    if not warehouse.is_file():
+        console.print(f"{escape(sql)}\n(there is no warehouse yet: `r2p run publish_warehouse`)")
+        return
+    with duckdb.connect(warehouse, read_only=True) as connection:
+        try:
+            rows = connection.sql(sql)
+            table = Table(*rows.columns)
+            for row in rows.fetchall():
+                table.add_row(*(escape(str(each)) for each in row))
+        except duckdb.CatalogException as error:
+            console.print(f"{escape(sql)}\n({escape(str(error).splitlines()[0])})")
+            return
+    console.print(table)
 
 
 def _store() -> IncidentStore:

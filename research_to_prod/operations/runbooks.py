@@ -29,9 +29,12 @@ PLACEHOLDERS = frozenset(
 )
 """What a page can fill in."""
 
+EVERY = "every "
+"""How the number of a name begins that the subject leaves open."""
+
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n(.*)\Z", re.DOTALL)
 _BRACES = re.compile(r"\{([a-z_]+)\}")
-_COMMAND = re.compile(r"`(r2p [^`]+)`")
+_COMMAND = re.compile(r"`(r2p\s[^`]+)`")
 
 
 class RunbookError(ValueError):
@@ -68,7 +71,8 @@ class Runbook:
     @property
     def commands(self) -> tuple[str, ...]:
         """Every ``r2p`` command in the text."""
-        return tuple(each for text in self.sections.values() for each in _COMMAND.findall(text))
+        found = (each for text in self.sections.values() for each in _COMMAND.findall(text))
+        return tuple(" ".join(each.split()) for each in found)
 
     @property
     def placeholders(self) -> frozenset[str]:
@@ -125,15 +129,23 @@ def gaps(runbooks: Mapping[str, Runbook], policy: AlertPolicy, today: date) -> l
     return found
 
 
+def fill(text: str, numbers: Mapping[str, str]) -> str:
+    """Return ``text`` with ``numbers`` in place of the names in braces; a name without a number stays."""
+    return _BRACES.sub(lambda each: numbers.get(each[1], each[0]), text)
+
+
 def render(runbook: Runbook, numbers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the first three steps with ``numbers`` in place of the names in braces."""
-    return tuple(_BRACES.sub(lambda each: numbers.get(each[1], each[0]), step) for step in runbook.steps)
+    """Return the first three steps with ``numbers`` filled in."""
+    return tuple(fill(step, numbers) for step in runbook.steps)
 
 
 def query(runbook: Runbook, name: str, numbers: Mapping[str, str]) -> str:
-    """Return a query with ``numbers`` filled in, as SQL texts: a quote in a name stays a part of the name."""
-    quoted = {each: number.replace("'", "''") for each, number in numbers.items()}
-    return _BRACES.sub(lambda each: quoted.get(each[1], each[0]), runbook.front.queries[name])
+    """Return a query with ``numbers`` filled in, as SQL texts: a quote in a name stays a part of the name.
+
+    What a subject leaves open (``every venue``) matches everything: queries compare names with LIKE.
+    """
+    quoted = {each: "%" if n.startswith(EVERY) else n.replace("'", "''") for each, n in numbers.items()}
+    return fill(runbook.front.queries[name], quoted)
 
 
 def in_words(value: float | None, unit: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
 from research_to_prod.cli import app
+from research_to_prod.execution.contracts import INBOX_KINDS
 from tests.operations.alerting.book import ACCOUNT, reading
 from tests.operations.incidents.firings import Play
 
@@ -87,3 +89,15 @@ def test_the_alerter_sees_the_acknowledgement_at_its_next_turn(play: Play) -> No
     r2p("ack", play.only.id, "--by", "user:ana")
     play.now += timedelta(hours=1)
     assert play.wait(1_000) == []
+
+
+def test_the_runbook_is_shown_with_its_numbers_and_what_its_queries_find(play: Play, tmp_path: Path) -> None:
+    without = r2p("runbook", play.only.id).output
+    assert "sandbox in main that no intent of ours explains" in " ".join(without.split())
+    assert "r2p run publish_warehouse" in without
+    with duckdb.connect(tmp_path / "warehouse.duckdb") as warehouse:
+        warehouse.register("incoming", INBOX_KINDS["orders"].empty())
+        warehouse.execute("CREATE TABLE orders AS FROM incoming")
+    found = r2p("runbook", play.only.id)
+    assert found.exit_code == 0
+    assert "end_reason" in found.output

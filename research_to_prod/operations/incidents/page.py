@@ -11,7 +11,7 @@ from research_to_prod.declared import Frozen
 from research_to_prod.operations.alerting.evaluation import Evaluation, Sight
 from research_to_prod.operations.alerting.rules import AlertPolicy
 from research_to_prod.operations.alerting.settings import Exposed, Severity
-from research_to_prod.operations.runbooks import Runbook, in_words, render
+from research_to_prod.operations.runbooks import EVERY, Runbook, in_words, render
 
 
 class Page(Frozen):
@@ -31,6 +31,8 @@ class Page(Frozen):
         Name of the runbook's file.
     links
         Commands and places that show more.
+    numbers
+        What fills the runbook's text and queries.
     """
 
     to: str
@@ -52,6 +54,7 @@ class Page(Frozen):
     steps: tuple[str, ...]
     runbook: str
     links: tuple[str, ...]
+    numbers: dict[str, str]
 
 
 def page_of(
@@ -116,7 +119,8 @@ def page_of(
         context=context,
         steps=steps,
         runbook=f"{rule.runbook}.md",
-        links=(f"r2p incident show {incident_id}", f"r2p incident ack {incident_id} --by user:NAME"),
+        numbers=numbers,
+        links=(f"r2p incident runbook {incident_id}", f"r2p incident ack {incident_id} --by user:NAME"),
     )
 
 
@@ -127,11 +131,11 @@ def numbers_of(evaluation: Evaluation, unit: str, incident_id: str) -> dict[str,
     return {
         "incident": incident_id,
         "subject": str(subject),
-        "venue": subject.venue or "every venue",
-        "account": subject.account or "every account",
-        "symbol": subject.instrument or "every market",
-        "strategy": subject.strategy or "every strategy",
-        "key": subject.key or "nothing in particular",
+        "venue": subject.venue or EVERY + "venue",
+        "account": subject.account or EVERY + "account",
+        "symbol": subject.instrument or EVERY + "market",
+        "strategy": subject.strategy or EVERY + "strategy",
+        "key": subject.key or EVERY + "one",
         "value": in_words(evaluation.value, unit),
         "threshold": in_words(evaluation.threshold, unit),
         "regime": situation.regime.value,
