@@ -23,7 +23,9 @@ from research_to_prod.market_data.contracts import (
     REPAIRS,
     TRADES,
 )
+from research_to_prod.operations.alerting.contracts import ALERT_EVALUATIONS
 from research_to_prod.operations.contracts import BREAKS
+from research_to_prod.operations.incidents.contracts import INCIDENTS
 from research_to_prod.promotion.contracts import PROMOTION_METRICS
 from research_to_prod.research.candidate_table import CANDIDATE
 from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
@@ -54,6 +56,8 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "edge_verdicts": EDGE_VERDICTS,
         "drawdowns": DRAWDOWNS,
         "breaks": BREAKS,
+        "alert_evaluations": ALERT_EVALUATIONS,
+        "incidents": INCIDENTS,
     }
 )
 

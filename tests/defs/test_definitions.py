@@ -142,6 +142,8 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "edge_verdicts",
         "drawdowns",
         "breaks",
+        "alert_evaluations",
+        "incidents",
         "desk_report",
     } == names
     schedule = defs.resolve_schedule_def("nightly_schedule")

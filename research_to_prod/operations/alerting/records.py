@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -25,10 +26,10 @@ class ReplayError(ValueError):
 
 
 def row_of(evaluation: Evaluation, policy: AlertPolicy) -> dict[str, Any]:
-    """Return the row of ALERT_EVALUATIONS."""
+    """Return the row of ALERT_EVALUATIONS; the moment of midnight belongs to the day that it ends."""
     case, situation = evaluation.case, evaluation.case.situation
     return {
-        "day": f"{case.as_of:%Y-%m-%d}",
+        "day": f"{case.as_of - timedelta(microseconds=1):%Y-%m-%d}",
         "as_of": case.as_of,
         "rule": case.rule,
         "condition": case.condition,
@@ -64,8 +65,8 @@ def inputs_of(case: Case) -> bytes:
     return canonical_json(_plain(_adapter().dump_python(case, mode="python")))
 
 
-def replay(row: Mapping[str, Any], policy: AlertPolicy) -> dict[str, Any]:
-    """Judge a stored row again and return what it must be.
+def evaluation_of(row: Mapping[str, Any], policy: AlertPolicy) -> Evaluation:
+    """Judge a stored row again, from its inputs alone.
 
     Raises
     ------
@@ -75,10 +76,14 @@ def replay(row: Mapping[str, Any], policy: AlertPolicy) -> dict[str, Any]:
     if row["policy_sha256"] != policy.sha256:
         raise ReplayError(f"judged under the rules {row['policy_sha256'][:12]}, these are {policy.sha256[:12]}")
     try:
-        case = _adapter().validate_python(json.loads(row["inputs"]))
-        return row_of(judge(policy, case), policy)
+        return judge(policy, _adapter().validate_python(json.loads(row["inputs"])))
     except (ValidationError, ValueError, KeyError, IndexError) as error:
         raise ReplayError(f"{row['rule']} on {row['subject']}: {error}") from error
+
+
+def replay(row: Mapping[str, Any], policy: AlertPolicy) -> dict[str, Any]:
+    """Return the row that a stored row must be: anything else was not judged so. Raises as `evaluation_of`."""
+    return row_of(evaluation_of(row, policy), policy)
 
 
 @cache
