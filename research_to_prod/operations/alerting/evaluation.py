@@ -84,12 +84,15 @@ class State:
         Since when a firing one is calm without a break.
     seen_at
         When its metrics were last all known.
+    blind
+        It fires for not seeing, and was not firing before: seeing it calm ends it at once.
     """
 
     phase: Phase = Phase.CALM
     since: datetime | None = None
     calm_since: datetime | None = None
     seen_at: datetime | None = None
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,16 @@ class Evaluation:
     def fires(self) -> bool:
         """Whether the condition fires, told or not."""
         return self.after.phase is Phase.FIRING
+
+    @property
+    def blind(self) -> bool:
+        """Whether it fires because the desk does not see, whatever it knew before."""
+        return self.fires and (self.sight is Sight.BLIND or self.after.blind)
+
+    @property
+    def known(self) -> bool:
+        """Whether it fires for something that was seen."""
+        return self.fires and not self.after.blind
 
     @property
     def tells(self) -> bool:
@@ -206,7 +219,8 @@ def evaluate(
                 )
                 evaluation = judge(policy, case)
                 found.append(evaluation)
-                if evaluation.tells:
+                # Not to know how a venue is explains nothing.
+                if evaluation.tells and evaluation.known:
                     for other in rule.inhibits:
                         parents.setdefault(other, []).append((rule.id, subject.venue))
     numbers = {rule.id: rule.number for rule in policy.rules}
@@ -314,15 +328,20 @@ def _is_blind(rule: Rule, case: Case) -> bool:
 
 
 def _step(rule: Rule, condition: Condition, sight: Sight, case: Case, seen_at: datetime | None) -> State:
-    before, now = case.before, case.as_of
-    if sight in {Sight.BROKEN, Sight.BLIND}:
-        since = before.since or now
-        lasted = sight is Sight.BLIND or (now - since).total_seconds() >= condition.lasting
-        return State(Phase.FIRING if before.phase is Phase.FIRING or lasted else Phase.PENDING, since, None, seen_at)
+    now, before = case.as_of, case.before
     if sight is Sight.NO_DATA:
         # Nobody asks any more, and nothing is at stake that could go on getting worse.
         forgotten = not case.watched and case.situation.exposed is Exposed.X0 and not _protected(rule, condition)
-        return State(seen_at=seen_at) if forgotten else State(before.phase, before.since, None, seen_at)
+        return State(seen_at=seen_at) if forgotten else replace(before, calm_since=None, seen_at=seen_at)
+    if sight is Sight.BLIND:
+        blind = before.phase is not Phase.FIRING or before.blind
+        return State(Phase.FIRING, before.since or now, None, seen_at, blind)
+    if before.blind:
+        before = State()
+    if sight is Sight.BROKEN:
+        since = before.since or now
+        lasted = (now - since).total_seconds() >= condition.lasting
+        return State(Phase.FIRING if before.phase is Phase.FIRING or lasted else Phase.PENDING, since, None, seen_at)
     calm_since = None if sight is Sight.BETWEEN else before.calm_since or now
     over = calm_since is not None and (now - calm_since).total_seconds() >= rule.clear_after
     if before.phase is not Phase.FIRING or over:

@@ -149,16 +149,16 @@ def situation_of(subject: Subject, context: Context, settings: Settings) -> Situ
     stakes = _stakes(held, markets)
     budget = settings.blind_time.loss_budget.value * context.capital
     known = None if stakes is None else blind_time(stakes, budget, settings.blind_time)
-    unwind = None if stakes is None else hours_to_unwind(stakes, settings.blind_time)
+    unwind = None if stakes is None else _told(hours_to_unwind(stakes, settings.blind_time))
     nets = [each.net for each in held]
     return Situation(
         regime=strictest(each.regime for each in near),
         exposed=_exposed(held, unwind, settings),
-        at_stake=None if None in nets else sum(abs(each) for each in nets if each is not None),
+        at_stake=None if None in nets else _told(sum(abs(each) for each in nets if each is not None)),
         budget=budget,
         blind_seconds=None if known is None else known.seconds,
         reduce_first=known is not None and known.reduce_first,
-        exit_cost=None if known is None else known.exit_cost,
+        exit_cost=None if known is None else _told(known.exit_cost),
         unwind_hours=unwind,
         depth_share=_least([each.depth_share for each in near]),
         events=tuple(sorted({*context.events, *(event for each in near for event in each.events)})),
@@ -244,6 +244,11 @@ def _exposed(held: Sequence[Holding], unwind: float | None, settings: Settings) 
     close = any(each.margin_use is not None and each.margin_use > settings.exposure.margin_use.value for each in held)
     slow = unwind is None or unwind * 60 >= settings.exposure.unwind_minutes.value
     return Exposed.X2 if slow or close else Exposed.X1
+
+
+def _told(value: float) -> float | None:
+    """Return a number that can be written down; beyond all numbers is as good as unknown."""
+    return value if math.isfinite(value) else None
 
 
 def _least(values: Iterable[float | None]) -> float | None:

@@ -18,7 +18,7 @@ from research_to_prod.operations.alerting.situation import Subject
 from research_to_prod.operations.incidents.fingerprint import fingerprint
 from research_to_prod.operations.incidents.lifecycle import SYSTEM, UNTAKEN, Event, Incident, Opened, Status
 from research_to_prod.operations.incidents.page import Page, page_of
-from research_to_prod.operations.incidents.store import Work
+from research_to_prod.operations.incidents.store import BLIND, Group, Work
 from research_to_prod.operations.runbooks import Runbook
 
 
@@ -30,30 +30,45 @@ class Desk:
     policy: AlertPolicy
     runbooks: Mapping[str, Runbook]
 
-    def page(self, worst: Evaluation, severity: Severity, incident_id: str, to: str, note: str = "") -> Page:
-        """Return the page of a firing."""
+    def page(self, worst: Evaluation, severity: Severity, incident_id: str, *notes: str) -> Page:
+        """Return the page of a firing, to whom its severity reaches at once."""
         runbook = self.runbooks.get(self.policy.by_id[worst.case.rule].runbook)
-        return page_of(worst, severity, self.policy, runbook, incident_id, to=to, others=(note,) if note else ())
-
-    def first(self, severity: Severity) -> str:
-        """Return whom a severity reaches at once."""
         steps = self.policy.settings.paging.escalation.get(severity, ())
-        return steps[0].to if steps else "tickets"
+        to = steps[0].to if steps else "tickets"
+        given = tuple(note for note in notes if note)
+        return page_of(worst, severity, self.policy, runbook, incident_id, to=to, others=given)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What one moment says of one rule on one subject."""
+    """What one moment says of one rule on one subject: of what is seen, or of not seeing (``blind``)."""
 
     rule: Rule
     subject: Subject
+    blind: bool
     all: Sequence[Evaluation]
+
+    @property
+    def burns(self) -> bool:
+        """Whether it fires, told or not."""
+        return any(each.blind if self.blind else each.known for each in self.all)
 
     @property
     def firing(self) -> list[Evaluation]:
         """Its firing conditions that no event mutes, worst first."""
-        told = [each for each in self.all if each.fires and each.muted_by is None]
+        told = [each for each in self.all if (each.blind if self.blind else each.known) and each.muted_by is None]
         return sorted(told, key=lambda each: SEVERITIES.index(each.severity or Severity.P4))
+
+    @property
+    def rank(self) -> int:
+        """Its place by severity."""
+        firing = self.firing
+        return SEVERITIES.index(firing[0].severity or Severity.P4) if firing else len(SEVERITIES)
+
+    @property
+    def group(self) -> Group:
+        """Its group."""
+        return BLIND if self.blind else self.rule.id, self.subject.venue, self.subject.account
 
 
 def evidence_ref(evaluation: Evaluation) -> str:
@@ -67,19 +82,36 @@ def take_in(work: Work, evaluations: Iterable[Evaluation], desk: Desk, now: date
     found: dict[tuple[str, Subject], list[Evaluation]] = {}
     for each in evaluations:
         found.setdefault((each.case.rule, each.case.subject), []).append(each)
-    groups = [_Found(desk.policy.by_id[rule], subject, all_) for (rule, subject), all_ in found.items()]
+    groups = [
+        _Found(desk.policy.by_id[rule], subject, blind, all_)
+        for (rule, subject), all_ in found.items()
+        for blind in (False, True)
+    ]
     # Parents first, and the worst of a group before the rest, which are merged into it.
-    groups.sort(key=lambda each: (not each.rule.inhibits, each.rule.number, _rank(each), each.subject))
+    groups.sort(key=_turn)
+    unseen: dict[Group, list[str]] = {}
     for group in groups:
-        mark = fingerprint(desk.environment, group.rule.id, group.subject)
+        if group.blind and group.firing and group.rule.id not in unseen.setdefault(group.group, []):
+            unseen[group.group].append(group.rule.id)
+    for group in groups:
+        mark = fingerprint(desk.environment, group.rule.id, group.subject, blind=group.blind)
         incident = work.incidents.latest(mark)
         if group.firing:
-            _fires(work, group, mark, incident, desk, now)
-        elif incident is not None and incident.is_open and not any(each.fires for each in group.all):
+            note = f"not seen here, by rule: {', '.join(unseen[group.group])}" if group.blind else ""
+            _fires(work, group, mark, incident, note, desk, now)
+        elif incident is not None and incident.is_open and not group.burns:
             _calm(work, group, incident, now)
 
 
-def _fires(work: Work, found: _Found, mark: str, incident: Incident | None, desk: Desk, now: datetime) -> None:
+def _turn(found: _Found) -> tuple[object, ...]:
+    if found.blind:
+        return True, found.rank, found.rule.number, found.subject
+    return False, not found.rule.inhibits, found.rule.number, found.rank, found.subject
+
+
+def _fires(
+    work: Work, found: _Found, mark: str, incident: Incident | None, note: str, desk: Desk, now: datetime
+) -> None:
     firing = found.firing
     worst = firing[0]
     severity = worst.severity or Severity.P4
@@ -92,10 +124,10 @@ def _fires(work: Work, found: _Found, mark: str, incident: Incident | None, desk
             _raise(work, incident, worst, severity, desk, now)
             return
         parent = _parent(work, found, desk, now)
-        note = f"it is back, seen {incident.occurrences} times"
-        page = None if parent is not None else desk.page(worst, severity, incident.id, desk.first(severity), note)
+        back = f"it is back, seen {incident.occurrences} times"
+        page = None if parent is not None else desk.page(worst, severity, incident.id, back, note)
         incident = work.move(
-            incident, Status.REOPENED, actor=SYSTEM, at=now, ref=ref, severity=severity, note=note, page=page
+            incident, Status.REOPENED, actor=SYSTEM, at=now, ref=ref, severity=severity, note=back, page=page
         )
         _merge(work, incident, parent, worst, desk, now)
         return
@@ -103,11 +135,12 @@ def _fires(work: Work, found: _Found, mark: str, incident: Incident | None, desk
     opened = Opened(
         fingerprint=mark,
         rule=found.rule.id,
+        blind=found.blind,
         never_muted=found.rule.never_muted or any(found.rule.any[e.case.condition].never_muted for e in firing),
         subject=found.subject,
     )
     parent = _parent(work, found, desk, now)
-    page = None if parent is not None else desk.page(worst, severity, incident_id, desk.first(severity))
+    page = None if parent is not None else desk.page(worst, severity, incident_id, note)
     incident = work.open(incident_id, opened, severity, now, ref, page)
     if len(firing) > 1:
         work.occurred(incident, now, [evidence_ref(each) for each in firing[1:]])
@@ -133,7 +166,7 @@ def _raise(work: Work, incident: Incident, worst: Evaluation, severity: Severity
     ref = evidence_ref(worst)
     note = f"from {incident.severity} to {severity}"
     merged = incident.status is Status.MERGED and incident.into is not None
-    told = None if merged else desk.page(worst, severity, incident.id, desk.first(severity), note)
+    told = None if merged else desk.page(worst, severity, incident.id, note)
     work.tell(incident, Event.RAISED, severity=severity, at=now, ref=ref, note=note, page=told)
     if merged and incident.into is not None:
         _raise(work, work.incidents.get(incident.into), worst, severity, desk, now)
@@ -162,9 +195,8 @@ def _parent(work: Work, found: _Found, desk: Desk, now: datetime) -> Incident | 
             told = work.incidents.of_venue(rule, found.subject.venue)
             if told:
                 return told[0]
-    group = (found.rule.id, found.subject.venue, found.subject.account)
     within = desk.policy.settings.paging.grouping.value
-    for incident in work.incidents.speaking(group):
+    for incident in work.incidents.speaking(found.group):
         fresh = (now - incident.opened_at).total_seconds() <= within
         if fresh and incident.status in UNTAKEN | {Status.ACKED, Status.MITIGATING}:
             return incident
@@ -182,8 +214,3 @@ def _calm(work: Work, found: _Found, incident: Incident, now: datetime) -> None:
         incident = work.move(incident, Status.MITIGATED, actor=SYSTEM, at=now, ref=ref, note=note)
     if not incident.severity.pages:
         work.move(incident, Status.RESOLVED, actor=SYSTEM, at=now, ref=ref, note=note)
-
-
-def _rank(found: _Found) -> int:
-    firing = found.firing
-    return SEVERITIES.index(firing[0].severity or Severity.P4) if firing else len(SEVERITIES)

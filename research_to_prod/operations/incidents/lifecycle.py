@@ -79,10 +79,11 @@ UNTAKEN = frozenset({Status.DETECTED, Status.REOPENED})
 
 
 class Opened(Frozen):
-    """What an incident is about; never changes."""
+    """What an incident is about; never changes. ``blind``: that it is not seen."""
 
     fingerprint: Sha256
     rule: Text
+    blind: bool = False
     never_muted: bool
     subject: Subject
 

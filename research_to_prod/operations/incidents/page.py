@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from research_to_prod.declared import Frozen
-from research_to_prod.operations.alerting.evaluation import Evaluation, Sight
+from research_to_prod.operations.alerting.evaluation import Evaluation
 from research_to_prod.operations.alerting.rules import AlertPolicy
 from research_to_prod.operations.alerting.settings import Exposed, Severity
 from research_to_prod.operations.runbooks import EVERY, Runbook, in_words, render
@@ -80,12 +80,9 @@ def page_of(
     rule = policy.by_id[case.rule]
     unit = policy.metrics[evaluation.metric].unit
     numbers = numbers_of(evaluation, unit, incident_id)
-    blind = evaluation.sight is Sight.BLIND
-    measured = (
-        f"{evaluation.metric} is not known"
-        if blind or evaluation.value is None
-        else f"{evaluation.metric} {numbers['value']} against {numbers['threshold']}"
-    )
+    found = f"{rule.title}: {case.subject}, {evaluation.metric} {numbers['value']} against {numbers['threshold']}"
+    if evaluation.blind:
+        found = f"Not seen for too long: {case.subject}, {evaluation.metric}, for the rule {rule.id}"
     context = (
         f"at stake {numbers['at_stake']}, {situation.exposed}; market {situation.regime}",
         f"blindness tolerable for {numbers['blind_time']}; {numbers['unwind']} to unwind",
@@ -105,7 +102,7 @@ def page_of(
         severity=severity,
         rule=rule.id,
         title=rule.title,
-        text=f"{severity} {rule.title}: {case.subject}, {measured}",
+        text=f"{severity} {found}",
         regime=situation.regime.value,
         exposed=situation.exposed,
         at_stake=situation.at_stake,

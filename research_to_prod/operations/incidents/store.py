@@ -35,7 +35,10 @@ _Line: TypeAdapter[Transition | Occurrence] = TypeAdapter(
     Annotated[Transition | Occurrence, Field(discriminator="kind")]
 )
 Group = tuple[str, str, str]
-"""Rule, venue and account: firings of one such group at one time have one cause."""
+"""Rule (or `BLIND`), venue and account: firings of one such group at one time have one cause."""
+
+
+BLIND = "blind"
 
 
 class IncidentError(ValueError):
@@ -268,8 +271,8 @@ class IncidentStore:
 
 
 def group_of(opened: Opened) -> Group:
-    """Return the group of what an incident is about."""
-    return opened.rule, opened.subject.venue, opened.subject.account
+    """Return the group of what an incident is about; whatever is not seen at one account is not seen for one cause."""
+    return BLIND if opened.blind else opened.rule, opened.subject.venue, opened.subject.account
 
 
 def _bytes(line: Transition | Occurrence) -> bytes:

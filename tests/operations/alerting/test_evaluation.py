@@ -141,6 +141,16 @@ class TestBlindness:
         later = NOON + timedelta(seconds=60)
         assert of(judged([], self.now(held()), dict(seen.states), later), "md_stale").sight is Sight.BLIND
 
+    def test_seeing_it_calm_ends_blindness_at_once_and_seeing_it_broken_is_a_firing_of_its_own(self) -> None:
+        blind = judged([], self.now(held()))
+        (state,) = [each for (rule, *_), each in blind.states.items() if rule == "md_stale"]
+        assert (state.phase, state.blind) == (Phase.FIRING, True)
+        later = NOON + timedelta(seconds=10)
+        calm = judged([age(1, at=timedelta(seconds=10))], self.now(held()), dict(blind.states), later)
+        assert not firing(calm, "md_stale")
+        broken = of(judged([age(9, at=timedelta(seconds=10))], self.now(held()), dict(blind.states), later), "md_stale")
+        assert (broken.fires, broken.blind, broken.after.since) == (True, False, later)
+
     @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
     def test_what_is_not_a_number_is_no_measurement(self, value: float | None) -> None:
         assert of(judged([reading("market_data_age", value)], self.now(held())), "md_stale").sight is Sight.BLIND

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from research_to_prod.market_data.liquidity import Regime
+from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.settings import Severity
 from research_to_prod.operations.alerting.situation import Subject
 from research_to_prod.operations.incidents.fingerprint import fingerprint
@@ -162,14 +163,36 @@ def test_the_page_has_what_a_person_needs_to_weigh_it(play: Play) -> None:
     assert f"r2p incident ack {step.incident_id} --by user:NAME" in page.links
 
 
-def test_a_page_about_what_is_not_seen_says_so_and_is_read_back(play: Play) -> None:
-    (step,) = play.see(
-        reading("market_data_age", None), about=context(held(None), watched_since=NOON - timedelta(hours=1))
-    )
-    assert step.page is not None
-    assert step.page.text == "P2 Market data stands still: sandbox BTC/USDT:USDT, market_data_age is not known"
-    assert step.page.context[:2] == (
-        "at stake unknown, X2; market normal",
-        "blindness tolerable for unknown; unknown to unwind",
-    )
-    assert IncidentStore(play.folder / "incidents.jsonl").read().log == [step]
+class TestBlindness:
+    NOW = context(held(2e6), watched_since=NOON - timedelta(hours=1))
+
+    def unseen(self, metric: str, subject: Subject = ACCOUNT) -> Observation:
+        return reading(metric, None, subject)
+
+    def test_whatever_is_not_seen_at_one_account_is_one_page_as_severe_as_its_worst_part(self, play: Play) -> None:
+        steps = play.see(self.unseen("position_break_lots"), self.unseen("unknown_orders"), about=self.NOW)
+        (page,) = [step.page for step in steps if step.page is not None]
+        assert page.text == "P1 Not seen for too long: sandbox main, unknown_orders, for the rule unknown_order"
+        assert "not seen here, by rule: unknown_order, position_break" in page.context
+        assert IncidentStore(play.folder / "incidents.jsonl").read().log == steps
+
+    def test_a_break_that_is_seen_at_last_is_another_incident_and_pages(self, play: Play) -> None:
+        play.see(self.unseen("position_break_lots"), self.unseen("unknown_orders"), about=self.NOW)
+        steps = play.see(BREAK, self.unseen("unknown_orders"), after=60, about=self.NOW)
+        assert pages(steps) == ["P2 position_break to on-call"]
+
+    def test_seeing_that_all_is_well_ends_it_at_once_and_opens_nothing(self, play: Play) -> None:
+        play.see(self.unseen("unknown_orders"), about=self.NOW)
+        (step,) = play.see(reading("unknown_orders", 0, ACCOUNT), after=1, about=self.NOW)
+        assert (step.to, play.only.calm) == (Status.MITIGATED, True)
+
+    def test_a_break_that_is_no_longer_seen_stays_open_beside_the_blindness(self, play: Play) -> None:
+        play.see(BREAK)
+        later = context(held(2e6), watched_since=NOON - timedelta(hours=1))
+        steps = play.see(self.unseen("position_break_lots"), after=3600, about=later)
+        assert pages(steps) == ["P2 position_break to on-call"]
+        assert [each.opened.blind for each in play.open] == [False, True]
+
+    def test_not_to_know_how_a_venue_is_explains_nothing(self, play: Play) -> None:
+        steps = play.see(self.unseen("venue_not_ok", VENUE), STALE, about=self.NOW)
+        assert sorted(pages(steps)) == ["P2 md_stale to on-call", "P2 venue_status to on-call"]
