@@ -197,7 +197,8 @@ def _parent(work: Work, found: _Found, desk: Desk, now: datetime) -> Incident | 
                 return told[0]
     within = desk.policy.settings.paging.grouping.value
     for incident in work.incidents.speaking(found.group):
-        fresh = (now - incident.opened_at).total_seconds() <= within
+        # However late it is noticed: what is not seen while something else there isn't has its cause.
+        fresh = found.blind or (now - incident.opened_at).total_seconds() <= within
         if fresh and incident.status in UNTAKEN | {Status.ACKED, Status.MITIGATING}:
             return incident
     return None

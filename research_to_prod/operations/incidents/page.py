@@ -6,6 +6,7 @@ Belongs here: the page and its making. Doesn't: how it travels (``delivery``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from research_to_prod.declared import Frozen
 from research_to_prod.operations.alerting.evaluation import Evaluation
@@ -125,6 +126,7 @@ def numbers_of(evaluation: Evaluation, unit: str, incident_id: str) -> dict[str,
     """Return what runbooks may name in braces, as text for people."""
     case, situation = evaluation.case, evaluation.case.situation
     subject = case.subject
+    ended = case.as_of - timedelta(microseconds=1)  # midnight belongs to the day that it ends
     return {
         "incident": incident_id,
         "subject": str(subject),
@@ -143,7 +145,7 @@ def numbers_of(evaluation: Evaluation, unit: str, incident_id: str) -> dict[str,
         "blind_time": in_words(situation.blind_seconds, "seconds"),
         "unwind": in_words(None if situation.unwind_hours is None else situation.unwind_hours * 3600, "seconds"),
         "events": ", ".join(situation.events) or "no event",
-        "day": f"{case.as_of:%Y-%m-%d}",
-        "month": f"{case.as_of:%Y-%m}",
+        "day": f"{ended:%Y-%m-%d}",
+        "month": f"{ended:%Y-%m}",
         "as_of": f"{case.as_of:%Y-%m-%d %H:%M:%S}",
     }
