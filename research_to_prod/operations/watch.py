@@ -14,8 +14,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from research_to_prod.operations.alerting.evaluation import Evaluation, Key, Observation, State, evaluate
+from research_to_prod.operations.alerting.evaluation import Evaluation, Key, Observation, Phase, State, evaluate
+from research_to_prod.operations.alerting.records import line_of
 from research_to_prod.operations.alerting.situation import Context, Subject
+from research_to_prod.operations.append_only import AppendOnly
 from research_to_prod.operations.delivery.heartbeat import FILE, Beat, beat, last_beat
 from research_to_prod.operations.delivery.message import messages
 from research_to_prod.operations.delivery.outbox import Channel, Mark, Outbox
@@ -71,6 +73,7 @@ class Watch:
         self._put()
         own = self._of_itself(before, now)
         result = evaluate(self._desk.policy, [*observations, *own], context, self._states(), now)
+        self._write_down(result.evaluations, now)
         with self.incidents.work() as work:
             take_in(work, result.evaluations, self._desk, now)
             escalate(work, self._desk.policy.settings.paging, now)
@@ -95,6 +98,12 @@ class Watch:
         self._outbox.put(messages(incidents, self._told))
         self._told = len(incidents.log)
         return incidents
+
+    def _write_down(self, evaluations: Iterable[Evaluation], now: datetime) -> None:
+        """Keep every evaluation that fires, is about to, or has just ended, before anything is told of it."""
+        kept = [each for each in evaluations if {each.case.before.phase, each.after.phase} != {Phase.CALM}]
+        with AppendOnly(self._folder / f"evaluations-{now:%Y-%m-%d}.jsonl").turn() as turn:
+            turn.append(line_of(each, self._desk.policy) for each in kept)
 
     def _of_itself(self, before: Beat | None, now: datetime) -> list[Observation]:
         interval = self._interval.total_seconds()

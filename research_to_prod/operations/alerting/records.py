@@ -86,6 +86,16 @@ def replay(row: Mapping[str, Any], policy: AlertPolicy) -> dict[str, Any]:
     return row_of(evaluation_of(row, policy), policy)
 
 
+def line_of(evaluation: Evaluation, policy: AlertPolicy) -> bytes:
+    """Return the row of an evaluation as one line of canonical JSON, without its end."""
+    return canonical_json(_plain(row_of(evaluation, policy)))
+
+
+def replay_line(line: bytes, policy: AlertPolicy) -> bytes:
+    """Judge a line again and return the line that it must be. Raises as `evaluation_of`."""
+    return line_of(evaluation_of(json.loads(line), policy), policy)
+
+
 @cache
 def _adapter() -> TypeAdapter[Case]:
     return TypeAdapter(Case)

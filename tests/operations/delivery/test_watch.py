@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from research_to_prod.operations.alerting.evaluation import Observation
+from research_to_prod.operations.alerting.records import replay_line
 from research_to_prod.operations.delivery.heartbeat import FILE, Beat, beat, last_beat, silence
 from research_to_prod.operations.delivery.prometheus import Gauge, exposition, write_textfile
-from research_to_prod.operations.watch import METRICS, STATES, TurnResult, Watch, WatchError
-from tests.operations.alerting.book import BTC, NOON, context, held, reading
+from research_to_prod.operations.watch import INCIDENTS, METRICS, STATES, TurnResult, Watch, WatchError
+from tests.operations.alerting.book import BTC, NOON, POLICY, context, held, reading
 from tests.operations.delivery.told import Memory
 from tests.operations.incidents.firings import DESK
 
@@ -56,6 +58,18 @@ def test_the_next_turn_in_another_process_goes_on_where_the_last_one_stopped(tmp
     sign = last_beat(tmp_path / FILE)
     assert sign is not None
     assert sign.turn == 2
+
+
+def test_what_an_incident_rests_on_is_found_and_judged_again_to_the_byte(tmp_path: Path) -> None:
+    for minute in range(3):
+        turn(tmp_path, Memory(), NOON + minute * MINUTE, stale(NOON + minute * MINUTE))
+    lines = (tmp_path / f"evaluations-{NOON:%Y-%m-%d}.jsonl").read_bytes().splitlines()
+    assert [replay_line(line, POLICY) for line in lines] == lines
+    kept = {f"{row['rule']}/{row['condition']} {row['subject']} {row['as_of']}" for row in map(json.loads, lines)}
+    told = (json.loads(line) for line in (tmp_path / INCIDENTS).read_bytes().splitlines())
+    refs = {ref for each in told for ref in (*each.get("refs", ()), *filter(None, [each.get("evidence_ref")]))}
+    assert len(refs) == 3
+    assert refs <= kept
 
 
 def test_a_turn_that_was_lost_is_told_by_the_next(tmp_path: Path) -> None:
