@@ -135,6 +135,24 @@ def test_a_package_that_is_not_there_is_named_with_how_to_get_it(tmp_path: Path)
         open_channels(path, {"URLS": "json://localhost"}, tmp_path, io.StringIO())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_apprise_tells_every_address_or_says_that_it_could_not(
+    listener: Listener, told: list[Message], tmp_path: Path
+) -> None:
+    pytest.importorskip("apprise")
+    path = declared(tmp_path, "{name: chat, kind: apprise, variable: URLS}")
+    address = listener.url.replace("http://", "json://")
+    (channel,) = open_channels(path, {"URLS": f"{address}a {address}b"}, tmp_path, io.StringIO())
+    assert channel.send(told[0]) == "notified"
+    assert [body["title"] for body, _ in listener.got] == [told[0].page.text] * 2
+    listener.status = 500
+    with pytest.raises(DeliveryError, match="could not deliver to every address"):
+        channel.send(told[0])
+    (wrong,) = open_channels(path, {"URLS": "carrierpigeon://loft"}, tmp_path, io.StringIO())
+    with pytest.raises(DeliveryError, match="no service for one of the addresses"):
+        wrong.send(told[0])
+
+
 def test_everything_that_a_channel_lacks_is_named_at_once(tmp_path: Path) -> None:
     path = declared(
         tmp_path,
