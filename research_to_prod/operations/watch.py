@@ -114,7 +114,7 @@ class Watch:
             Observation("oldest_undelivered", Subject(), waits, now, evidence=OUTBOX),
         ]
 
-    def _states(self) -> dict[Key, State]:
+    def _states(self) -> Mapping[Key, State]:
         path = self._folder / STATES
         try:
             kept = _adapter().validate_json(path.read_bytes())
@@ -122,13 +122,22 @@ class Watch:
             return {}
         except (OSError, ValidationError) as error:
             raise WatchError(f"{path} can't be read: {error}; delete it, and every rule begins anew") from error
-        return {(rule, condition, subject): state for rule, condition, subject, state in kept}
+        # Under other rules a condition's number may be another's.
+        same = kept.policy_sha256 == self._desk.policy.sha256
+        return {(rule, condition, subject): state for rule, condition, subject, state in kept.rows if same}
 
     def _keep(self, states: Mapping[Key, State]) -> None:
         rows = [(rule, condition, subject, state) for (rule, condition, subject), state in sorted(states.items())]
-        replace_file(self._folder / STATES, _adapter().dump_json(rows))
+        kept = _Kept(self._desk.policy.sha256, rows)
+        replace_file(self._folder / STATES, _adapter().dump_json(kept))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    policy_sha256: str
+    rows: list[tuple[str, int, Subject, State]]
 
 
 @cache
-def _adapter() -> TypeAdapter[list[tuple[str, int, Subject, State]]]:
-    return TypeAdapter(list[tuple[str, int, Subject, State]])
+def _adapter() -> TypeAdapter[_Kept]:
+    return TypeAdapter(_Kept)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from research_to_prod.operations.alerting.evaluation import Evaluation
+from research_to_prod.operations.alerting.evaluation import Evaluation, Sight
 from research_to_prod.operations.alerting.rules import AlertPolicy, Rule
-from research_to_prod.operations.alerting.settings import SEVERITIES, Severity
+from research_to_prod.operations.alerting.settings import SEVERITIES, Exposed, Severity
 from research_to_prod.operations.alerting.situation import Subject
 from research_to_prod.operations.incidents.fingerprint import fingerprint
 from research_to_prod.operations.incidents.lifecycle import SYSTEM, UNTAKEN, Event, Incident, Opened, Status
@@ -49,9 +49,12 @@ class _Found:
     all: Sequence[Evaluation]
 
     @property
-    def burns(self) -> bool:
-        """Whether it fires, told or not."""
-        return any(each.blind if self.blind else each.known for each in self.all)
+    def is_calm(self) -> bool:
+        """Whether nothing of it fires, told or not, and some of it was seen: not seeing resolves nothing."""
+        if any(each.blind if self.blind else each.known for each in self.all):
+            return False
+        seen = any(each.sight not in {Sight.NO_DATA, Sight.BLIND} for each in self.all)
+        return seen or all(not each.case.watched and each.case.situation.exposed is Exposed.X0 for each in self.all)
 
     @property
     def firing(self) -> list[Evaluation]:
@@ -99,7 +102,7 @@ def take_in(work: Work, evaluations: Iterable[Evaluation], desk: Desk, now: date
         if group.firing:
             note = f"not seen here, by rule: {', '.join(unseen[group.group])}" if group.blind else ""
             _fires(work, group, mark, incident, note, desk, now)
-        elif incident is not None and incident.is_open and not group.burns:
+        elif incident is not None and incident.is_open and group.is_calm:
             _calm(work, group, incident, now)
 
 
@@ -122,6 +125,11 @@ def _fires(
         incident = work.incidents.get(incident.id)
         if not _speaks_again(work, incident, now):
             _raise(work, incident, worst, severity, desk, now)
+            return
+        grouping = desk.policy.settings.paging.grouping.value
+        if incident.calm and incident.acked_by and (now - incident.at).total_seconds() <= grouping:
+            # It flaps, and whoever took it is still on it.
+            work.move(incident, Status.MITIGATING, actor=SYSTEM, at=now, ref=ref, note="the calm did not last")
             return
         parent = _parent(work, found, desk, now)
         back = f"it is back, seen {incident.occurrences} times"
@@ -177,7 +185,8 @@ def _speaks_again(work: Work, incident: Incident, now: datetime) -> bool:
     if incident.status is Status.SUPPRESSED:
         return incident.until is None or now >= incident.until
     if incident.status is Status.MERGED:
-        return incident.into is None or not work.incidents.get(incident.into).speaks
+        parent = None if incident.into is None else work.incidents.get(incident.into)
+        return parent is None or not parent.speaks or parent.calm
     return not incident.is_open or incident.calm
 
 

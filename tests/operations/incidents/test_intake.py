@@ -116,11 +116,32 @@ def test_a_part_as_severe_as_its_parent_is_not_makes_the_parent_so(play: Play) -
 
 def test_what_the_outage_hid_speaks_when_the_outage_has_ended(play: Play) -> None:
     play.see(DOWN, STALE)
+    assert pages(play.see(UP, STALE, after=60)) == []  # not calm for long enough to be over
+    assert pages(play.see(UP, STALE, after=300)) == ["P2 md_stale to on-call"]
+
+
+def test_what_the_outage_hid_speaks_when_somebody_resolves_the_outage_too_early(play: Play) -> None:
+    play.see(DOWN, STALE)
     (parent,) = play.open
-    for after in (60, 300):
-        play.see(UP, STALE, after=after)
-    play.person(play.store.read().get(parent.id), Status.ACKED, Status.RESOLVED)
-    assert pages(play.see(UP, STALE, after=60)) == ["P2 md_stale to on-call"]
+    play.person(parent, Status.ACKED, Status.RESOLVED)
+    assert pages(play.see(UP, STALE, after=60)) == ["P2 venue_status to on-call"]
+    assert play.store.read().get(parent.id).status is Status.REOPENED
+
+
+def test_what_flaps_while_somebody_is_on_it_wakes_nobody_again(play: Play) -> None:
+    play.see(STALE)
+    play.person(play.only, Status.ACKED)
+    for after in (30, 30):
+        play.see(FRESH, after=after)
+    (step,) = play.see(STALE, after=200)
+    assert (step.to, step.page, play.only.acked_by) == (Status.MITIGATING, None, "user:ana")
+
+
+def test_an_alerter_that_has_forgotten_everything_resolves_nothing_that_it_does_not_see(play: Play) -> None:
+    play.see(BREAK)
+    play.states.clear()
+    assert play.see(reading("position_break_lots", None, ACCOUNT), after=60) == []
+    assert play.only.status is Status.DETECTED
 
 
 def test_a_part_that_ends_before_its_parent_ends_quietly(play: Play) -> None:
