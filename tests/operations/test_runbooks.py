@@ -7,18 +7,21 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import click
 import duckdb
+import pyarrow as pa
 import pytest
 import typer
 
 import research_to_prod
 from research_to_prod.cli import app
 from research_to_prod.defs.tables import TABLES
+from research_to_prod.lake.schema import TIMESTAMP, Schema
 from research_to_prod.market_data.contracts import FETCH_CERTIFICATES
-from research_to_prod.operations.alerting.contracts import ALERT_EVALUATIONS
 from research_to_prod.operations.incidents.page import numbers_of
 from research_to_prod.operations.runbooks import (
     PLACEHOLDERS,
@@ -30,7 +33,7 @@ from research_to_prod.operations.runbooks import (
     query,
     render,
 )
-from tests.operations.alerting.book import BTC, POLICY, context, held, judged, of, reading
+from tests.operations.alerting.book import BTC, NOON, POLICY, context, held, judged, of, reading
 
 SHIPPED = Path(research_to_prod.__file__).parent / "desk" / "runbooks"
 RUNBOOKS = load_runbooks(SHIPPED)
@@ -44,12 +47,24 @@ def numbers() -> dict[str, str]:
     return numbers_of(found, "seconds", "0123456789ab-20260105T120000")
 
 
+def sample(schema: Schema) -> dict[str, Any]:
+    """One row in which everything is given: with the page's names, and with amounts as long as the columns hold."""
+    names = {"venue": "sandbox", "symbol": BTC.instrument, "strategy": "momentum", "day": "2026-01-05"}
+    amounts = {pa.string(): "x", pa.int64(): 7, pa.float64(): 1.5, pa.bool_(): True, TIMESTAMP: NOON}
+    row: dict[str, Any] = {}
+    for column in schema.columns:
+        decimal = Decimal("123456789012.123456789012345678") if pa.types.is_decimal(column.type) else None
+        given = [] if pa.types.is_list(column.type) else amounts.get(column.type, decimal)
+        row[column.name] = names.get(column.name, given)
+    return row
+
+
 @pytest.fixture(scope="module")
 def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
-    tables = {**TABLES, "fetch_certificates": FETCH_CERTIFICATES, "alert_evaluations": ALERT_EVALUATIONS}
+    tables = {**TABLES, "fetch_certificates": FETCH_CERTIFICATES}
     with duckdb.connect() as connection:
         for name, schema in tables.items():
-            connection.register("incoming", schema.empty())
+            connection.register("incoming", pa.Table.from_pylist([sample(schema)], schema=schema.arrow))
             connection.execute(f'CREATE TABLE "{name}" AS FROM incoming')
         yield connection
 
