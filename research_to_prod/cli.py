@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from research_to_prod.commands import policy
+from research_to_prod.commands import incident, policy
 from research_to_prod.commands.ledger import commands as ledger_commands
 from research_to_prod.commands.promotion import commands as promotion_commands
 from research_to_prod.commands.taking_back import commands as taking_back_commands
@@ -22,6 +22,7 @@ from research_to_prod.settings import Settings, SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(policy.app, name="policy")
+app.add_typer(incident.app, name="incident")
 app.add_typer(ledger_commands)
 app.add_typer(promotion_commands)
 app.add_typer(trace_commands)

@@ -17,6 +17,7 @@ from research_to_prod.defs.gates import assets as gate_assets
 from research_to_prod.defs.gates import checks as gate_checks
 from research_to_prod.defs.market_data import assets as market_data_assets
 from research_to_prod.defs.market_data import liquidity as liquidity_assets
+from research_to_prod.defs.operations import alerting as alerting_assets
 from research_to_prod.defs.operations import assets as operations_assets
 from research_to_prod.defs.operations import checks as operations_checks
 from research_to_prod.defs.promotion import assets as promotion_assets
@@ -45,6 +46,7 @@ defs: dg.Definitions = dg.load_definitions_from_modules(
         attribution_checks,
         operations_assets,
         operations_checks,
+        alerting_assets,
         report_assets,
         report_checks,
         automation,

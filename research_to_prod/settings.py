@@ -84,6 +84,11 @@ class Settings(BaseModel):
         return self.data / "production"
 
     @property
+    def operations(self) -> Path:
+        """Folder of the incidents, of what was told of them, and of the alerter's sign of life."""
+        return self.data / "operations"
+
+    @property
     def reports(self) -> Path:
         """Folder of the desk reports."""
         return self.data / "reports"

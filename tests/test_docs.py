@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 from research_to_prod.attribution.failure_modes import MODES, needs
+from research_to_prod.commands import incident
 from research_to_prod.defs.market_data import checks
 from research_to_prod.market_data.examination import RULES
+from research_to_prod.operations.alerting.rules import load_alert_policy
 from research_to_prod.operations.contracts import BreakClass
 from research_to_prod.reports.questions import desk_questions
 from research_to_prod.sandbox.record_faults import RecordFault
@@ -61,6 +63,28 @@ def test_the_page_on_reconciliation_lists_every_class_and_every_injected_fault()
         if "|" in line
     ]
     assert faults[2:-1] == [fault.value.replace("_", " ") for fault in RecordFault]
+
+
+def test_the_page_on_alerts_lists_every_rule_with_its_levels() -> None:
+    policy = load_alert_policy(DOCS.parent / "research_to_prod" / "desk" / "alerts")
+    rows = [line.split("|")[1:-1] for line in section("alerts.md", "The rules").splitlines() if "|" in line][2:]
+    assert len(rows) == len(policy.rules)
+    for rule, (number, name, per, severity, fires, unseen) in zip(policy.rules, rows, strict=True):
+        assert (number.strip(), named(name), name.count("†")) == (str(rule.number), [rule.id], rule.never_muted)
+        assert (per.strip(), severity.strip(), unseen.strip()) == (rule.per, rule.severity, rule.no_data)
+        conditions = fires.split("; ")
+        for condition, text in zip(rule.any, conditions, strict=True):
+            levels = [f"{level:g}" for bound in condition.all for level in bound.levels.given]
+            assert [bound.metric for bound in condition.all] == re.findall(r"`([a-z0-9_]+)`", text), rule.id
+            assert set(levels) <= set(re.findall(r"-?[0-9.]+", text)), rule.id
+            assert (condition.severity or rule.severity) in text or condition.severity is None, rule.id
+            assert (f"for {condition.lasting:g} s" in text) is (condition.lasting > 0), rule.id
+
+
+def test_the_pages_on_alerts_and_runbooks_show_commands_that_exist() -> None:
+    for page in ("alerts.md", "runbooks.md"):
+        for name in re.findall(r"r2p incident ([a-z]+)", (DOCS / page).read_text()):
+            assert name in {each.name or each.callback.__name__ for each in incident.app.registered_commands}, name
 
 
 def test_every_case_that_never_promotes_names_a_test_that_exists() -> None:

@@ -23,7 +23,9 @@ from research_to_prod.market_data.contracts import (
     REPAIRS,
     TRADES,
 )
+from research_to_prod.operations.alerting.contracts import ALERT_EVALUATIONS
 from research_to_prod.operations.contracts import BREAKS, POSTINGS
+from research_to_prod.operations.incidents.contracts import INCIDENTS
 from research_to_prod.promotion.contracts import PROMOTION_METRICS
 from research_to_prod.research.candidate_table import CANDIDATE
 from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
@@ -57,6 +59,8 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "failure_modes": FAILURE_MODES,
         "breaks": BREAKS,
         "postings": POSTINGS,
+        "alert_evaluations": ALERT_EVALUATIONS,
+        "incidents": INCIDENTS,
     }
 )
 

@@ -149,6 +149,8 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "failure_modes",
         "breaks",
         "postings",
+        "alert_evaluations",
+        "incidents",
         "desk_report",
     } == names
     schedule = defs.resolve_schedule_def("nightly_schedule")

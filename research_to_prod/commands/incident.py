@@ -1,0 +1,235 @@
+"""`r2p incident`: what is open, who takes it, how it ends, and what was learned."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from research_to_prod.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from research_to_prod.operations.incidents.lifecycle import Incident, Status
+    from research_to_prod.operations.incidents.review import Review
+    from research_to_prod.operations.incidents.store import IncidentStore
+
+app = typer.Typer(no_args_is_help=True, help="Incidents: take them, end them, learn from them.")
+
+Named = Annotated[str, typer.Argument(help="The incident's id, or its beginning.")]
+By = Annotated[str, typer.Option(help="Who does this: user:NAME")]
+Note = Annotated[str, typer.Option(help="What was seen or done; it stands in the history.")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what is wrong in its own words: 1 for the history, 2 for what was asked."""
+    from research_to_prod.operations.incidents.lifecycle import IllegalTransitionError
+    from research_to_prod.operations.incidents.review import ReviewError
+    from research_to_prod.operations.incidents.store import IncidentError
+    from research_to_prod.promotion.keys import KeyFileError
+
+    try:
+        yield
+    except (IncidentError, OSError) as error:
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        raise typer.Exit(code=1) from None
+    except (SettingsError, KeyFileError, ReviewError, IllegalTransitionError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@app.command("list")
+def list_(
+    *, everything: Annotated[bool, typer.Option("--all", help="Also what has ended or is part of another.")] = False
+) -> None:
+    """Show what is open, most severe first."""
+    with _told():
+        incidents = _store().read()
+    shown = incidents.all() if everything else incidents.told()
+    table = Table("incident", "severity", "status", "rule", "on", "since", "seen", "taken by")
+    for each in sorted(shown, key=lambda each: (each.severity, each.opened_at)):
+        table.add_row(
+            each.id, each.severity, each.status, each.opened.rule, escape(str(each.opened.subject)),
+            f"{each.opened_at:%Y-%m-%d %H:%M:%S}", str(each.occurrences), each.acked_by or "nobody",
+        )  # fmt: skip
+    Console().print(table)
+
+
+@app.command()
+def show(incident: Named) -> None:
+    """Show one incident: its last page, and its history."""
+    with _told():
+        incidents = _store().read()
+        found = incidents.get(incident)
+        history = incidents.history(found.id)
+    console = Console()
+    if found.page is not None:
+        console.print(escape(found.page.text))
+        for line in (*found.page.context, *(f"{n}. {each}" for n, each in enumerate(found.page.steps, start=1))):
+            console.print(f"  {escape(line)}", soft_wrap=True)
+        console.print(f"  runbook {found.page.runbook}")
+    table = Table("step", "at", "what", "to", "by", "severity", "note")
+    for each in history:
+        at = f"{each.at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(str(each.seq), at, each.event, each.to, each.actor, each.severity, escape(each.note))
+    console.print(table)
+
+
+@app.command()
+def runbook(incident: Named) -> None:
+    """Show an incident's runbook with its numbers filled in, and what its queries find in the published warehouse."""
+    from research_to_prod.operations.runbooks import RunbookError, fill, load_runbooks, query
+
+    with _told():
+        settings = Settings.from_environment(os.environ)
+        found = _store().read().get(incident)
+    if found.page is None:
+        raise typer.BadParameter(f"{found.id} is part of {found.into}; its runbook is the one to follow")
+    page, console = found.page, Console()
+    try:
+        chosen = load_runbooks(settings.desk / "runbooks")[page.runbook.removesuffix(".md")]
+    except (RunbookError, KeyError) as error:
+        raise typer.BadParameter(f"runbook {page.runbook} can't be shown: {error}") from None
+    console.print(escape(page.text))
+    for title, text in chosen.sections.items():
+        console.print(f"\n[bold]{title}[/]\n{escape(fill(text, page.numbers))}")
+    for name in chosen.front.queries:
+        console.print(f"\n[bold]query {name}[/]")
+        _show_query(settings.warehouse, query(chosen, name, page.numbers), console)
+
+
+@app.command()
+def ack(incident: Named, by: By, note: Note = "") -> None:
+    """Take an incident: from now on you are on it, and nobody else is woken."""
+    from research_to_prod.operations.incidents.lifecycle import Status
+
+    _moved(incident, (Status.ACKED,), by, note)
+
+
+@app.command()
+def mitigate(
+    incident: Named,
+    by: By,
+    note: Note = "",
+    *,
+    done: Annotated[bool, typer.Option("--done", help="It costs nothing any more, whatever the cause does.")] = False,
+) -> None:
+    """Say that the damage is being stopped, or has been."""
+    from research_to_prod.operations.incidents.lifecycle import Status
+
+    _moved(incident, (Status.MITIGATED if done else Status.MITIGATING,), by, note)
+
+
+@app.command()
+def resolve(incident: Named, by: By, note: Note) -> None:
+    """End an incident that somebody has taken; a page is not resolved unread."""
+    from research_to_prod.operations.incidents.lifecycle import Status
+
+    _moved(incident, (Status.MITIGATED, Status.RESOLVED), by, note)
+
+
+@app.command()
+def suppress(
+    incident: Named,
+    by: By,
+    note: Note,
+    hours: Annotated[float, typer.Option(min=0.1, max=72, help="For how long; then it speaks again.")],
+) -> None:
+    """Silence an incident for some hours; not one of a rule that is never muted."""
+    from research_to_prod.operations.incidents.lifecycle import Status
+
+    _moved(incident, (Status.SUPPRESSED,), by, note, until=datetime.now(UTC) + timedelta(hours=hours))
+
+
+@app.command()
+def review(
+    incident: Named,
+    by: By,
+    file: Annotated[Path, typer.Option(help="YAML: scenario, began_at, detected_by, cause, loss, actions ...")],
+) -> None:
+    """Close a resolved incident with its review, which brings a replay scenario that did not exist before."""
+    from research_to_prod.operations.incidents.lifecycle import Status
+    from research_to_prod.operations.incidents.review import load_review
+
+    with _told():
+        record = load_review(file)
+    _moved(incident, (Status.REVIEWED,), by, f"scenario {record.scenario}", review=record)
+
+
+@app.command()
+def heartbeat() -> None:
+    """Exit 1 when the alerter is silent: for a watchdog outside it, best on another machine."""
+    from research_to_prod.operations.delivery.heartbeat import FILE, silence
+
+    with _told():
+        path = Settings.from_environment(os.environ).operations / FILE
+    silent = silence(path, datetime.now(UTC))
+    if silent is not None:
+        Console(stderr=True).print(f"[red]{escape(silent)}[/]", soft_wrap=True)
+        raise typer.Exit(code=1)
+    Console().print("the alerter is alive")
+
+
+def _show_query(warehouse: Path, sql: str, console: Console) -> None:
+    import duckdb
+
+    if not warehouse.is_file():
+        console.print(f"{escape(sql)}\n(there is no warehouse yet: `r2p run publish_warehouse`)")
+        return
+    with duckdb.connect(warehouse, read_only=True) as connection:
+        try:
+            rows = connection.sql(sql)
+            table = Table(*rows.columns)
+            for row in rows.fetchall():
+                table.add_row(*(escape(str(each)) for each in row))
+        except duckdb.CatalogException as error:
+            console.print(f"{escape(sql)}\n({escape(str(error).splitlines()[0])})")
+            return
+    console.print(table)
+
+
+def _store() -> IncidentStore:
+    from research_to_prod.operations.incidents.store import IncidentStore
+    from research_to_prod.operations.watch import INCIDENTS
+
+    return IncidentStore(Settings.from_environment(os.environ).operations / INCIDENTS)
+
+
+def _moved(
+    name: str,
+    through: tuple[Status, ...],
+    by: str,
+    note: str,
+    until: datetime | None = None,
+    review: Review | None = None,
+) -> None:
+    from research_to_prod.promotion.keys import person
+
+    with _told():
+        actor, now = person(by), datetime.now(UTC)
+        with _store().work() as work:
+            found = work.incidents.get(name)
+            for to in through:
+                if to is not found.status:
+                    found = work.move(
+                        found,
+                        to,
+                        actor=actor,
+                        at=now,
+                        ref=f"r2p incident by {actor}",
+                        note=note,
+                        until=until,
+                        review=review,
+                    )
+    Console().print(_summary(found))
+
+
+def _summary(incident: Incident) -> str:
+    return f"{incident.id} is {incident.status}, {incident.severity}, {escape(str(incident.opened.subject))}"

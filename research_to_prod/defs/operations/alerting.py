@@ -1,0 +1,148 @@
+"""What the rules say of a day, and the incidents that follow.
+
+The alerter itself watches all the time and in its own process (``operations.watch``); these assets judge a finished day
+by the same functions, so that an auditor sees what the rules would have told, and can make it again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import dagster as dg
+import pyarrow as pa
+
+from research_to_prod.defs.operations.day_sources import DAILY, DaySources
+from research_to_prod.defs.partitions import DAYS
+from research_to_prod.defs.publishing import markdown_table, publish, table_preview
+from research_to_prod.defs.tables import described
+from research_to_prod.lake import Lake
+from research_to_prod.settings import Settings
+from research_to_prod.values import day_bounds
+
+LOOKS = (timedelta(hours=1), timedelta(0))
+"""How long before the day's end it is judged: twice, so that what must last for minutes can have lasted."""
+
+
+@dg.asset(
+    deps=[*DAILY, *(dg.AssetDep(each, partition_mapping=dg.AllPartitionMapping()) for each in
+                     ("candles", "funding_rates", "liquidity_profile"))],
+    partitions_def=DAYS,
+    group_name="operations",
+    owners=["team:operations"],
+    kinds={"python"},
+    code_version="1",
+    metadata=described("alert_evaluations"),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "replays_to_the_byte",
+            asset="alert_evaluations",
+            blocking=True,
+            partitions_def=DAYS,
+            description="Each stored row, judged again from its own inputs, is the same, inputs included.",
+        ),
+        dg.AssetCheckSpec(
+            "rules_have_runbooks",
+            asset="alert_evaluations",
+            partitions_def=DAYS,
+            description="Every rule has a runbook and the reverse, drilled within 90 days and not overdue.",
+        ),
+    ],
+)  # fmt: skip
+def alert_evaluations(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Judge every alert rule on the finished day, an hour before its end and at it, with exposure and regime.
+
+    Levels follow from this hour's liquidity, what is held, and how long the desk can afford not to see. A rule whose
+    input no table holds says so, and fires on an exposed book where its declaration makes blindness a finding. Each row
+    keeps all that it followed from.
+    """
+    from research_to_prod.operations.alerting.evaluation import Key, State, evaluate
+    from research_to_prod.operations.alerting.records import replay, table_of
+    from research_to_prod.operations.alerting.rules import load_alert_policy
+    from research_to_prod.operations.runbooks import gaps, load_runbooks
+
+    day = context.partition_key
+    policy = load_alert_policy(settings.desk / "alerts")
+    sources = DaySources(lake, settings, day)
+    states: dict[Key, State] = {}
+    parts = []
+    for before in LOOKS:
+        moment = day_bounds(day)[1] - before
+        result = evaluate(policy, sources.observations(moment), sources.context(moment), states, moment)
+        states = dict(result.states)
+        parts.append(table_of(result.evaluations, policy))
+    rows = pa.concat_tables(parts)
+    firing = rows.filter(rows["severity"].is_valid())
+    sights = Counter(rows["sight"].to_pylist())
+    shown = ["rule", "subject", "sight", "severity", "value", "threshold", "regime", "exposed"]
+    yield publish(
+        lake,
+        "alert_evaluations",
+        day,
+        rows,
+        read=sources.read,
+        firing=markdown_table(firing.select(shown)),
+        **{f"sight_{name}": count for name, count in sorted(sights.items())},
+        policy_sha256=policy.sha256,
+    )
+    stored = lake.read("alert_evaluations", day).rows.to_pylist()
+    wrong = [f"{row['rule']} on {row['subject']}" for row in stored if replay(row, policy) != row]
+    yield dg.AssetCheckResult(
+        asset_key="alert_evaluations",
+        check_name="replays_to_the_byte",
+        passed=not wrong,
+        metadata={"rows": len(stored), "not the same": "; ".join(wrong) or "none"},
+    )
+    missing = gaps(load_runbooks(settings.desk / "runbooks"), policy, clock().date())
+    yield dg.AssetCheckResult(
+        asset_key="alert_evaluations",
+        check_name="rules_have_runbooks",
+        passed=not missing,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"what is missing": "; ".join(missing) or "nothing"},
+    )
+
+
+@dg.asset(
+    deps=["alert_evaluations"],
+    partitions_def=DAYS,
+    group_name="operations",
+    owners=["team:operations"],
+    kinds={"python"},
+    code_version="1",
+    metadata=described("incidents"),
+)
+def incidents(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """Draw together what the day's evaluations amount to: one incident a cause, with its page and first steps.
+
+    Consequences are parts of their cause (`part_of`) and tell nothing of their own. The incidents that people take and
+    end are the alerter's, and `r2p incident list` shows them.
+    """
+    from research_to_prod.operations.alerting.rules import load_alert_policy
+    from research_to_prod.operations.incidents.intake import Desk
+    from research_to_prod.operations.incidents.of_day import incidents_of_day
+    from research_to_prod.operations.runbooks import load_runbooks
+
+    day = context.partition_key
+    evaluations = lake.read("alert_evaluations", day)
+    policy = load_alert_policy(settings.desk / "alerts")
+    desk = Desk("nightly", policy, load_runbooks(settings.desk / "runbooks"))
+    rows = incidents_of_day(evaluations.rows, desk, day)
+    told = rows.filter(rows["text"].is_valid())
+    severities = Counter(told["severity"].to_pylist())
+    return publish(
+        lake,
+        "incidents",
+        day,
+        rows,
+        read=[evaluations],
+        told=table_preview(told.select(["severity", "text", "status", "occurrences"])),
+        parts_of_others=rows.num_rows - told.num_rows,
+        **{f"told_{severity}": count for severity, count in sorted(severities.items())},
+    )

@@ -1,0 +1,1 @@
+"""Signals: declared rules, judged with the market's hour and the book's exposure."""

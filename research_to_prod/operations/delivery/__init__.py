@@ -1,0 +1,1 @@
+"""Delivery: whoever must know does, at least once."""

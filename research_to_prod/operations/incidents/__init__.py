@@ -1,0 +1,1 @@
+"""Incidents: what fires becomes something that somebody must answer for."""

@@ -1,0 +1,143 @@
+"""One turn of the alerter: judge, take in, escalate, deliver, and give a sign of life.
+
+What a turn needs of the one before is in files, so that an alerter that was killed goes on where it stopped, in another
+process if need be. Belongs here: the order of a turn, and its files. Doesn't: measuring, and calling it every minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from research_to_prod.operations.alerting.evaluation import Evaluation, Key, Observation, Phase, State, evaluate
+from research_to_prod.operations.alerting.records import line_of
+from research_to_prod.operations.alerting.situation import Context, Subject
+from research_to_prod.operations.append_only import AppendOnly
+from research_to_prod.operations.delivery.heartbeat import FILE, Beat, beat, last_beat
+from research_to_prod.operations.delivery.message import messages
+from research_to_prod.operations.delivery.outbox import Channel, Mark, Outbox
+from research_to_prod.operations.delivery.prometheus import gauges_of, write_textfile
+from research_to_prod.operations.incidents.escalation import escalate
+from research_to_prod.operations.incidents.intake import Desk, take_in
+from research_to_prod.operations.incidents.store import Incidents, IncidentStore
+from research_to_prod.promotion.files import replace_file
+
+INCIDENTS, OUTBOX, STATES, METRICS = "incidents.jsonl", "outbox.jsonl", "states.json", "alerting.prom"
+
+
+class WatchError(ValueError):
+    """What the last turn left can't be read; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class TurnResult:
+    """What one turn did."""
+
+    evaluations: tuple[Evaluation, ...]
+    delivered: tuple[Mark, ...]
+
+
+class Watch:
+    """The alerter of one installation.
+
+    Parameters
+    ----------
+    folder
+        Where its files are (`Settings.operations`).
+    interval
+        Time between turns; the heartbeat promises it.
+    """
+
+    def __init__(self, folder: Path, desk: Desk, channels: Sequence[Channel], interval: timedelta) -> None:
+        self._folder = folder
+        self._desk = desk
+        self._interval = interval
+        self.incidents = IncidentStore(folder / INCIDENTS)
+        self._outbox = Outbox(folder / OUTBOX, channels)
+        self._told = 0  # transitions that the outbox has been given
+
+    def turn(self, observations: Iterable[Observation], context: Context, now: datetime) -> TurnResult:
+        """Do one turn; what the alerter measures of itself is added to ``observations``.
+
+        Raises
+        ------
+        WatchError, IncidentError, OutboxError
+            When its files can't be read or written. No sign of life is given then.
+        """
+        before = last_beat(self._folder / FILE)
+        self._put()
+        own = self._of_itself(before, now)
+        result = evaluate(self._desk.policy, [*observations, *own], context, self._states(), now)
+        self._write_down(result.evaluations, now)
+        with self.incidents.work() as work:
+            take_in(work, result.evaluations, self._desk, now)
+            escalate(work, self._desk.policy.settings.paging, now)
+        # After the incidents: killed in between, the next turn judges from the older states and finds them open.
+        self._keep(result.states)
+        incidents = self._put()
+        marks = self._outbox.deliver(now)
+        pending = self._outbox.pending()
+        write_textfile(self._folder / METRICS, gauges_of(result.evaluations, incidents.told(), pending, now))
+        sign = Beat(
+            at=now,
+            interval_seconds=self._interval.total_seconds(),
+            turn=0 if before is None else before.turn + 1,
+            undelivered=len(pending),
+            oldest_undelivered_seconds=self._outbox.oldest_age(now),
+        )
+        beat(self._folder / FILE, sign)
+        return TurnResult(result.evaluations, tuple(marks))
+
+    def _put(self) -> Incidents:
+        incidents = self.incidents.read()
+        self._outbox.put(messages(incidents, self._told))
+        self._told = len(incidents.log)
+        return incidents
+
+    def _write_down(self, evaluations: Iterable[Evaluation], now: datetime) -> None:
+        """Keep every evaluation that fires, is about to, or has just ended, before anything is told of it."""
+        kept = [each for each in evaluations if {each.case.before.phase, each.after.phase} != {Phase.CALM}]
+        with AppendOnly(self._folder / f"evaluations-{now:%Y-%m-%d}.jsonl").turn() as turn:
+            turn.append(line_of(each, self._desk.policy) for each in kept)
+
+    def _of_itself(self, before: Beat | None, now: datetime) -> list[Observation]:
+        interval = self._interval.total_seconds()
+        age = 0.0 if before is None else (now - before.at).total_seconds()
+        waits = self._outbox.oldest_age(now)
+        return [
+            Observation("heartbeat_age", Subject(), age, now, usual=interval, evidence=FILE),
+            Observation("oldest_undelivered", Subject(), waits, now, evidence=OUTBOX),
+        ]
+
+    def _states(self) -> Mapping[Key, State]:
+        path = self._folder / STATES
+        try:
+            kept = _adapter().validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValidationError) as error:
+            raise WatchError(f"{path} can't be read: {error}; delete it, and every rule begins anew") from error
+        # Under other rules a condition's number may be another's.
+        same = kept.policy_sha256 == self._desk.policy.sha256
+        return {(rule, condition, subject): state for rule, condition, subject, state in kept.rows if same}
+
+    def _keep(self, states: Mapping[Key, State]) -> None:
+        rows = [(rule, condition, subject, state) for (rule, condition, subject), state in sorted(states.items())]
+        kept = _Kept(self._desk.policy.sha256, rows)
+        replace_file(self._folder / STATES, _adapter().dump_json(kept))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    policy_sha256: str
+    rows: list[tuple[str, int, Subject, State]]
+
+
+@cache
+def _adapter() -> TypeAdapter[_Kept]:
+    return TypeAdapter(_Kept)
