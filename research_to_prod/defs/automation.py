@@ -36,9 +36,17 @@ promotion_review = dg.define_asset_job(
 )
 nightly = dg.define_asset_job(
     "nightly",
-    selection=dg.AssetSelection.groups("execution", "attribution", "operations")
-    | dg.AssetSelection.assets("trades", "desk_report"),
+    selection=(
+        dg.AssetSelection.groups("execution", "attribution", "operations")
+        | dg.AssetSelection.assets("trades", "desk_report")
+    )
+    - dg.AssetSelection.assets("kill_drill"),
     description="One day after the trade: records, public trades, costs, live against model, breaks, desk report.",
+)
+drill = dg.define_asset_job(
+    "drill",
+    selection=dg.AssetSelection.assets("kill_drill"),
+    description="One drill of the kill switch, on a sandbox of its own.",
 )
 publish_warehouse = dg.define_asset_job(
     "publish_warehouse",
@@ -61,4 +69,8 @@ liquidity_schedule = dg.build_schedule_from_partitioned_job(
 # Monday 00:40 UTC, for the week that is over.
 promotion_review_schedule = dg.build_schedule_from_partitioned_job(
     promotion_review, hour_of_day=0, minute_of_hour=40, day_of_week=1, default_status=dg.DefaultScheduleStatus.RUNNING
+)
+# 02:05 UTC every day: the way to money asks for a drill of the last 24 hours, and the next one is through by then.
+drill_schedule = dg.build_schedule_from_partitioned_job(
+    drill, hour_of_day=2, minute_of_hour=5, default_status=dg.DefaultScheduleStatus.RUNNING
 )

@@ -10,7 +10,7 @@ import dagster as dg
 from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
 from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, PNL_WATERFALL, SHADOW
 from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_FILLS
-from research_to_prod.gates.contracts import GATE_REPORT
+from research_to_prod.gates.contracts import GATE_REPORT, READINESS
 from research_to_prod.lake import Schema
 from research_to_prod.market_data.contracts import (
     CANDLE_QUARANTINE,
@@ -23,7 +23,7 @@ from research_to_prod.market_data.contracts import (
     REPAIRS,
     TRADES,
 )
-from research_to_prod.operations.contracts import BREAKS
+from research_to_prod.operations.contracts import BREAKS, KILL_DRILL
 from research_to_prod.promotion.contracts import PROMOTION_METRICS
 from research_to_prod.research.candidate_table import CANDIDATE
 from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
@@ -43,6 +43,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "trials": TRIALS,
         "backtest": BACKTEST,
         "validation": VALIDATION,
+        "readiness": READINESS,
         "gate_report": GATE_REPORT,
         "promotion_metrics": PROMOTION_METRICS,
         **INBOX_KINDS,
@@ -54,6 +55,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "edge_verdicts": EDGE_VERDICTS,
         "drawdowns": DRAWDOWNS,
         "breaks": BREAKS,
+        "kill_drill": KILL_DRILL,
     }
 )
 

@@ -55,3 +55,20 @@ BREAKS = Schema(
     key=("break_id",),
     partition_by=PartitionBy("day"),
 )
+
+KILL_DRILL = Schema(
+    description="One step of a drill of the kill switch on the venue's peer.",
+    columns=(
+        Column("day", _TEXT, "the day whose nightly run held the drill, YYYY-MM-DD"),
+        Column("venue", _TEXT, "the venue, or its peer, that was drilled"),
+        Column("drilled_at", TIMESTAMP, "when the drill ended, our clock"),
+        Column("number", pa.int64(), "place of the step in the drill", "order"),
+        Column("step", _TEXT, "what was done"),
+        Column("symbol", _TEXT, "the market; all"),
+        Column("passed", pa.bool_(), "whether it worked"),
+        Column("milliseconds", pa.float64(), "how long it took, our clock", "ms"),
+        Column("detail", _TEXT, "what went wrong; as it should be"),
+    ),
+    key=("number",),
+    partition_by=PartitionBy("day"),
+)

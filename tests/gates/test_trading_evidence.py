@@ -78,7 +78,7 @@ def bars(step: str = "1h", busiest: int = 14) -> Bars:
 
 
 def signal_to_ack(found: Trading) -> list[float]:
-    return sorted(latency_evidence(CANDIDATE, found, bars()).measures["signal_to_ack"].milliseconds.tolist())
+    return sorted(latency_evidence(CANDIDATE, found, bars(), 0.05).measures["signal_to_ack"].milliseconds.tolist())
 
 
 def test_what_was_never_acknowledged_rejected_or_never_sent_is_infinite() -> None:
@@ -101,10 +101,10 @@ def test_an_answer_before_its_decision_stays_negative_for_the_gate_to_see() -> N
 
 
 def test_the_busiest_hour_is_that_of_the_largest_traded_value_and_longer_bars_do_not_tell() -> None:
-    assert latency_evidence(CANDIDATE, trading(), bars()).busiest_hour == 14
-    assert latency_evidence(CANDIDATE, trading(), bars("1d")).busiest_hour is None
+    assert latency_evidence(CANDIDATE, trading(), bars(), 0.05).busiest_hour == 14
+    assert latency_evidence(CANDIDATE, trading(), bars("1d"), 0.05).busiest_hour is None
     silent = replace(bars(), volume=np.zeros((96, 1)))
-    assert latency_evidence(CANDIDATE, trading(), silent).busiest_hour is None
+    assert latency_evidence(CANDIDATE, trading(), silent, 0.05).busiest_hour is None
 
 
 def test_slippage_is_held_against_the_cost_that_the_backtest_charged() -> None:
