@@ -22,6 +22,7 @@ from research_to_prod.defs.operations import checks as operations_checks
 from research_to_prod.defs.operations import kill_drill as kill_drill_assets
 from research_to_prod.defs.promotion import assets as promotion_assets
 from research_to_prod.defs.promotion import metrics as promotion_metrics
+from research_to_prod.defs.promotion import rollback as rollback_assets
 from research_to_prod.defs.reports import assets as report_assets
 from research_to_prod.defs.research import assets as research_assets
 from research_to_prod.defs.research import automation as research_automation
@@ -39,6 +40,7 @@ defs: dg.Definitions = dg.load_definitions_from_modules(
         gate_checks,
         promotion_assets,
         promotion_metrics,
+        rollback_assets,
         execution_assets,
         execution_checks,
         attribution_assets,

@@ -120,12 +120,6 @@ def _opened(command: str) -> tuple[Ledger, Settings, Setting]:
 
 
 def _renew(ledger: Ledger, settings: Settings) -> None:
-    from research_to_prod.promotion.keys import open_keys
-    from research_to_prod.promotion.manifest import production_manifest, write_manifest
+    from research_to_prod.promotion.manifest import renew_manifest
 
-    records = ledger.records()
-    # A record that waited for its turn may be recorded a moment after the clock that we read.
-    now = max(datetime.now(UTC), *(each.recorded_at for each in records))
-    write_manifest(
-        settings.production / "manifest.json", production_manifest(records, now), open_keys(settings.keys, now)
-    )
+    renew_manifest(settings.production / "manifest.json", ledger, settings.keys, datetime.now(UTC))

@@ -38,10 +38,10 @@ nightly = dg.define_asset_job(
     "nightly",
     selection=(
         dg.AssetSelection.groups("execution", "attribution", "operations")
-        | dg.AssetSelection.assets("trades", "desk_report")
+        | dg.AssetSelection.assets("trades", "desk_report", "rollback")
     )
     - dg.AssetSelection.assets("kill_drill"),
-    description="One day after the trade: records, public trades, costs, live against model, breaks, desk report.",
+    description="One day after the trade: records, public trades, costs, live against model, rollback, breaks, report.",
 )
 drill = dg.define_asset_job(
     "drill",

@@ -24,7 +24,7 @@ from research_to_prod.market_data.contracts import (
     TRADES,
 )
 from research_to_prod.operations.contracts import BREAKS, KILL_DRILL
-from research_to_prod.promotion.contracts import PROMOTION_METRICS
+from research_to_prod.promotion.contracts import PROMOTION_METRICS, ROLLBACK
 from research_to_prod.research.candidate_table import CANDIDATE
 from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
 
@@ -46,6 +46,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "readiness": READINESS,
         "gate_report": GATE_REPORT,
         "promotion_metrics": PROMOTION_METRICS,
+        "rollback": ROLLBACK,
         **INBOX_KINDS,
         "venue_fills": VENUE_FILLS,
         "slippage": SLIPPAGE,

@@ -34,16 +34,16 @@ _AWAY = Decimal("0.05")
 class Orders(Protocol):
     """What the drill asks of order entry; ``execution.order_entry.OrderEntry`` gives it."""
 
-    def steps(self, symbol: str) -> tuple[Decimal, Decimal, Decimal]: ...  # noqa: D102
-    def mid(self, symbol: str) -> Decimal: ...  # noqa: D102
+    def steps(self, symbol: str, /) -> tuple[Decimal, Decimal, Decimal]: ...  # noqa: D102
+    def mid(self, symbol: str, /) -> Decimal: ...  # noqa: D102
     def rest(  # noqa: D102
-        self, symbol: str, side: int, price: Decimal, quantity: Decimal, *, reduce_only: bool = False
+        self, symbol: str, side: int, price: Decimal, quantity: Decimal, /, *, reduce_only: bool = False
     ) -> int: ...
-    def open_orders(self, symbol: str) -> tuple[int, ...]: ...  # noqa: D102
-    def cancel_all(self, symbol: str) -> None: ...  # noqa: D102
-    def position(self, symbol: str) -> Decimal: ...  # noqa: D102
-    def countdown(self, symbol: str, milliseconds: int) -> None: ...  # noqa: D102
-    def wait(self, seconds: float) -> None: ...  # noqa: D102
+    def open_orders(self, symbol: str, /) -> tuple[int, ...]: ...  # noqa: D102
+    def cancel_all(self, symbol: str, /) -> None: ...  # noqa: D102
+    def position(self, symbol: str, /) -> Decimal: ...  # noqa: D102
+    def countdown(self, symbol: str, milliseconds: int, /) -> None: ...  # noqa: D102
+    def wait(self, seconds: float, /) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

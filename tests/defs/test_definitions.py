@@ -141,6 +141,7 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "pnl_waterfall",
         "edge_verdicts",
         "drawdowns",
+        "rollback",
         "breaks",
         "desk_report",
     } == names
