@@ -192,6 +192,7 @@ def test_all_that_was_asked_for_is_shown_and_a_person_s_signature_makes_it_a_can
     record = world.last()
     assert (record.type, record.from_stage, record.to_stage) == (RecordType.PROMOTE, Stage.PAPER, Stage.CANARY)
     assert [each.person for each in record.approvals or ()] == ["user:bob"]
+    assert (record.validator, record.expires_at) == ("team:risk", world.now + timedelta(days=365))
     assert record.limits is not None
     assert record.limits.capital == "8000"
     cited = {each.asset for each in world.ledger.evidence(record).inputs}

@@ -108,6 +108,14 @@ def decide_promotion(
         limits=limits_of(candidate, policy.allocation, policy.to_stage),
         dagster=Dagster(run_id=run_id),
     )
+    looked = None if judgement is None else judgement.evidence.readiness.as_of
+    if policy.approval.validator == candidate.owner:
+        refusals.append(f"{candidate.owner} is its author and the policy's validator: another must own one of them")
+    else:
+        case = case.model_copy(update={"validator": policy.approval.validator})
+    if policy.approval.holds_for is not None and looked is not None:
+        # From when somebody looked, and not from now: people approve a date, and approve it once.
+        case = case.model_copy(update={"expires_at": looked + policy.approval.holds_for})
     rule = rule_for(policy.approval, fallen=state.fallen(name, candidate.sha256))
     folder = ApprovalFolder(settings.approvals)
     draft, envelopes = with_approvals(decide(case, report, refusals), folder, keys, rule, now)
