@@ -19,6 +19,7 @@ from research_to_prod.defs.market_data import assets as market_data_assets
 from research_to_prod.defs.market_data import liquidity as liquidity_assets
 from research_to_prod.defs.operations import assets as operations_assets
 from research_to_prod.defs.operations import checks as operations_checks
+from research_to_prod.defs.operations import control_state as control_assets
 from research_to_prod.defs.operations import kill_drill as kill_drill_assets
 from research_to_prod.defs.promotion import assets as promotion_assets
 from research_to_prod.defs.promotion import metrics as promotion_metrics
@@ -47,6 +48,7 @@ defs: dg.Definitions = dg.load_definitions_from_modules(
         attribution_checks,
         operations_assets,
         operations_checks,
+        control_assets,
         kill_drill_assets,
         report_assets,
         automation,

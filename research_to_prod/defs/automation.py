@@ -26,8 +26,8 @@ promote = dg.define_asset_job(
 )
 production = dg.define_asset_job(
     "production",
-    selection=dg.AssetSelection.assets("production_manifest"),
-    description="What may trade now.",
+    selection=dg.AssetSelection.assets("control_state", "production_manifest"),
+    description="What is held back, and what may trade now.",
 )
 promotion_review = dg.define_asset_job(
     "promotion_review",
@@ -40,7 +40,7 @@ nightly = dg.define_asset_job(
         dg.AssetSelection.groups("execution", "attribution", "operations")
         | dg.AssetSelection.assets("trades", "desk_report", "rollback")
     )
-    - dg.AssetSelection.assets("kill_drill"),
+    - dg.AssetSelection.assets("kill_drill", "control_state"),
     description="One day after the trade: records, public trades, costs, live against model, rollback, breaks, report.",
 )
 drill = dg.define_asset_job(

@@ -23,7 +23,7 @@ from research_to_prod.market_data.contracts import (
     REPAIRS,
     TRADES,
 )
-from research_to_prod.operations.contracts import BREAKS, KILL_DRILL
+from research_to_prod.operations.contracts import BREAKS, CONTROL_STATE, KILL_DRILL
 from research_to_prod.promotion.contracts import PROMOTION_METRICS, ROLLBACK
 from research_to_prod.research.candidate_table import CANDIDATE
 from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
@@ -57,6 +57,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "drawdowns": DRAWDOWNS,
         "breaks": BREAKS,
         "kill_drill": KILL_DRILL,
+        "control_state": CONTROL_STATE,
     }
 )
 

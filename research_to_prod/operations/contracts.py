@@ -72,3 +72,20 @@ KILL_DRILL = Schema(
     key=("number",),
     partition_by=PartitionBy("day"),
 )
+
+CONTROL_STATE = Schema(
+    description="Where one mitigation ladder stands: on everything, on a venue or on a candidate.",
+    columns=(
+        Column("scope", _TEXT, "all, venue or candidate"),
+        Column("name", _TEXT, "the venue or candidate; empty for all"),
+        Column(
+            "level", pa.int64(), "0 observe, 1 block entries, 2 reduce only, 3 cancel risk, 4 flatten, 5 kill", "level"
+        ),
+        Column("mode", _TEXT, "what the production manifest is told: none, reduce_only or halt"),
+        Column("since", TIMESTAMP, "when it came to its level; null where it never left 0", nullable=True),
+        Column("by", _TEXT, "who brought it there: rule:ladder, or people; empty where nobody did"),
+        Column("because", _TEXT, "why"),
+        Column("as_of", TIMESTAMP, "when the journal was read, our clock"),
+    ),
+    key=("scope", "name"),
+)

@@ -41,6 +41,8 @@ class Level(IntEnum):
 MODES = {level: Mode.NONE if level is Level.OBSERVE else Mode.REDUCE_ONLY for level in Level} | {Level.KILL: Mode.HALT}
 """What the production manifest is told; below the kill, exits stay possible."""
 TWO_PEOPLE_FROM = Level.FLATTEN
+RULE = "rule:ladder"
+"""Who raised what no person did."""
 
 
 class Severity(StrEnum):
@@ -151,12 +153,20 @@ class Signal:
 
 @dataclass(frozen=True)
 class Reading:
-    """Signals of one moment, and the regime and exposure in which they were read; None: not known."""
+    """Signals of one moment, and the regime and exposure in which they were read; None: not known.
+
+    Parameters
+    ----------
+    by, why
+        Who read them, a person where one did, and what they say of it.
+    """
 
     at: AwareDatetime
     signals: tuple[Signal, ...]
     regime: Regime | None
     exposure: Exposed | None
+    by: str = RULE
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,9 +203,6 @@ class State:
     at: AwareDatetime | None = None
 
 
-RULE = "rule:ladder"
-
-
 def step(policy: LadderPolicy, state: State, reading: Reading) -> State:
     """Return where a ladder stands after a reading: never lower than before.
 
@@ -223,7 +230,8 @@ def step(policy: LadderPolicy, state: State, reading: Reading) -> State:
                 asked, because = level, f"{signal.name} ({signal.severity}) in {_told(reading)}"
     reads = {name: count for name, count in sorted(reads.items()) if count}
     if asked > state.level:
-        return State(asked, reading.at, RULE, because, reads, reading.at)
+        told = f"{because}: {reading.why}" if reading.why else because
+        return State(asked, reading.at, reading.by, told, reads, reading.at)
     return state if reads == state.reads else replace(state, reads=reads, at=reading.at)
 
 

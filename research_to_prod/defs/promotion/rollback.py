@@ -52,6 +52,7 @@ def rollback(
     """
     from research_to_prod.defs.gates.judgement import verified_ledger
     from research_to_prod.gates.capital import load_allocation
+    from research_to_prod.operations.control_journal import ControlJournal
     from research_to_prod.promotion.code_identity import code_identity
     from research_to_prod.promotion.keys import open_keys
     from research_to_prod.promotion.ledger import Ledger
@@ -86,7 +87,8 @@ def rollback(
                 decisions[each.record.candidate_sha256] = done.decision_id
             except TakingBackError as error:
                 refused[each.record.candidate_sha256] = str(error)
-        renew_manifest(settings.production / "manifest.json", writing, settings.keys, now)
+        held = ControlJournal(settings.controls).ladders().controls()
+        renew_manifest(settings.production / "manifest.json", writing, settings.keys, now, held)
     rows = rollback_table(day, watched, decisions, refused)
     return publish(
         lake,
