@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from research_to_prod.gates.evidence import LatencyEvidence, LatencySamples, PairedEvidence
 from research_to_prod.research.bars import Bars, Floats
 from research_to_prod.research.candidate import Candidate
-from research_to_prod.values import StrategyType, day_bounds
+from research_to_prod.values import StrategyType, day_bounds, timeframe_length
 
 TABLES = ("decisions", "orders", "slippage")
 """What is read: of each, every day of `evidence_days`."""
@@ -97,7 +97,7 @@ def latency_evidence(candidate: Candidate, trading: Trading, bars: Bars, largest
     decisions = trading.decisions
     chosen = pc.and_(pc.equal(decisions["strategy"], candidate.name), decisions["sent"])
     chosen = pc.and_(chosen, pc.less(decisions["decided_at"], _instant(trading.end - _SETTLING)))
-    sent = decisions.filter(chosen).select(["decision_id", "decided_at"])
+    sent = decisions.filter(chosen).select(["decision_id", "decided_at", "symbol"])
     answers = trading.orders.select(["decision_id", "acknowledged_at", "end_reason"])
     joined = sent.join(answers, "decision_id", join_type="left outer", use_threads=False)
     decided, acknowledged = (
@@ -107,6 +107,8 @@ def latency_evidence(candidate: Candidate, trading: Trading, bars: Bars, largest
     milliseconds = (acknowledged - decided) / np.timedelta64(1, "ms")
     milliseconds[failed | np.isnat(acknowledged)] = math.inf
     measures = {"signal_to_ack": LatencySamples(decided, milliseconds)}
+    if len(candidate.universe) > 1:
+        measures["leg_skew"] = _leg_skew(candidate, decided, acknowledged, failed, joined["symbol"].to_numpy())
     cancels = _cancel_to_ack(candidate, trading, largest_unasked)
     if cancels is not None:
         measures["cancel_to_ack"] = cancels
@@ -160,6 +162,30 @@ def ratio_bound(realised: Floats, modelled: Floats, days: npt.NDArray[np.datetim
     ratio = float(above.sum()) / total
     error = math.sqrt(n / (n - 1) * float(np.sum((above - ratio * below) ** 2))) / total
     return ratio + float(stdtrit(n - 1, CONFIDENCE)) * error
+
+
+def _leg_skew(
+    candidate: Candidate,
+    decided: npt.NDArray[np.datetime64],
+    acknowledged: npt.NDArray[np.datetime64],
+    failed: npt.NDArray[np.bool_],
+    symbols: npt.NDArray[np.object_],
+) -> LatencySamples:
+    """Return the time between the first and the last acknowledgement of the legs that rest on one bar.
+
+    Legs are orders in different markets whose decisions follow one close; with a leg unanswered, infinite.
+    """
+    bar = decided.astype(np.int64) // (timeframe_length(candidate.timeframe) // timedelta(microseconds=1))
+    at, skews = [], []
+    for each in np.unique(bar):
+        legs = bar == each
+        if len(set(symbols[legs])) < 2:
+            continue
+        answered = acknowledged[legs]
+        lost = bool((failed[legs] | np.isnat(answered)).any())
+        at.append(decided[legs].min())
+        skews.append(math.inf if lost else float((answered.max() - answered.min()) / np.timedelta64(1, "ms")))
+    return LatencySamples(np.array(at, "datetime64[us]"), np.array(skews, dtype=np.float64))
 
 
 def _cancel_to_ack(candidate: Candidate, trading: Trading, largest_unasked: float) -> LatencySamples | None:

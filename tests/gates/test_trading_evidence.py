@@ -200,3 +200,27 @@ def test_cancels_without_our_request_on_record_leave_the_measure_unknown_when_th
 
 def test_without_a_day_of_events_cancels_are_not_known() -> None:
     assert "cancel_to_ack" not in latency_evidence(CANDIDATE, trading(), bars(), 0.05).measures
+
+
+PAIR = CANDIDATE.model_copy(update={"universe": ("BTC/USDT", "BTC/USDT:USDT")})
+
+
+def leg(name: str, hours: float, milliseconds: float | None, symbol: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    return decision(name, hours, symbol=symbol), order(name, hours, milliseconds)
+
+
+def skews(*legs: tuple[dict[str, Any], dict[str, Any]]) -> list[float]:
+    found = trading([each for each, _ in legs], [each for _, each in legs])
+    return latency_evidence(PAIR, found, bars(), 0.05).measures["leg_skew"].milliseconds.tolist()
+
+
+def test_legs_are_orders_in_different_markets_on_one_bar_and_their_skew_runs_between_their_answers() -> None:
+    spot, future = PAIR.universe
+    first = (leg("a", 1.01, 10, spot), leg("b", 1.01, 250, future))
+    lost = (leg("c", 2.01, 10, spot), leg("d", 2.01, None, future))
+    alone = (leg("e", 3.01, 10, spot), leg("f", 3.02, 40, spot), leg("g", 4.01, 10, future))
+    assert skews(*first, *lost, *alone) == [240.0, math.inf]
+
+
+def test_a_strategy_of_one_market_has_no_legs() -> None:
+    assert "leg_skew" not in latency_evidence(CANDIDATE, trading(), bars(), 0.05).measures
