@@ -23,12 +23,14 @@ from research_to_prod.defs.execution import assets as execution
 from research_to_prod.defs.gates.assets import gate_report, readiness
 from research_to_prod.defs.gates.checks import gates_by_family
 from research_to_prod.defs.gates.judgement import judge, now_known, policy_into
+from research_to_prod.defs.gates.replay import replay
 from research_to_prod.defs.market_data.assets import (
     examined_markets,
     funding_rates,
     raw_candles,
     validated_candles,
 )
+from research_to_prod.defs.operations.control_state import control_state
 from research_to_prod.defs.operations.kill_drill import kill_drill, kills_everything
 from research_to_prod.defs.partitions import CANDIDATES
 from research_to_prod.defs.promotion.assets import production_manifest, promotion
@@ -197,7 +199,9 @@ def test_all_that_was_asked_for_is_shown_and_a_person_s_signature_makes_it_a_can
     assert record.limits.capital == "8000"
     cited = {each.asset for each in world.ledger.evidence(record).inputs}
     assert {"order_events", "quotes", "readiness", "kill_drill", "candles", "decisions", "slippage"} <= cited
-    assert world.run(production_manifest, partition=None)
+    again = replay(record, world.lake, world.settings, world.ledger, committed())
+    assert again.equal, again.problems
+    assert world.run(control_state, production_manifest, partition=None)
     keys = open_keys(world.settings.keys, world.now)
     (entry,) = read_manifest(world.settings.production / "manifest.json", keys).entries
     assert (entry.candidate, entry.stage) == (NAME, Stage.CANARY)

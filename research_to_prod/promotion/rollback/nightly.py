@@ -197,7 +197,9 @@ def _watched(
         record.candidate, record.candidate_sha256, record.to_stage, design(policy, record.strategy_type), baseline
     )
     results = [_result(record.candidate, each, own.get(each, []), capital(each)) for each in since]
-    seen = exposures(record.candidate, capital(day), desk, day) if first <= date.fromisoformat(day) else []
+    # Limits hold from the moment of arrival; only results are of whole days.
+    approved = Decimal(record.limits.capital) if record.limits and record.limits.capital else capital(day)
+    seen = [each for each in exposures(record.candidate, approved, desk, day) if each.at >= plain.arrived_at]
     outcome = replay(watch, [*seen, *results])
     today = tuple(each for each in outcome.inconclusive if day in each)
     if not since or since[-1] != day:

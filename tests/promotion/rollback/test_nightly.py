@@ -234,3 +234,20 @@ def test_a_position_beyond_the_limit_halts_at_its_first_reading_and_a_loss_at_it
     assert two.triggers == ()
     (three,) = seen(records, desk(shadow(0.001), positions=losing(3), fills=table(FILLS)), 0)
     assert [(each.measure, each.began[:16]) for each in three.triggers] == [("loss", "2026-02-01T01:00")]
+
+
+def test_limits_hold_from_the_moment_of_arrival_and_results_from_the_first_whole_day(
+    ledger: Any, draft: Any, seen: Any
+) -> None:
+    noon = START + timedelta(hours=12)
+    of = {"candidate": "c1", "candidate_sha256": digest(1), "from_stage": Stage.RESEARCH, "to_stage": Stage.PAPER}
+    ledger.append(draft(1, **of, recorded_at=noon))
+
+    def held(hour: int) -> DeskTables:
+        rows = (position(0, "0", "50000"), position(hour, "20", "50000"))
+        return desk(shadow(0.001), positions=table(POSITIONS, *rows), fills=table(FILLS))
+
+    (before,), (after,) = (seen(ledger.records(), held(hour), 0) for hour in (11, 13))
+    assert before.triggers == ()
+    assert [each.measure for each in after.triggers] == ["position"]
+    assert after.outcome.state.day is None
