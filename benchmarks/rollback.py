@@ -26,7 +26,7 @@ from research_to_prod.gates.statistics import cusum_average_run_length
 from research_to_prod.promotion.rollback.baseline import Baseline, BaselineError, Standard, held_to_edge, held_to_shadow
 from research_to_prod.promotion.rollback.design import Design, daily_shift, design
 from research_to_prod.promotion.rollback.history import rules
-from research_to_prod.promotion.rollback.policy import Confidence, load_rollback_policy
+from research_to_prod.promotion.rollback.policy import Canary, Confidence, load_rollback_policy
 from research_to_prod.promotion.rollback.watch import Watch
 from research_to_prod.research.metrics import DAYS_A_YEAR
 from research_to_prod.values import Stage, StrategyType
@@ -35,7 +35,7 @@ PACKAGE = Path(research_to_prod.__file__).parent
 POLICY = PACKAGE / "desk" / "policies" / "rollback.yaml"
 PAGE = PACKAGE.parent / "docs" / "rollback.md"
 
-SEED, PATHS, REFERENCE, LONG_REFERENCE = 20261125, 20_000, 1088, 200_000
+SEED, PATHS, REFERENCE, LONG_REFERENCE = 20261129, 20_000, 1088, 200_000
 SHARPE = 3.0
 PROMISED = 4
 """So many of the kinds of noise are promised to run as long as the theory says, within `TOLERANCE`."""
@@ -220,13 +220,18 @@ def estimation_rows(shipped: Design, paths: int) -> list[list[str]]:
     return rows
 
 
-def canary_rows(shipped: Design, paths: int) -> list[list[str]]:
-    rows = []
+def canary_rows(shipped: Design, rules: Canary, paths: int) -> tuple[list[list[str]], list[str]]:
+    """Return the table's rows, and the kinds of noise in which the test errs more often than the policy declares."""
+    rows, missed = [], []
     for kind, noise in enumerate(NOISE[:PROMISED]):
-        for sharpe in (3.0, 0.0):
+        for sharpe in (SHARPE, 0.0):
             lost, kept, days = canary(kind, known(shipped, kind, SHARPE, paths), sharpe)
-            rows.append([noise, f"{sharpe:g}", f"{lost:.1%}", f"{kept:.1%}", str(days)])
-    return rows
+            wrong, declared = (lost, rules.wrongly_demoted.value) if sharpe else (kept, rules.wrongly_kept.value)
+            promise = "holds" if wrong <= declared else "MISSED"
+            if promise == "MISSED":
+                missed.append(f"canary, {noise}, Sharpe {sharpe:g}")
+            rows.append([noise, f"{sharpe:g}", f"{lost:.1%}", f"{kept:.1%}", f"{declared:.0%}", promise, str(days)])
+    return rows, missed
 
 
 def simpler_rows(shipped: Design, paths: int) -> list[list[str]]:
@@ -260,11 +265,13 @@ def simpler_rows(shipped: Design, paths: int) -> list[list[str]]:
     return rows
 
 
-def page(shipped: Design, paths: int) -> tuple[str, list[str]]:
+def page(shipped: Design, declared: Canary, paths: int) -> tuple[str, list[str]]:
     """Return the page, and what misses its promise."""
     edge, missed = false_alarm_rows(shipped, "edge", paths)
     implementation, more = false_alarm_rows(shipped, "implementation", paths)
     audit, _ = false_alarm_rows(shipped, "audit", paths // 4)
+    missed += more
+    canaries, more = canary_rows(shipped, declared, paths)
     missed += more
     alarms = [
         "noise", "declared, days", "first crossing, days", "against declared", "within 10 %", "fired, days",
@@ -295,7 +302,9 @@ def page(shipped: Design, paths: int) -> tuple[str, list[str]]:
         table(["noise of a day, bps", "noise", "exact, days", "first crossing, days", "fired, days"],
               drift_rows(shipped, paths)),
         f"## The canary's test\n\n{CANARY}",
-        table(["noise", "true Sharpe", "demoted", "kept", "days to an answer"], canary_rows(shipped, paths)),
+        table(
+            ["noise", "true Sharpe", "demoted", "kept", "wrong at most", "declared", "days to an answer"], canaries
+        ),
         f"## What an estimated reference costs\n\n{ESTIMATED}",
         table(
             ["confidence", "true Sharpe", "no edge to hold to", "healthy: fired within a year",
@@ -345,7 +354,12 @@ From the first day on live earns two basis points a day less than its shadow. Wh
 often it trades and how well fills are matched; three are shown."""
 CANARY = """\
 Declared: a canary with the whole edge (Sharpe 3) is demoted in at most 5 %, one without any is kept in at most 10 %. \
-Three clean days beyond the limit are asked of either answer; one that hasn't come after 5,000 days is neither."""
+Three clean days beyond the limit are asked of either answer; one that hasn't come after 5,000 days is neither.
+
+Declared is what the policy allows, whatever the noise. The shift that the test looks for is the lost Sharpe ratio in \
+the candidate's own long-run deviation: days that follow each other carry less evidence each, and the test takes \
+longer instead of erring more often. With the shift of independent days it kept 18.9 % of the canaries without an edge \
+under AR(1) 0.2 (seed 20261125)."""
 ESTIMATED = """\
 Each path estimates mean and noise on its own reference of normal noise, and is held to the lower bound of the mean \
 at the confidence. A reference whose bound is not above zero can hold to nothing, and is refused. "Lost: fired" \
@@ -357,8 +371,8 @@ def main() -> int:
     parser.add_argument("--paths", type=int, default=PATHS, help="paths of each figure")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page to write")
     given = parser.parse_args()
-    shipped = design(load_rollback_policy(POLICY), StrategyType.SWING)
-    text, missed = page(shipped, given.paths)
+    policy = load_rollback_policy(POLICY).for_type(StrategyType.SWING)
+    text, missed = page(design(policy, StrategyType.SWING), policy.canary, given.paths)
     given.page.write_text(text)
     print(text)
     return 1 if missed else 0

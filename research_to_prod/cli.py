@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from research_to_prod.commands import incident, policy
+from research_to_prod.commands.controls import commands as control_commands
 from research_to_prod.commands.ledger import commands as ledger_commands
 from research_to_prod.commands.promotion import commands as promotion_commands
 from research_to_prod.commands.taking_back import commands as taking_back_commands
@@ -27,6 +28,7 @@ app.add_typer(ledger_commands)
 app.add_typer(promotion_commands)
 app.add_typer(trace_commands)
 app.add_typer(taking_back_commands)
+app.add_typer(control_commands)
 
 
 @app.callback()

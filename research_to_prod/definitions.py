@@ -20,8 +20,11 @@ from research_to_prod.defs.market_data import liquidity as liquidity_assets
 from research_to_prod.defs.operations import alerting as alerting_assets
 from research_to_prod.defs.operations import assets as operations_assets
 from research_to_prod.defs.operations import checks as operations_checks
+from research_to_prod.defs.operations import control_state as control_assets
+from research_to_prod.defs.operations import kill_drill as kill_drill_assets
 from research_to_prod.defs.promotion import assets as promotion_assets
 from research_to_prod.defs.promotion import metrics as promotion_metrics
+from research_to_prod.defs.promotion import rollback as rollback_assets
 from research_to_prod.defs.reports import assets as report_assets
 from research_to_prod.defs.reports import checks as report_checks
 from research_to_prod.defs.research import assets as research_assets
@@ -40,6 +43,7 @@ defs: dg.Definitions = dg.load_definitions_from_modules(
         gate_checks,
         promotion_assets,
         promotion_metrics,
+        rollback_assets,
         execution_assets,
         execution_checks,
         attribution_assets,
@@ -47,6 +51,8 @@ defs: dg.Definitions = dg.load_definitions_from_modules(
         operations_assets,
         operations_checks,
         alerting_assets,
+        control_assets,
+        kill_drill_assets,
         report_assets,
         report_checks,
         automation,

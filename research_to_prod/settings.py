@@ -74,6 +74,11 @@ class Settings(BaseModel):
         return self.data / "approvals"
 
     @property
+    def controls(self) -> Path:
+        """The journal of what is held back: the mitigation ladders' readings and releases."""
+        return self.data / "controls" / "journal.jsonl"
+
+    @property
     def inbox(self) -> Path:
         """Folder into which the desk's systems drop their records."""
         return self.data / "inbox"

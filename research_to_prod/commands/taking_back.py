@@ -18,6 +18,7 @@ from research_to_prod.settings import Settings, SettingsError
 from research_to_prod.values import Stage
 
 if TYPE_CHECKING:
+    from research_to_prod.promotion.controls import Control
     from research_to_prod.promotion.ledger import Ledger
     from research_to_prod.promotion.taking_back import Setting
 
@@ -29,9 +30,12 @@ By = Annotated[str, typer.Option(help="Who decides this, as candidates name thei
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Say what is wrong in its own words: 1 for the ledger and its manifest, 2 for what was asked."""
+def told() -> Iterator[None]:
+    """Say what is wrong in its own words: 1 for the ledger, its manifest and the controls, 2 for what was asked."""
     from research_to_prod.gates.thresholds import PolicyError
+    from research_to_prod.market_data.universe import UniverseError
+    from research_to_prod.operations.control_journal import ControlJournalError
+    from research_to_prod.operations.ladder import LadderError
     from research_to_prod.promotion.keys import KeyFileError
     from research_to_prod.promotion.ledger import LedgerError
     from research_to_prod.promotion.manifest import ManifestError
@@ -40,10 +44,12 @@ def _told() -> Iterator[None]:
 
     try:
         yield
-    except (LedgerError, ManifestError) as error:
+    except (LedgerError, ManifestError, ControlJournalError) as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise typer.Exit(code=1) from None
-    except (SettingsError, KeyFileError, PolicyError, RollbackPolicyError, TakingBackError) as error:
+    except (
+        SettingsError, KeyFileError, PolicyError, RollbackPolicyError, TakingBackError, LadderError, UniverseError,
+    ) as error:  # fmt: skip
         raise typer.BadParameter(str(error)) from None
 
 
@@ -59,12 +65,12 @@ def demote(
     from research_to_prod.promotion import taking_back
     from research_to_prod.promotion.keys import person
 
-    with _told():
-        ledger, settings, setting = _opened("r2p demote")
+    with told():
+        ledger, settings, setting = opened("r2p demote")
         record = taking_back.demote(
             ledger, candidate, to, reason=reason, by=person(by), setting=setting, version=version
         )
-        _renew(ledger, settings)
+        renew(ledger, settings)
     Console().print(f"{escape(candidate)} is at {record.to_stage}, record {record.seq}; the manifest is renewed")
 
 
@@ -74,12 +80,12 @@ def halt(candidate: Candidate, reason: Reason, by: By) -> None:
     from research_to_prod.promotion import taking_back
     from research_to_prod.promotion.keys import person
 
-    with _told():
-        ledger, settings, setting = _opened("r2p halt")
+    with told():
+        ledger, settings, setting = opened("r2p halt")
         records = taking_back.halt(ledger, candidate, reason=reason, by=person(by), setting=setting)
-        _renew(ledger, settings)
-    told = ", ".join(str(record.seq) for record in records)
-    Console().print(f"{escape(candidate)} is halted, record {told}; the manifest is renewed")
+        renew(ledger, settings)
+    numbers = ", ".join(str(record.seq) for record in records)
+    Console().print(f"{escape(candidate)} is halted, record {numbers}; the manifest is renewed")
 
 
 @commands.command()
@@ -87,9 +93,9 @@ def controls() -> None:
     """Show what may trade now by the verified ledger, and what is withheld, in which mode and why."""
     from research_to_prod.promotion.manifest import production_manifest
 
-    with _told():
-        ledger, _, setting = _opened("r2p controls")
-        manifest = production_manifest(ledger.records(), setting.now)
+    with told():
+        ledger, settings, setting = opened("r2p controls")
+        manifest = production_manifest(ledger.records(), setting.now, controls_of(settings))
     table = Table("candidate", "version", "stage", "may", "why")
     for entry in manifest.entries:
         table.add_row(escape(entry.candidate), entry.candidate_sha256[:12], entry.stage, "trade", f"record {entry.seq}")
@@ -99,7 +105,8 @@ def controls() -> None:
     Console().print(table)
 
 
-def _opened(command: str) -> tuple[Ledger, Settings, Setting]:
+def opened(command: str) -> tuple[Ledger, Settings, Setting]:
+    """Return the desk's ledger, where things are, and under what a command takes back now."""
     from research_to_prod.gates.capital import load_allocation
     from research_to_prod.promotion.code_identity import code_identity
     from research_to_prod.promotion.keys import open_keys
@@ -119,13 +126,16 @@ def _opened(command: str) -> tuple[Ledger, Settings, Setting]:
     return Ledger(settings.ledger, open_keys(settings.keys, now)), settings, setting
 
 
-def _renew(ledger: Ledger, settings: Settings) -> None:
-    from research_to_prod.promotion.keys import open_keys
-    from research_to_prod.promotion.manifest import production_manifest, write_manifest
+def controls_of(settings: Settings) -> tuple[Control, ...]:
+    """Return what the mitigation ladders hold back, from their verified journal."""
+    from research_to_prod.operations.control_journal import ControlJournal
 
-    records = ledger.records()
-    # A record that waited for its turn may be recorded a moment after the clock that we read.
-    now = max(datetime.now(UTC), *(each.recorded_at for each in records))
-    write_manifest(
-        settings.production / "manifest.json", production_manifest(records, now), open_keys(settings.keys, now)
-    )
+    return ControlJournal(settings.controls).ladders().controls()
+
+
+def renew(ledger: Ledger, settings: Settings) -> None:
+    """Publish the production manifest anew, under the controls in force."""
+    from research_to_prod.promotion.manifest import renew_manifest
+
+    path, now = settings.production / "manifest.json", datetime.now(UTC)
+    renew_manifest(path, ledger, settings.keys, now, controls_of(settings))

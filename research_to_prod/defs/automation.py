@@ -34,8 +34,8 @@ promote = dg.define_asset_job(
 )
 production = dg.define_asset_job(
     "production",
-    selection=dg.AssetSelection.assets("production_manifest"),
-    description="What may trade now.",
+    selection=dg.AssetSelection.assets("control_state", "production_manifest"),
+    description="What is held back, and what may trade now.",
 )
 promotion_review = dg.define_asset_job(
     "promotion_review",
@@ -44,9 +44,17 @@ promotion_review = dg.define_asset_job(
 )
 nightly = dg.define_asset_job(
     "nightly",
-    selection=dg.AssetSelection.groups("execution", "attribution", "operations")
-    | dg.AssetSelection.assets("trades", "desk_report"),
-    description="One day after the trade: records, public trades, costs, live against model, breaks, desk report.",
+    selection=(
+        dg.AssetSelection.groups("execution", "attribution", "operations")
+        | dg.AssetSelection.assets("trades", "desk_report", "rollback")
+    )
+    - dg.AssetSelection.assets("kill_drill", "control_state"),
+    description="One day after the trade: records, public trades, costs, live against model, rollback, breaks, report.",
+)
+drill = dg.define_asset_job(
+    "drill",
+    selection=dg.AssetSelection.assets("kill_drill"),
+    description="One drill of the kill switch, on a sandbox of its own.",
 )
 publish_warehouse = dg.define_asset_job(
     "publish_warehouse",
@@ -93,4 +101,8 @@ liquidity_schedule = dg.build_schedule_from_partitioned_job(
 # Monday 00:40 UTC, for the week that is over.
 promotion_review_schedule = dg.build_schedule_from_partitioned_job(
     promotion_review, hour_of_day=0, minute_of_hour=40, day_of_week=1, default_status=dg.DefaultScheduleStatus.RUNNING
+)
+# 02:05 UTC every day: the way to money asks for a drill of the last 24 hours, and the next one is through by then.
+drill_schedule = dg.build_schedule_from_partitioned_job(
+    drill, hour_of_day=2, minute_of_hour=5, default_status=dg.DefaultScheduleStatus.RUNNING
 )

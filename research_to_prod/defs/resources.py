@@ -6,8 +6,10 @@ Belongs here: wiring. The clock and the environment enter the system here and no
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dagster_duckdb import DuckDBResource
@@ -18,6 +20,7 @@ from research_to_prod.lake.io_manager import LakeIOManager
 from research_to_prod.settings import Settings
 
 if TYPE_CHECKING:
+    from research_to_prod.execution.order_entry import OrderEntry
     from research_to_prod.market_data.universe import VenueSpec
     from research_to_prod.market_data.venue import VenueClient
     from research_to_prod.sandbox.server import SandboxServer
@@ -57,6 +60,23 @@ class Venues:
             self._sandbox = SandboxServer(seed=SANDBOX_SEED).__enter__()
             atexit.register(self._sandbox.__exit__, None, None, None)
         return connect(venue, base_url=self._sandbox.base_url, credentials=Credentials(key=API_KEY, secret=API_SECRET))
+
+
+@contextmanager
+def open_drill_venue() -> Iterator[OrderEntry]:
+    """Open order entry at a sandbox of its own, at midday of its desk's first day, for as long as a drill takes.
+
+    Its account holds the desk's contracts of that day; the sandbox that serves market data is not touched.
+    """
+    from research_to_prod.execution.order_entry import connect_orders
+    from research_to_prod.market_data.universe import VenueSpec
+    from research_to_prod.market_data.venue import Credentials
+    from research_to_prod.sandbox.server import API_KEY, API_SECRET, SandboxServer
+
+    midday, started = datetime(2026, 1, 1, 12, 30, tzinfo=UTC), time.monotonic()
+    spec = VenueSpec(name=SANDBOX, ccxt="binance", rate_limit_ms=1)
+    with SandboxServer(SANDBOX_SEED, lambda: midday + timedelta(seconds=time.monotonic() - started)) as server:
+        yield connect_orders(spec, Credentials(key=API_KEY, secret=API_SECRET), base_url=server.base_url)
 
 
 def build_resources(environment: Mapping[str, str], clock: Callable[[], datetime] = utc_now) -> dict[str, object]:

@@ -10,7 +10,7 @@ import dagster as dg
 from research_to_prod.attribution.contracts import LATENCY_COSTS, MARKOUTS, SLIPPAGE
 from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, FAILURE_MODES, PNL_WATERFALL, SHADOW
 from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_RECORDS
-from research_to_prod.gates.contracts import GATE_REPORT
+from research_to_prod.gates.contracts import GATE_REPORT, READINESS
 from research_to_prod.lake import Schema
 from research_to_prod.market_data.contracts import (
     CANDLE_QUARANTINE,
@@ -24,9 +24,9 @@ from research_to_prod.market_data.contracts import (
     TRADES,
 )
 from research_to_prod.operations.alerting.contracts import ALERT_EVALUATIONS
-from research_to_prod.operations.contracts import BREAKS, POSTINGS
+from research_to_prod.operations.contracts import BREAKS, CONTROL_STATE, KILL_DRILL, POSTINGS
 from research_to_prod.operations.incidents.contracts import INCIDENTS
-from research_to_prod.promotion.contracts import PROMOTION_METRICS
+from research_to_prod.promotion.contracts import PROMOTION_METRICS, ROLLBACK
 from research_to_prod.research.candidate_table import CANDIDATE
 from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
 
@@ -45,8 +45,10 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "trials": TRIALS,
         "backtest": BACKTEST,
         "validation": VALIDATION,
+        "readiness": READINESS,
         "gate_report": GATE_REPORT,
         "promotion_metrics": PROMOTION_METRICS,
+        "rollback": ROLLBACK,
         **INBOX_KINDS,
         **VENUE_RECORDS,
         "slippage": SLIPPAGE,
@@ -61,6 +63,8 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "postings": POSTINGS,
         "alert_evaluations": ALERT_EVALUATIONS,
         "incidents": INCIDENTS,
+        "kill_drill": KILL_DRILL,
+        "control_state": CONTROL_STATE,
     }
 )
 

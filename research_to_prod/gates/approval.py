@@ -19,4 +19,8 @@ class ApprovalRule(Frozen):
     """Distinct people; two keys of one person count once."""
     valid_for: timedelta = Field(gt=timedelta(0), le=timedelta(days=30))
     """From the request until its approvals count no longer; in YAML an ISO 8601 duration such as ``P7D``."""
+    validator: str | None = Field(default=None, pattern=r"^(user|team):[a-z0-9._-]{2,64}$")
+    """Who answers for these gates, and is never a candidate's author; None: the record names nobody."""
+    holds_for: timedelta | None = Field(default=None, gt=timedelta(0), le=timedelta(days=366))
+    """How long a promotion holds from when somebody looked at what stands ready; None: until it is taken back."""
     why: str = Field(min_length=30)

@@ -1,13 +1,13 @@
-"""The table that the gates hand on.
+"""The tables that the gates hand on.
 
-Belongs here: its declaration. Doesn't: how verdicts come about.
+Belongs here: their declaration. Doesn't: how verdicts come about.
 """
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-from research_to_prod.lake.schema import Column, PartitionBy, Schema
+from research_to_prod.lake.schema import TIMESTAMP, Column, PartitionBy, Schema
 
 GATE_REPORT = Schema(
     description="One gate of one policy applied to one candidate.",
@@ -30,5 +30,24 @@ GATE_REPORT = Schema(
         Column("policy_sha256", pa.string(), "SHA-256 of the policy's canonical form"),
     ),
     key=("candidate", "gate"),
+    partition_by=PartitionBy("candidate"),
+)
+
+READINESS = Schema(
+    description="One thing that stands ready for a candidate, as somebody saw it: the last kill drill, or a runbook.",
+    columns=(
+        Column("candidate", pa.string(), "the candidate"),
+        Column("as_of", TIMESTAMP, "when somebody looked, our clock"),
+        Column("evidence", pa.string(), "kill_drill or runbook"),
+        Column("name", pa.string(), "the runbook's file; kill_drill"),
+        Column(
+            "done_at", TIMESTAMP, "when the drill ended; null of runbooks, and where none is on record", nullable=True
+        ),
+        Column("worked", pa.bool_(), "whether every step of the drill worked; true of a runbook, which was read whole"),
+        Column("owner", pa.string(), "who answers for the runbook", nullable=True),
+        Column("reviewed_on", pa.string(), "day of the runbook's last review, YYYY-MM-DD", nullable=True),
+        Column("sha256", pa.string(), "digest of the runbook's bytes", nullable=True),
+    ),
+    key=("candidate", "evidence", "name"),
     partition_by=PartitionBy("candidate"),
 )

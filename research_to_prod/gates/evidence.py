@@ -113,6 +113,8 @@ class PairedEvidence:
 
     days: int | None = None
     decisions: int | None = None
+    compared_decisions: int | None = None
+    """Decisions held against the model run again, those among them that only the model made."""
     equal_decisions: int | None = None
     bars: int | None = None
     agreeing_bars: int | None = None

@@ -42,6 +42,19 @@ def explain(policy: Policy, strategy_type: StrategyType) -> list[Line]:
     rules = policy.for_type(strategy_type)
     rule = rules.approval
     lines = [Line("approval", "people", f"{rule.people}, within {rule.valid_for.days} days", rule.why)]
+    if rule.validator is not None:
+        lines.append(
+            Line("approval", "validator", rule.validator, "Who answers for these gates, and is never an author.")
+        )
+    if rule.holds_for is not None:
+        lines.append(
+            Line(
+                "approval",
+                "holds_for",
+                f"{rule.holds_for.days} days",
+                "Then the promotion ends, unless it was reaffirmed.",
+            )
+        )
     for family in Family:
         section = getattr(rules, family)
         if section is not None:

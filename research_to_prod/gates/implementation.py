@@ -23,7 +23,7 @@ def implementation_gates(rules: Implementation, evidence: Evidence) -> list[Gate
         _count("paired_decisions", paired.decisions, rules.paired_decisions.value, "number of paired decisions"),
     ]
     shares = (
-        ("signal_parity", paired.equal_decisions, paired.decisions, rules.signal_parity.value,
+        ("signal_parity", paired.equal_decisions, paired.compared_decisions, rules.signal_parity.value,
          "share of decisions equal to the model's"),
         ("feed_agreement", paired.agreeing_bars, paired.bars, rules.feed_agreement.value,
          "share of the live feed's bars within one tick of the vendor's"),

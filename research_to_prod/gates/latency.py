@@ -28,7 +28,8 @@ def latency_gates(rules: Latency, evidence: Evidence) -> list[Gate]:
                 "feed_age": budgets.feed_age, "leg_skew": budgets.leg_skew}  # fmt: skip
     gates = [_busiest_hours(rules, evidence)]
     for measure, quantiles in measures.items():
-        if quantiles is not None:
+        # A strategy of one market has no legs.
+        if quantiles is not None and (measure != "leg_skew" or len(evidence.completeness) > 1):
             gates += _measure(measure, quantiles, int(budgets.minimum_samples.value), rules, evidence)
     return gates
 

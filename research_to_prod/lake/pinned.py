@@ -5,10 +5,11 @@ Belongs here: reading each partition at a recorded version and nothing else. Doe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from research_to_prod.lake.lake import Lake, Snapshot
 from research_to_prod.lake.log import LakeError, Version
@@ -17,8 +18,8 @@ from research_to_prod.lake.log import LakeError, Version
 class Reader(Protocol):
     """What a judgement needs of the lake: today's, or that of a past decision."""
 
-    def read(self, table: str, partitions: str | Sequence[str]) -> Snapshot:
-        """Return the rows of the named partitions, and their exact versions."""
+    def read(self, table: str, partitions: str | Sequence[str], *, where: Mapping[str, str] | None = None) -> Snapshot:
+        """Return the rows of the named partitions, those with the values of ``where``, and their exact versions."""
         ...
 
     def partitions(self, table: str) -> tuple[str, ...]:
@@ -41,8 +42,8 @@ class PinnedLake:
         self._lake = lake
         self._versions = {(each.table, each.partition): each for each in versions}
 
-    def read(self, table: str, partitions: str | Sequence[str]) -> Snapshot:
-        """Return the rows as they were read.
+    def read(self, table: str, partitions: str | Sequence[str], *, where: Mapping[str, str] | None = None) -> Snapshot:
+        """Return the rows as they were read, those with the values of ``where``.
 
         Raises
         ------
@@ -56,7 +57,10 @@ class PinnedLake:
                 f"the decision did not record that it read {table}: {', '.join(missing) or 'nothing asked'}"
             )
         chosen = tuple(self._versions[table, each] for each in wanted)
-        return Snapshot(pa.concat_tables([self._lake.read_version(each) for each in chosen]), chosen)
+        rows = pa.concat_tables([self._lake.read_version(each) for each in chosen])
+        for name, value in (where or {}).items():
+            rows = rows.filter(pc.equal(rows[name], value))
+        return Snapshot(rows, chosen)
 
     def partitions(self, table: str) -> tuple[str, ...]:
         """Return the names of the partitions of a table that were read."""

@@ -81,7 +81,8 @@ RULES: tuple[Rule, ...] = (
     # The clock is measured again before the next read; the venue refused before it looked at an order.
     *_codes("binance", _RETRY, _REJECT, "-1021"),
     *_codes("binance", _AUTH, _AUTH, "-1002 -1022 -2014 -2015"),
-    *_codes("binance", _REJECT, _REJECT, "-2010"),
+    # -2022: reduce-only would increase; -5022: post-only would take.
+    *_codes("binance", _REJECT, _REJECT, "-2010 -2022 -5022"),
     # "No such order" is not proof that it never existed: the venue forgets, and replicas lag.
     *_codes("binance", _UNKNOWN, _UNKNOWN, "-2011 -2013"),
     *_codes("kraken", _BACKOFF, _UNKNOWN, "EService:Busy*"),

@@ -33,9 +33,13 @@ class Contract:
 
 
 def contract_of(contracts: Mapping[str, Contract], verb: str, path: str) -> Contract | None:
-    """Return the contract of a request; ``{}`` in a contract's path stands for one segment."""
+    """Return the contract of a request.
+
+    ``{}`` in a contract's path stands for one segment; a path that has several verbs is named once with each of them,
+    as in ``DELETE /api/v3/openOrders``.
+    """
     for template, contract in contracts.items():
-        pattern = re.escape(template).replace(re.escape("{}"), "[^/]+")
+        pattern = re.escape(template.rpartition(" ")[2]).replace(re.escape("{}"), "[^/]+")
         if contract.verb == verb and re.fullmatch(pattern, path):
             return contract
     return None

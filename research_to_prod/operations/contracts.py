@@ -163,3 +163,37 @@ POSTINGS = Schema(
     key=("venue", "book", "event_id", "line"),
     partition_by=PartitionBy("day"),
 )
+
+KILL_DRILL = Schema(
+    description="One step of a drill of the kill switch on the venue's peer.",
+    columns=(
+        Column("day", _TEXT, "the day whose nightly run held the drill, YYYY-MM-DD"),
+        Column("venue", _TEXT, "the venue, or its peer, that was drilled"),
+        Column("drilled_at", TIMESTAMP, "when the drill ended, our clock"),
+        Column("number", pa.int64(), "place of the step in the drill", "order"),
+        Column("step", _TEXT, "what was done"),
+        Column("symbol", _TEXT, "the market; all"),
+        Column("passed", pa.bool_(), "whether it worked"),
+        Column("milliseconds", pa.float64(), "how long it took, our clock", "ms"),
+        Column("detail", _TEXT, "what went wrong; as it should be"),
+    ),
+    key=("number",),
+    partition_by=PartitionBy("day"),
+)
+
+CONTROL_STATE = Schema(
+    description="Where one mitigation ladder stands: on everything, on a venue or on a candidate.",
+    columns=(
+        Column("scope", _TEXT, "all, venue or candidate"),
+        Column("name", _TEXT, "the venue or candidate; empty for all"),
+        Column(
+            "level", pa.int64(), "0 observe, 1 block entries, 2 reduce only, 3 cancel risk, 4 flatten, 5 kill", "level"
+        ),
+        Column("mode", _TEXT, "what the production manifest is told: none, reduce_only or halt"),
+        Column("since", TIMESTAMP, "when it came to its level; null where it never left 0", nullable=True),
+        Column("by", _TEXT, "who brought it there: rule:ladder, or people; empty where nobody did"),
+        Column("because", _TEXT, "why"),
+        Column("as_of", TIMESTAMP, "when the journal was read, our clock"),
+    ),
+    key=("scope", "name"),
+)

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from research_to_prod.lake.schema import Column, PartitionBy, Schema
+from research_to_prod.lake.schema import TIMESTAMP, Column, PartitionBy, Schema
 
 _TEXT = pa.string()
 
@@ -49,4 +49,38 @@ PROMOTION_METRICS = Schema(
     ),
     key=("week", "window", "metric", "item"),
     partition_by=PartitionBy("week"),
+)
+
+
+def _chart(name: str, description: str) -> Column:
+    return Column(name, pa.float64(), description, nullable=True)
+
+
+ROLLBACK = Schema(
+    description="One version that trades, as the rollback's detectors see it after one day, and what they did.",
+    columns=(
+        Column("day", _TEXT, "UTC day, YYYY-MM-DD"),
+        Column("candidate", _TEXT, "the candidate"),
+        Column("candidate_sha256", _TEXT, "its version"),
+        Column("stage", _TEXT, "where it traded at the day's end"),
+        Column("arrived_at", TIMESTAMP, "since when; whole days after it count"),
+        Column("unwatched", _TEXT, "why nothing is watched; null when it is", nullable=True),
+        Column("live_days", pa.int64(), "clean days behind the edge's detectors", "days"),
+        Column("paired_days", pa.int64(), "clean days behind the implementation's", "days"),
+        Column("exposures", pa.int64(), "clean readings of the day's exposure", "count"),
+        Column("unknown", _TEXT, "what the day's readings did not tell; empty when nothing"),
+        _chart("behind", "chart of live below its shadow"),
+        _chart("ahead", "chart of live above its shadow"),
+        _chart("decay", "chart of the edge"),
+        _chart("canary", "log likelihood ratio of a lost edge"),
+        _chart("evidence", "ln(1 + R) of the e-SR process"),
+        Column("fired", _TEXT, "the layers that have fired; empty when none"),
+        Column("reasons", _TEXT, "what they said; empty when nothing"),
+        Column("decision_id", _TEXT, "the rollback's record in the ledger", nullable=True),
+        Column("refused", _TEXT, "why a rollback that was asked for is not recorded", nullable=True),
+        Column("rules_sha256", _TEXT, "digest of everything that the state follows from", nullable=True),
+        Column("state", _TEXT, "the detectors' state, canonical JSON", nullable=True),
+    ),
+    key=("candidate", "candidate_sha256"),
+    partition_by=PartitionBy("day"),
 )

@@ -83,9 +83,12 @@ READS: Mapping[str, frozenset[str]] = MappingProxyType(
 TRADING_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         **REQUIRED_CHECKS,
+        "readiness": (),
+        "kill_drill": ("kills_everything",),
         "slippage": ("components_add_up",),
         "decisions": (),
         "orders": (),
+        "order_events": (),
         "fills": (),
         "quotes": ("is_plausible",),
         "trades": (),
@@ -95,10 +98,13 @@ TRADING_CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 TRADING_READS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        **READS,
-        "gate_report": READS["gate_report"] | {"decisions", "orders", "slippage"},
+        "gate_report": READS["gate_report"]
+        | {"decisions", "orders", "order_events", "quotes", "slippage", "readiness"},
+        "readiness": frozenset({"candidate", "kill_drill"}),
+        **{asset: reads for asset, reads in READS.items() if asset != "gate_report"},
+        "kill_drill": frozenset(),
         "slippage": frozenset({"decisions", "orders", "fills", "quotes"}),
-        **dict.fromkeys(("decisions", "orders", "fills", "quotes", "trades"), frozenset()),
+        **dict.fromkeys(("decisions", "orders", "order_events", "fills", "quotes", "trades"), frozenset()),
     }
 )
 """The declared upstream closure of a way to money."""

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from research_to_prod.promotion.controls import Control, Mode, Scope, in_force, strictest
 from research_to_prod.promotion.files import make_folder, replace_file
-from research_to_prod.promotion.keys import Keys, Signature
+from research_to_prod.promotion.keys import Keys, Signature, open_keys
 from research_to_prod.promotion.record import (
     GENESIS,
     CanonicalModel,
@@ -35,6 +35,9 @@ from research_to_prod.promotion.record import (
 )
 from research_to_prod.promotion.stages import TRADING, Standing, standing
 from research_to_prod.values import Stage, StrategyType
+
+if TYPE_CHECKING:
+    from research_to_prod.promotion.ledger import Ledger
 
 MANIFEST_TYPE = "application/vnd.research-to-prod.production-manifest+json"
 VALID_FOR = timedelta(hours=26)
@@ -162,6 +165,24 @@ def write_manifest(path: Path, manifest: Manifest, keys: Keys) -> None:
         if path.exists():
             _refuse_going_back(path, keys, manifest)
         replace_file(path, signed.canonical_bytes() + b"\n")
+
+
+def renew_manifest(
+    path: Path, ledger: Ledger, keys_folder: Path, now: datetime, controls: Sequence[Control] = ()
+) -> Manifest:
+    """Derive, sign and publish the manifest again at once, after something was taken back.
+
+    Raises
+    ------
+    LedgerError, ManifestError
+        When the ledger does not verify, or the manifest would go back in time.
+    """
+    records = ledger.records()
+    # A record that waited for its turn may be recorded a moment after the clock that was read.
+    now = max([now, *(each.recorded_at for each in records), *(each.since for each in controls)])
+    manifest = production_manifest(records, now, controls)
+    write_manifest(path, manifest, open_keys(keys_folder, now))
+    return manifest
 
 
 def read_manifest(path: Path, keys: Keys) -> Manifest:

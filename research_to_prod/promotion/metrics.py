@@ -198,10 +198,16 @@ def _delays(back: Sequence[Record]) -> list[Figure]:
         for record in back
         if record.trigger is not None
     ]
+    detected = [
+        (record.trigger.observed_at - record.trigger.began_at).total_seconds()
+        for record in back
+        if record.trigger is not None and record.trigger.began_at is not None
+    ]
     return [
-        Figure(
-            Metric.TIME_TO_DETECT, "all", None, "seconds", 0,
-            "not known: a record says when its rule fired, not when the limit was first crossed",
+        _figure(
+            Metric.TIME_TO_DETECT, "all", _median(detected), "seconds", len(detected),
+            "median from the change that a chart estimates, or the first reading beyond a limit, to the one that fired",
+            "no rollback's rule says since when; the canary's test has no such estimate",
         ),
         _figure(
             Metric.TIME_TO_ROLL_BACK, "all", _median(seconds), "seconds", len(seconds),

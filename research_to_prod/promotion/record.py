@@ -248,13 +248,18 @@ class Approval(CanonicalModel):
 
 
 class Trigger(CanonicalModel):
-    """The rule that asked for a rollback, and the numbers on which it did."""
+    """The rule that asked for a rollback, and the numbers on which it did.
+
+    ``began_at`` is since when by the rule's own estimate, absent where it has none: detection took from there to
+    ``observed_at``.
+    """
 
     rule: Text
     value: NumberText
     threshold: NumberText
     samples: Count
     observed_at: UtcMillis
+    began_at: UtcMillis | None = None
 
 
 class _Entry(CanonicalModel):

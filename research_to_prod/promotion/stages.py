@@ -136,6 +136,10 @@ class Standing:
         arrived = self._since[key]
         return arrived if since_policy is None else max(arrived, since_policy)
 
+    def arrived(self, candidate: str, candidate_sha256: str) -> datetime | None:
+        """Return when a version came to its stage, or could open positions there again; None at research."""
+        return self._since.get((candidate, candidate_sha256))
+
     def advance(self, record: Record) -> None:
         """Apply one record.
 

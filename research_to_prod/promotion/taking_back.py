@@ -190,12 +190,20 @@ def _recorded(trigger: Trigger) -> of.Trigger:
         threshold=str(number_text(trigger.threshold)),
         samples=trigger.samples,
         observed_at=_observed_at(trigger.at),
+        began_at=_began_at(trigger.began),
     )
 
 
 def _observed_at(at: str) -> datetime:
     """Return the moment of a reading; a day is known when it is over."""
     return day_bounds(at)[1] if len(at) == len("2026-03-04") else datetime.fromisoformat(at)
+
+
+def _began_at(began: str) -> datetime | None:
+    """Return when what fired began; a day from its first moment on."""
+    if not began:
+        return None
+    return day_bounds(began)[0] if len(began) == len("2026-03-04") else datetime.fromisoformat(began)
 
 
 def _gates(trigger: Trigger) -> tuple[Gate, Gate]:

@@ -60,7 +60,7 @@ FORMS = {
     "max_position_value?:decimal max_messages_per_second?:count",
     "instrument": "venue:text symbol:text",
     "dagster": "run_id:text instance_id?:text",
-    "trigger": "rule:text value:number threshold:number samples:count observed_at:time",
+    "trigger": "rule:text value:number threshold:number samples:count observed_at:time began_at?:time",
     "approval": "key_id:text person:text envelope_sha256:sha256 signed_at:time",
     "public_key": "algorithm:algorithm public_key:text role:role person?:text valid_from:time valid_to?:time",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from research_to_prod.sandbox.desk import FIRST_DAY, DeskDay, SandboxDesk
 from research_to_prod.sandbox.dialect import MILLISECOND, Query, VenueRefusal, integer, limited, milliseconds
 from research_to_prod.sandbox.instruments import Instrument
 from research_to_prod.sandbox.ledger import UNIT, Books, Fill, Holder, LegKind
+from research_to_prod.sandbox.resting import RestingOrders
 from research_to_prod.sandbox.statements import Statements
 from research_to_prod.values import day_bounds
 
@@ -37,6 +39,11 @@ class Account:
         self._spot, self._futures = (
             {each.venue_id: each for each in desk.market.instruments.values() if each.perpetual is perpetual}
             for perpetual in (False, True)
+        )
+        self.resting = RestingOrders(
+            desk.market,
+            {host: partial(self._listed, perpetual=host) for host in (False, True)},
+            lambda symbol, now: self._books(now).balance(Holder.CONTRACTS, symbol),
         )
         self.endpoints: dict[str, Callable[[Query, datetime], Any]] = {
             "/api/v3/account": self.spot_account,
@@ -164,7 +171,7 @@ class Account:
         return rows[-limit:] if newest else rows[:limit]
 
     def _open_orders(self, query: Query, now: datetime, *, perpetual: bool) -> list[dict[str, Any]]:
-        """Return what is working: seldom anything, because the desk cancels within seconds."""
+        """Return what is working: seldom anything of the desk, which cancels within seconds, and what rests."""
         listed = self._futures if perpetual else self._spot
         asked = [self._listed(query, perpetual=perpetual)] if "symbol" in query else list(listed.values())
         markets = {each.symbol: each for each in asked}
@@ -173,7 +180,7 @@ class Account:
             for day in self.desk.days(now, now + MILLISECOND)
             for child in day.children
             if child.symbol in markets and child.created_at <= now < child.updated_at
-        ]
+        ] + self.resting.open(query, now, perpetual=perpetual)
 
     # Balances, positions, income --------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ class SandboxServer:
             "/fapi/v1/": PublicApi(self.desk.market, perpetual=True).endpoints,
         }
         self._private = self._account.endpoints
+        self._writes = self._account.resting.writes
         self._weight = (0, 0)
         self._requests = 0
         self._lock = threading.Lock()
@@ -123,18 +124,17 @@ class SandboxServer:
 
     def answer(self, method: str, path: str, raw_query: str, key: str | None, now: datetime) -> tuple[int, Any]:
         """Return HTTP status and JSON value for one request, as the venue without faults gives them."""
-        if method != "GET":
-            return 400, {"code": -1106, "msg": f"The sandbox trades through its own desk and takes no {method}."}
         query = dict(parse_qsl(raw_query, keep_blank_values=True))
         try:
-            if path == "/sapi/v1/system/status":
+            private = self._writes.get((method, path)) or (self._private.get(path) if method == "GET" else None)
+            if private is not None:
+                self._authenticate(raw_query, query, key, now)
+                return 200, private(query, now)
+            if method == "GET" and path == "/sapi/v1/system/status":
                 return 200, {"status": 0, "msg": "normal"}
             for prefix, endpoints in self._public.items():
-                if path.startswith(prefix) and path.removeprefix(prefix) in endpoints:
+                if method == "GET" and path.startswith(prefix) and path.removeprefix(prefix) in endpoints:
                     return 200, endpoints[path.removeprefix(prefix)](query, now)
-            if path in self._private:
-                self._authenticate(raw_query, query, key, now)
-                return 200, self._private[path](query, now)
         except VenueRefusal as refusal:
             return refusal.status, {"code": refusal.code, "msg": refusal.message}
         return 404, {"code": -1000, "msg": f"Path {path}, Method {method} is not served by the sandbox."}
@@ -185,7 +185,7 @@ def _handler(venue: SandboxServer) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             # An unread body would be taken for the next request of a kept connection.
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             self.number = venue.count()
             url = urlsplit(self.path)
             hit = venue.switch.next(url.path)
@@ -200,7 +200,7 @@ def _handler(venue: SandboxServer) -> type[BaseHTTPRequestHandler]:
                 return self._hang_up(hit[0])
             key = self.headers.get("X-MBX-APIKEY")
             skew = hit[0] if hit is not None else None
-            status, answer = venue.answer(self.command, url.path, url.query, key, skewed(now, skew))
+            status, answer = venue.answer(self.command, url.path, url.query or sent, key, skewed(now, skew))
             if hit is None:
                 return self._send(status, json.dumps(answer).encode(), now)
             return self._spoil(hit, status, answer, now)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import research_to_prod
@@ -13,6 +14,7 @@ from research_to_prod.attribution.signal_divergence import (
     SignalTime,
     rerun_signals,
     signal_divergences,
+    signal_parity,
 )
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.strategy import load_strategy
@@ -54,3 +56,56 @@ def test_signals_run_again_are_the_strategys_on_the_bars_known_then():
         )
         == ()
     )
+
+
+SINCE, HOUR = datetime(2026, 1, 1, tzinfo=UTC), timedelta(hours=1)
+
+
+def model(*weights: float) -> dict[SignalTime, float]:
+    """Return signals by the hour, the first one hour before the days that count."""
+    return {SignalTime("carry", "BTC/USDT", SINCE + (n - 1) * HOUR): each for n, each in enumerate(weights)}
+
+
+def decided(*signals: float | None, hours: tuple[int, ...] = (), strategy: str = "carry") -> pa.Table:
+    at = hours or tuple(range(len(signals)))
+    return pa.table(
+        {
+            "strategy": [strategy] * len(signals),
+            "symbol": ["BTC/USDT"] * len(signals),
+            "decided_at": pa.array([SINCE + n * HOUR + timedelta(seconds=1) for n in at], pa.timestamp("us", "UTC")),
+            "signal": pa.array(signals, pa.float64()),
+        }
+    )
+
+
+def parity(decisions: pa.Table, rerun: dict[SignalTime, float]) -> tuple[int, int] | None:
+    found = signal_parity("carry", decisions, rerun, HOUR, SINCE, 1e-4, 0.05)
+    return None if found is None else (found.compared, len(found.diverging))
+
+
+def test_each_decision_is_held_against_the_model_s_signal_at_the_last_close_before_it():
+    assert parity(decided(0.5, 0.5, -0.5), model(0.5, 0.5, 0.5, -0.5)) == (3, 0)
+    assert parity(decided(0.5, 0.4, -0.5), model(0.5, 0.5, 0.5, -0.5)) == (3, 1)
+    assert parity(decided(0.50005), model(0.5, 0.5)) == (1, 0)
+
+
+def test_a_change_of_the_model_s_mind_on_which_nothing_was_decided_is_a_difference():
+    assert parity(decided(0.5), model(0.5, 0.5, -0.5, -0.5)) == (2, 1)
+    assert parity(decided(hours=()), model(0.5, 0.5, 0.5)) == (0, 0)
+
+
+def test_decisions_of_other_strategies_are_not_the_candidate_s():
+    assert parity(decided(0.1, strategy="other"), model(0.5, 0.5)) == (0, 0)
+
+
+@pytest.mark.parametrize(("unknown", "known"), [(1, True), (2, False)])
+def test_too_many_decisions_without_a_signal_or_a_bar_leave_parity_unknown(unknown: int, known: bool):
+    twenty = [0.5] * 20
+    unsaid = decided(*([None] * unknown + twenty[unknown:]))
+    assert (parity(unsaid, model(*[0.5] * 21)) is not None) is known
+    beyond = decided(*twenty)
+    assert (parity(beyond, model(*[0.5] * (21 - unknown))) is not None) is known
+
+
+def test_a_signal_that_is_not_a_number_differs_from_the_model():
+    assert parity(decided(math.nan), model(0.5, 0.5)) == (1, 1)

@@ -81,7 +81,7 @@ def test_what_a_proof_expects_to_be_read_is_what_the_graph_says() -> None:
 def test_the_way_to_money_asks_for_all_that_the_way_to_paper_does_and_for_the_desk_s_records() -> None:
     assert READS.keys() == REQUIRED_CHECKS.keys()
     assert {asset: TRADING_CHECKS[asset] for asset in REQUIRED_CHECKS} == dict(REQUIRED_CHECKS)
-    own = frozenset({"decisions", "orders", "slippage"})
+    own = frozenset({"decisions", "orders", "order_events", "quotes", "slippage", "readiness"})
     assert {asset: TRADING_READS[asset] for asset in READS} == {**READS, "gate_report": READS["gate_report"] | own}
 
 
@@ -147,6 +147,7 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "edge_verdicts",
         "drawdowns",
         "failure_modes",
+        "rollback",
         "breaks",
         "postings",
         "alert_evaluations",

@@ -90,7 +90,13 @@ TRADED = replace(
         {"signal_to_ack": latencies(100), "cancel_to_ack": latencies(100), "feed_age": latencies(50)}, busiest_hour=14
     ),
     paired=PairedEvidence(
-        days=40, decisions=400, equal_decisions=400, bars=5000, agreeing_bars=5000, slippage_ratio=1.1
+        days=40,
+        decisions=400,
+        compared_decisions=400,
+        equal_decisions=400,
+        bars=5000,
+        agreeing_bars=5000,
+        slippage_ratio=1.1,
     ),
     readiness=ReadinessEvidence(runbooks=("momentum.md",), drilled_at=NOW - timedelta(hours=3), as_of=NOW),
 )

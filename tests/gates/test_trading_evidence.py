@@ -16,7 +16,7 @@ from scipy import stats
 
 import research_to_prod
 from research_to_prod.attribution.contracts import SLIPPAGE
-from research_to_prod.execution.contracts import DECISIONS, ORDERS
+from research_to_prod.execution.contracts import DECISIONS, ORDER_EVENTS, ORDERS
 from research_to_prod.gates.trading_evidence import (
     Trading,
     evidence_days,
@@ -78,7 +78,7 @@ def bars(step: str = "1h", busiest: int = 14) -> Bars:
 
 
 def signal_to_ack(found: Trading) -> list[float]:
-    return sorted(latency_evidence(CANDIDATE, found, bars()).measures["signal_to_ack"].milliseconds.tolist())
+    return sorted(latency_evidence(CANDIDATE, found, bars(), 0.05).measures["signal_to_ack"].milliseconds.tolist())
 
 
 def test_what_was_never_acknowledged_rejected_or_never_sent_is_infinite() -> None:
@@ -101,10 +101,10 @@ def test_an_answer_before_its_decision_stays_negative_for_the_gate_to_see() -> N
 
 
 def test_the_busiest_hour_is_that_of_the_largest_traded_value_and_longer_bars_do_not_tell() -> None:
-    assert latency_evidence(CANDIDATE, trading(), bars()).busiest_hour == 14
-    assert latency_evidence(CANDIDATE, trading(), bars("1d")).busiest_hour is None
+    assert latency_evidence(CANDIDATE, trading(), bars(), 0.05).busiest_hour == 14
+    assert latency_evidence(CANDIDATE, trading(), bars("1d"), 0.05).busiest_hour is None
     silent = replace(bars(), volume=np.zeros((96, 1)))
-    assert latency_evidence(CANDIDATE, trading(), silent).busiest_hour is None
+    assert latency_evidence(CANDIDATE, trading(), silent, 0.05).busiest_hour is None
 
 
 def test_slippage_is_held_against_the_cost_that_the_backtest_charged() -> None:
@@ -157,3 +157,70 @@ def test_evidence_is_of_whole_days_up_to_the_last_that_every_table_has() -> None
 
 def test_a_day_that_was_left_out_makes_all_of_it_unknown() -> None:
     assert evidence_days(START, [DAYS, DAYS, (DAYS[0], DAYS[2])]) is None
+
+
+def event(child: str, kind: str, hours: float, milliseconds: float = 0, **changes: Any) -> dict[str, Any]:
+    at = START + timedelta(hours=hours, milliseconds=milliseconds)
+    known = {"event_id": f"{child}-{kind}-{milliseconds}", "child_id": child, "strategy": "btc_momentum"}
+    return known | {"event": kind, "received_at": at} | changes
+
+
+def cancels(*events: dict[str, Any]) -> list[float] | None:
+    found = replace(trading(), order_events=table(ORDER_EVENTS, *events))
+    measures = latency_evidence(CANDIDATE, found, bars(), 0.05).measures
+    return measures["cancel_to_ack"].milliseconds.tolist() if "cancel_to_ack" in measures else None
+
+
+def test_a_cancel_lasts_until_the_last_that_was_heard_of_its_order() -> None:
+    answered = [event("a", "cancel_sent", 1), event("a", "cancelled", 1, 40)]
+    crossed = [event("b", "cancel_sent", 1), event("b", "fill", 1, 20), event("b", "fill", 1, 70)]
+    expired = [event("c", "cancel_sent", 1), event("c", "expired", 1, 15)]
+    assert cancels(*answered, *crossed, *expired) == [40.0, 70.0, 15.0]
+
+
+def test_a_cancel_after_which_nothing_was_heard_is_infinite_whatever_was_heard_before() -> None:
+    early = [event("a", "new", 1), event("a", "fill", 1, 10), event("a", "cancel_sent", 1, 20)]
+    assert cancels(*early, event("b", "cancel_sent", 1), event("b", "rejected", 1, 5)) == [math.inf, math.inf]
+
+
+def test_cancels_of_the_last_hour_and_of_other_strategies_are_left_out() -> None:
+    late = [event("a", "cancel_sent", 71.5), event("a", "cancelled", 71.5, 40)]
+    foreign = [event("b", kind, 1, strategy="eth_momentum_3x") for kind in ("cancel_sent", "cancelled")]
+    assert cancels(*late, *foreign) == []
+
+
+@pytest.mark.parametrize(("unasked", "known"), [(1, True), (2, False)])
+def test_cancels_without_our_request_on_record_leave_the_measure_unknown_when_they_are_many(
+    unasked: int, known: bool
+) -> None:
+    asked = [event(str(n), kind, 1, n) for n in range(20) for kind in ("cancel_sent", "cancelled")]
+    alone = [event(f"u{n}", "cancelled", 1, n) for n in range(unasked)]
+    assert (cancels(*asked, *alone) is not None) is known
+
+
+def test_without_a_day_of_events_cancels_are_not_known() -> None:
+    assert "cancel_to_ack" not in latency_evidence(CANDIDATE, trading(), bars(), 0.05).measures
+
+
+PAIR = CANDIDATE.model_copy(update={"universe": ("BTC/USDT", "BTC/USDT:USDT")})
+
+
+def leg(name: str, hours: float, milliseconds: float | None, symbol: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    return decision(name, hours, symbol=symbol), order(name, hours, milliseconds)
+
+
+def skews(*legs: tuple[dict[str, Any], dict[str, Any]]) -> list[float]:
+    found = trading([each for each, _ in legs], [each for _, each in legs])
+    return latency_evidence(PAIR, found, bars(), 0.05).measures["leg_skew"].milliseconds.tolist()
+
+
+def test_legs_are_orders_in_different_markets_on_one_bar_and_their_skew_runs_between_their_answers() -> None:
+    spot, future = PAIR.universe
+    first = (leg("a", 1.01, 10, spot), leg("b", 1.01, 250, future))
+    lost = (leg("c", 2.01, 10, spot), leg("d", 2.01, None, future))
+    alone = (leg("e", 3.01, 10, spot), leg("f", 3.02, 40, spot), leg("g", 4.01, 10, future))
+    assert skews(*first, *lost, *alone) == [240.0, math.inf]
+
+
+def test_a_strategy_of_one_market_has_no_legs() -> None:
+    assert "leg_skew" not in latency_evidence(CANDIDATE, trading(), bars(), 0.05).measures

@@ -26,6 +26,7 @@ binance   400  maintenance        maintenance        -1016
 binance   408  retry_read         unknown            -1007
 binance   400  retry_read         definitive_reject  -1021
 binance   400  definitive_reject  definitive_reject  -2010
+binance   400  definitive_reject  definitive_reject  -2022
 binance   400  unknown            unknown            -2011
 binance   400  unknown            unknown            -2013
 binance   401  auth               auth               -2015

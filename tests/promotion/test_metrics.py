@@ -29,10 +29,11 @@ APPROVED = {
 }
 
 
-def fired(days: float) -> dict[str, Any]:
-    """What a rollback says of the rule that fired so many days after Monday."""
+def fired(days: float, began: float | None = None) -> dict[str, Any]:
+    """What a rollback says of the rule that fired, and what it saw begin, so many days after Monday."""
     trigger = {"rule": "cusum_of_edge", "value": "11.2", "threshold": "9.5", "samples": 40}
-    return WHY | {"trigger": trigger | {"observed_at": MONDAY + days * DAY}}
+    since = {} if began is None else {"began_at": MONDAY + began * DAY}
+    return WHY | {"trigger": trigger | since | {"observed_at": MONDAY + days * DAY}}
 
 
 class Log:
@@ -156,7 +157,16 @@ def test_time_to_roll_back_runs_from_the_reading_to_the_record(log: Callable[...
     assert (found["time_to_roll_back", "all"].value, found["time_to_roll_back", "all"].n) == (43_200.0, 1)
 
 
-def test_time_to_detect_is_not_in_the_records_and_says_so(log: Callable[..., Log]) -> None:
+def test_detection_takes_from_where_the_rule_saw_it_begin_to_the_reading_that_fired(log: Callable[..., Log]) -> None:
+    found = log(
+        *TO_LIVE,
+        (60, "a", "rollback", "live canary", fired(59.5, began=50.0)),
+        (61, "a", "rollback", "canary paper", fired(61)),
+    ).figures()
+    assert (found["time_to_detect", "all"].value, found["time_to_detect", "all"].n) == (9.5 * 86_400, 1)
+
+
+def test_a_rule_that_knows_no_beginning_leaves_detection_unknown_and_says_so(log: Callable[..., Log]) -> None:
     found = log(*TO_LIVE, (60, "a", "rollback", "live canary", fired(59.5))).figures()
     assert (found["time_to_detect", "all"].value, found["time_to_detect", "all"].n) == (None, 0)
     assert found["time_to_detect", "all"].what.startswith("not known")

@@ -9,7 +9,7 @@ import pytest
 
 import research_to_prod
 from research_to_prod.attribution.contracts import SLIPPAGE
-from research_to_prod.defs.gates.judgement import read_trading
+from research_to_prod.defs.gates.trading import read_trading
 from research_to_prod.defs.promotion.decision import records_that_end_early
 from research_to_prod.execution.contracts import DECISIONS, ORDERS
 from research_to_prod.gates.policy import load_policy

@@ -28,6 +28,7 @@ ROWS = Schema(
     PartitionBy("partition_key"),
 )
 ORDER = list(TRADING_READS)[::-1]
+OWN = ("decisions", "order_events", "orders", "quotes", "readiness", "slippage")
 ONE = dg.StaticPartitionsDefinition([NAME])
 
 
@@ -105,13 +106,12 @@ def test_a_way_to_money_is_proven_down_to_the_desk_s_records(world: World, to_st
 
 def test_on_the_way_to_paper_a_report_that_read_them_is_refused(world: World) -> None:
     assert set(world.prove(Stage.PAPER).refusals) == {
-        f"gate_report[{NAME}] read {table}, which is not a declared input"
-        for table in ("decisions", "orders", "slippage")
+        f"gate_report[{NAME}] read {table}, which is not a declared input" for table in OWN
     }
 
 
 def test_a_report_that_did_not_read_them_proves_no_way_to_money(world: World) -> None:
-    world.hidden = frozenset({"decisions", "orders", "slippage"})
+    world.hidden = frozenset(OWN)
     world.materialize("gate_report")
     assert set(world.prove().refusals) == {
         f"gate_report[{NAME}] does not record that it read {table}; materialize it again"
@@ -119,10 +119,13 @@ def test_a_report_that_did_not_read_them_proves_no_way_to_money(world: World) ->
     }
 
 
-@pytest.mark.parametrize(("asset", "check"), [("slippage", "components_add_up"), ("quotes", "is_plausible")])
+@pytest.mark.parametrize(
+    ("asset", "check"),
+    [("slippage", "components_add_up"), ("quotes", "is_plausible"), ("kill_drill", "kills_everything")],
+)
 def test_records_whose_check_failed_are_refused(world: World, asset: str, check: str) -> None:
     world.failing = check
-    world.materialize(*[each for each in ORDER if each in (asset, "slippage", "gate_report")])
+    world.materialize(*[each for each in ORDER if each in (asset, "slippage", "readiness", "gate_report")])
     assert any(each.startswith(f"check {check} of {asset}[{NAME}]") for each in world.prove().refusals)
 
 

@@ -72,7 +72,7 @@ NOT_OF_THE_VENUE = "a test of ccxt itself, not of a venue"
 NOT_RUN = {
     "fetch_markets": BY_ITEM,
     "fetch_currencies": BY_ITEM,
-    "create_order": "the sandbox trades through its own desk and takes no orders",
+    "create_order": "from outside the sandbox takes resting orders only, and the module wants one filled",
     **dict.fromkeys(("after_construct", "features", "proxies", "sign_in"), NOT_OF_THE_VENUE),
     **dict.fromkeys(
         ("fetch_accounts", "fetch_liquidations", "fetch_order_books"), "ccxt.binance has no such method"

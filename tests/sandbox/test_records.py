@@ -41,11 +41,13 @@ def test_what_was_ordered_of_a_child_is_filled_or_cancelled_and_within_its_order
     for row in drops["2026-01-05"]["order_events"]:
         children[row["child_id"]][row["event"]] += row["quantity"]
         order = orders[row["order_id"]]
-        assert order["acknowledged_at"] <= row["occurred_at"] < row["received_at"] < order["ended_at"]
+        at = row["received_at"] if row["event"] == "cancel_sent" else row["occurred_at"]
+        assert order["acknowledged_at"] <= at <= row["received_at"] < order["ended_at"]
         assert (row["side"], row["symbol"], row["strategy"]) == (order["side"], order["symbol"], order["strategy"])
     assert len(children) > 50
     for quantities in children.values():
         assert quantities["new"] == quantities["fill"] + quantities["cancelled"]
+        assert quantities["cancel_sent"] == quantities["cancelled"]
     assert any(quantities["cancelled"] for quantities in children.values())
 
 

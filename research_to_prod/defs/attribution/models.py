@@ -19,9 +19,9 @@ from research_to_prod.attribution.shadow_days import Model
 from research_to_prod.attribution.signal_divergence import SignalTime, rerun_signals
 from research_to_prod.attribution.verdict_record import deflated_expectation
 from research_to_prod.defs.research.assets import TRIAL_LEDGER
-from research_to_prod.lake import Lake, Snapshot
+from research_to_prod.lake import Lake, Reader, Snapshot
 from research_to_prod.market_data.certificates import certificates_from, covered_until
-from research_to_prod.research.bars import align_bars
+from research_to_prod.research.bars import Bars, align_bars
 from research_to_prod.research.candidate import Candidate
 from research_to_prod.research.candidate_table import candidate_from_table
 from research_to_prod.research.metrics import daily_returns
@@ -57,7 +57,8 @@ def read_models(lake: Lake, settings: Settings, strategies: Iterable[str], day: 
         candidate = candidate_from_table(recorded.rows)
         strategy = load_strategy(settings.desk / "strategies", candidate.strategy)
         backtest, tried = read_backtest(lake, settings, candidate)
-        signals, bars = _signals(lake, candidate, strategy, day)
+        unchanged = strategy.source_sha256 == candidate.strategy_sha256
+        signals, bars = run_again(lake, candidate, strategy, *day_bounds(day)) if unchanged else ({}, [])
         read += [recorded, *tried, *bars]
         costs, making = candidate.costs, candidate.execution.liquidity is Liquidity.MAKER
         fee = costs.maker_fee if making else costs.taker_fee
@@ -131,18 +132,16 @@ def _expected(backtest: Backtest | None, capital: Decimal) -> Decimal | None:
     return capital * Decimal(repr(bps)) / 10_000 if math.isfinite(bps) else None
 
 
-def _signals(
-    lake: Lake, candidate: Candidate, strategy: Strategy, day: str
-) -> tuple[dict[SignalTime, float], list[Snapshot]]:
-    if strategy.makes_markets or strategy.source_sha256 != candidate.strategy_sha256:
-        return {}, []
-    start, end = day_bounds(day)
-    step = timeframe_length(candidate.timeframe)
-    parameters = candidate.own_parameters(strategy)
-    first = start - max(_HISTORY, 3 * strategy.warm_up(parameters) * step)
+def bars_until(
+    lake: Reader, candidate: Candidate, first: datetime, end: datetime
+) -> tuple[Bars, list[Snapshot]] | None:
+    """Return the candidate's bars from ``first`` to ``end``, whole months read; None where one was never materialized.
+
+    A bar that is not there, or not yet, is NaN.
+    """
     months = _months(first, end)
-    if not all(lake.has(table, month) for table in ("candles", "funding_rates") for month in months):
-        return {}, []
+    if not all(set(months) <= set(lake.partitions(table)) for table in ("candles", "funding_rates")):
+        return None
     candles = [
         lake.read("candles", months, where={"venue": candidate.venue, "symbol": each, "timeframe": candidate.timeframe})
         for each in candidate.universe
@@ -151,11 +150,27 @@ def _signals(
     rows = pa.concat_tables(each.rows for each in candles)
     within = pc.and_(pc.greater_equal(rows["ts"], first), pc.less(rows["ts"], end))
     paid = funding.rows.filter(pc.equal(funding.rows["venue"], candidate.venue))
-    bars = align_bars(rows.filter(within), paid, candidate.universe, first, end, step)
+    step = timeframe_length(candidate.timeframe)
+    return align_bars(rows.filter(within), paid, candidate.universe, first, end, step), [*candles, funding]
+
+
+def run_again(
+    lake: Reader, candidate: Candidate, strategy: Strategy, start: datetime, end: datetime
+) -> tuple[dict[SignalTime, float], list[Snapshot]]:
+    """Return the signals of the bars that close in ``[start, end]``, by the strategy run again on the stored bars.
+
+    None on a bar that is missing, where a month was never materialized, and of a strategy that makes markets.
+    """
+    step = timeframe_length(candidate.timeframe)
+    parameters = candidate.own_parameters(strategy)
+    first = start - max(_HISTORY, 3 * strategy.warm_up(parameters) * step)
+    read = None if strategy.makes_markets else bars_until(lake, candidate, first, end)
+    if read is None:
+        return {}, []
+    bars, snapshots = read
     signals = rerun_signals(candidate.name, strategy, parameters, bars, start - step)
     there = np.asarray(np.isfinite(bars.close).all(axis=1))
-    known = {each: weight for each, weight in signals.items() if there[(each.at - first) // step - 1]}
-    return known, [*candles, funding]
+    return {each: weight for each, weight in signals.items() if there[(each.at - first) // step - 1]}, snapshots
 
 
 def _months(first: datetime, end: datetime) -> list[str]:

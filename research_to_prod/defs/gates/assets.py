@@ -1,4 +1,7 @@
-"""The gate report: every gate's answer on a candidate, pass or not."""
+"""What stands ready for a candidate, and the gate report: every gate's answer on it, pass or not."""
+
+from collections.abc import Callable
+from datetime import datetime
 
 import dagster as dg
 from pydantic import Field
@@ -22,6 +25,47 @@ class Move(dg.Config):
 
 
 @dg.asset(
+    deps=[candidate, dg.AssetDep("kill_drill", partition_mapping=dg.AllPartitionMapping())],
+    partitions_def=CANDIDATES,
+    group_name="gates",
+    owners=["team:operations"],
+    kinds={"markdown"},
+    code_version="1",
+    metadata=described("readiness"),
+)
+def readiness(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> dg.MaterializeResult:
+    """What stands ready for the candidate at this moment: the newest kill drill, and each runbook of its strategy.
+
+    Files and clocks can't be read again, so what was seen is a table: gates read it, and a decision cites its version.
+    A drill that failed in one step is none that worked. Runbooks are in ``runbooks/strategies`` of the desk's folder.
+    """
+    from research_to_prod.defs.research.inputs import read_candidate
+    from research_to_prod.gates.readiness_evidence import last_drill, readiness_table, runbooks_for
+
+    name = context.partition_key
+    found, _, recorded = read_candidate(lake, name)
+    newest = lake.partitions("kill_drill")[-1:]
+    drilled = [lake.read("kill_drill", day) for day in newest]
+    drill = last_drill(drilled[0].rows if drilled else None)
+    runbooks = runbooks_for(found, settings.desk / "runbooks" / "strategies")
+    return publish(
+        lake,
+        "readiness",
+        name,
+        readiness_table(name, runbooks, drill, clock()),
+        read=(recorded, *drilled),
+        runbooks=[each.name for each in runbooks] or "none",
+        kill_drill="never" if drill is None else f"{drill.drilled_at:%Y-%m-%d %H:%M}Z",
+        kill_drill_worked=drill is not None and drill.worked,
+    )
+
+
+@dg.asset(
     deps=[
         candidate,
         backtest,
@@ -32,15 +76,17 @@ class Move(dg.Config):
         dg.AssetDep("market_quality", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("market_findings", partition_mapping=dg.AllPartitionMapping()),
         # Read on the way to money only.
-        dg.AssetDep("decisions", partition_mapping=dg.AllPartitionMapping()),
-        dg.AssetDep("orders", partition_mapping=dg.AllPartitionMapping()),
-        dg.AssetDep("slippage", partition_mapping=dg.AllPartitionMapping()),
+        readiness,
+        *(
+            dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
+            for name in ("decisions", "orders", "order_events", "quotes", "slippage")
+        ),
     ],
     partitions_def=CANDIDATES,
     group_name="gates",
     owners=["team:risk"],
     kinds={"python"},
-    code_version="2",
+    code_version="3",
     metadata=described("gate_report"),
 )
 def gate_report(

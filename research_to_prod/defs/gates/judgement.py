@@ -7,17 +7,14 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from research_to_prod.attribution.coverage import LARGEST_EXCLUDED_SHARE
+from research_to_prod.defs.gates.trading import read_evidence_of_trading
 from research_to_prod.defs.research.inputs import read_bars, read_candidate
 from research_to_prod.gates.evaluation import GateReport, evaluate
 from research_to_prod.gates.evidence import BookStrategy, Evidence, book_strategy, gather_evidence
 from research_to_prod.gates.policy import Policy, PolicyError, load_policy
-from research_to_prod.gates.trading_evidence import TABLES as TRADING_TABLES
-from research_to_prod.gates.trading_evidence import Trading, evidence_days, latency_evidence, paired_evidence
 from research_to_prod.lake import Reader, Snapshot
-from research_to_prod.promotion.record import Policy as RecordedPolicy
 from research_to_prod.promotion.record import Record
-from research_to_prod.promotion.stages import TRADING, standing
+from research_to_prod.promotion.stages import standing
 from research_to_prod.research.candidate import Candidate
 from research_to_prod.research.trial_ledger import TrialRecord
 from research_to_prod.settings import Settings
@@ -151,35 +148,10 @@ def judge(lake: Reader, name: str, policy: Policy, past: Past) -> Judgement:
         bars=study.bars,
         book=book,
     )
-    traded, records = read_trading(lake, candidate, policy, past.records)
-    if traded is not None:
-        evidence = replace(
-            evidence,
-            latency=latency_evidence(candidate, traded, study.bars),
-            paired=paired_evidence(candidate, traded, LARGEST_EXCLUDED_SHARE),
-        )
-    read = (*study.read, backtest, trials, validation, quality, findings, *read, *records)
+    shown = read_evidence_of_trading(lake, study, policy, past.records)
+    evidence = replace(evidence, latency=shown.latency, paired=shown.paired, readiness=shown.readiness)
+    read = (*study.read, backtest, trials, validation, quality, findings, *read, *shown.read)
     return Judgement(candidate, policy, evidence, evaluate(policy, evidence), read)
-
-
-def read_trading(
-    lake: Reader, candidate: Candidate, policy: Policy, records: Iterable[Record]
-) -> tuple[Trading | None, tuple[Snapshot, ...]]:
-    """Return the desk's tables since they count for ``candidate`` where ``policy`` asks for them; and what was read.
-
-    None where it does not, where nothing counts yet or a day is missing, and where another version of the candidate
-    trades too: the tables name strategies, and cannot tell whose orders they hold.
-    """
-    state = standing(records)
-    since = state.evidence_since(candidate.name, candidate.sha256, RecordedPolicy(id=policy.id, sha256=policy.sha256))
-    versions = [each for each in state.deciding() if each.candidate == candidate.name and each.to_stage in TRADING]
-    if policy.implementation is None or since is None or len(versions) > 1:
-        return None, ()
-    days = evidence_days(since, [lake.partitions(table) for table in TRADING_TABLES])
-    if not days:
-        return None, ()
-    decisions, orders, slippage = read = tuple(lake.read(table, days) for table in TRADING_TABLES)
-    return Trading(decisions.rows, orders.rows, slippage.rows, days), read
 
 
 def _live_book(

@@ -61,7 +61,7 @@ def promotion(
 
 
 @dg.asset(
-    deps=[dg.AssetDep(promotion, partition_mapping=dg.AllPartitionMapping())],
+    deps=[dg.AssetDep(promotion, partition_mapping=dg.AllPartitionMapping()), "control_state"],
     group_name="promotion",
     owners=["team:risk"],
     kinds={"ed25519"},
@@ -70,10 +70,11 @@ def promotion(
 def production_manifest(
     settings: dg.ResourceParam[Settings], clock: dg.ResourceParam[Callable[[], datetime]]
 ) -> dg.MaterializeResult:
-    """What may trade now, at which stage and size: derived from the verified ledger, signed, swapped in atomically.
+    """What may trade now, at which stage and size: derived from the verified ledger and the controls in force, signed.
 
     Execution systems read ``data/production/manifest.json`` and refuse it when the signature does not hold.
     """
+    from research_to_prod.operations.control_journal import ControlJournal
     from research_to_prod.promotion.keys import open_keys
     from research_to_prod.promotion.ledger import Ledger
     from research_to_prod.promotion.manifest import production_manifest as derive
@@ -81,8 +82,8 @@ def production_manifest(
 
     now = clock()
     keys = open_keys(settings.keys, now)
-    # Controls in force go here: derive(records, now, controls), once operations keep them.
-    manifest = derive(Ledger(settings.ledger, keys).records(), now)
+    controls = ControlJournal(settings.controls).ladders().controls()
+    manifest = derive(Ledger(settings.ledger, keys).records(), now, controls)
     path = settings.production / "manifest.json"
     write_manifest(path, manifest, keys)
     entries = [{"candidate": each.candidate, "stage": each.stage.value, "seq": each.seq} for each in manifest.entries]

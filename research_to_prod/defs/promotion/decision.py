@@ -16,6 +16,7 @@ import pyarrow as pa
 from research_to_prod.defs.gates.judgement import Judgement, Past, judge, now_known, policy_into, policy_named
 from research_to_prod.defs.research.inputs import read_candidate, require_unchanged
 from research_to_prod.gates.policy import Policy as GatePolicy
+from research_to_prod.gates.readiness_evidence import drill_out_of_date
 from research_to_prod.lake import Lake, LakeError, Snapshot
 from research_to_prod.promotion.approvals import rule_for
 from research_to_prod.promotion.code_identity import code_identity
@@ -74,6 +75,7 @@ def decide_promotion(
     refusals += [*proof.refusals, *_disagreements(reported, judgement, proof)]
     if judgement is not None and policy.to_stage is not Stage.PAPER:
         refusals += records_that_end_early(judgement.read, now)
+        refusals += _drill_out_of_date(judgement, now)
 
     records = ledger.records()
     report = None if judgement is None else judgement.report
@@ -106,6 +108,14 @@ def decide_promotion(
         limits=limits_of(candidate, policy.allocation, policy.to_stage),
         dagster=Dagster(run_id=run_id),
     )
+    looked = None if judgement is None else judgement.evidence.readiness.as_of
+    if policy.approval.validator == candidate.owner:
+        refusals.append(f"{candidate.owner} is its author and the policy's validator: another must own one of them")
+    else:
+        case = case.model_copy(update={"validator": policy.approval.validator})
+    if policy.approval.holds_for is not None and looked is not None:
+        # From when somebody looked, and not from now: people approve a date, and approve it once.
+        case = case.model_copy(update={"expires_at": looked + policy.approval.holds_for})
     rule = rule_for(policy.approval, fallen=state.fallen(name, candidate.sha256))
     folder = ApprovalFolder(settings.approvals)
     draft, envelopes = with_approvals(decide(case, report, refusals), folder, keys, rule, now)
@@ -156,6 +166,12 @@ def records_that_end_early(read: Iterable[Snapshot], now: datetime) -> list[str]
     if now - day_bounds(newest)[1] > LATEST_RECORDS:
         return [f"the desk's records that were judged end on {newest}; materialize the days since, then gate_report"]
     return []
+
+
+def _drill_out_of_date(judgement: Judgement, now: datetime) -> list[str]:
+    """Return why the drill does not count any more: the gate saw its age when somebody looked, and time went on."""
+    rules = judgement.policy.for_type(judgement.candidate.type).readiness
+    return [] if rules is None else drill_out_of_date(judgement.evidence.readiness, now, rules.kill_drill_age.value)
 
 
 def waiting_decisions(settings: Settings, now: datetime) -> list[Pending]:

@@ -18,6 +18,8 @@ _PLOTTED = {
     ("promotions", "all"): "promotions_a_week",
     ("refusals", "all"): "refused_share",
     ("rollback_rate", "all"): "rollbacks_a_strategy_year",
+    ("time_to_detect", "all"): "time_to_detect_s",
+    ("time_to_roll_back", "all"): "time_to_roll_back_s",
     ("false_rollbacks", "all"): "false_rollback_share",
 }
 """What Dagster plots over time, of everything to date."""

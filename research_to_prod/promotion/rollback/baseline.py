@@ -49,6 +49,11 @@ class Standard:
     scale: float
 
     @property
+    def daily_deviation(self) -> float:
+        """The deviation of a day's value, what the day before foretold of it included: that of a Sharpe ratio."""
+        return self.deviation / math.sqrt(1 - self.autocorrelation**2)
+
+    @property
     def long_run_deviation(self) -> float:
         """The deviation of a long sum, by the root of its length."""
         return self.deviation * self.scale / (1 - self.autocorrelation)

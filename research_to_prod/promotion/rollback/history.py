@@ -95,7 +95,7 @@ def judge_days(watches: Sequence[Watch], live: pd.DataFrame, shadow: pd.DataFram
         for i, name in enumerate(names)
     }
     found = [
-        (at, _trigger(watch, layer, dict(zip(_CHARTS, recorded[i, at].tolist(), strict=True)), f"{days[at]:%Y-%m-%d}"))
+        (at, _trigger(watch, layer, recorded[i, : at + 1], days))
         for i, watch in enumerate(watches)
         for layer in _DECIDES[watch.stage]
         if (at := int(fired[i, layer])) >= 0
@@ -116,7 +116,7 @@ def rules(watch: Watch) -> npt.NDArray[Any]:
         design.standardisation.clip.value, design.standardisation.memory.value,
         design.standardisation.volatility_floor.value, design.clean_reads,
         design.implementation.reference, design.implementation.threshold, design.edge.reference, design.edge.threshold,
-        design.canary_shift, design.canary_upper, design.canary_lower, design.audit_shift,
+        watch.canary_shift, design.canary_upper, design.canary_lower, design.audit_shift,
     )  # fmt: skip
     return np.array(numbers, dtype=RULES)
 
@@ -148,14 +148,22 @@ _DECIDES = {
 """In the order in which a step asks them."""
 
 
-def _trigger(watch: Watch, layer: int, at: Mapping[str, float], day: str) -> Trigger:
+def _trigger(watch: Watch, layer: int, charts: npt.NDArray[np.float64], days: pd.DatetimeIndex) -> Trigger:
+    """Return what a layer says that fired on the last of the days that ``charts`` has rows of."""
+    at, day = dict(zip(_CHARTS, charts[-1].tolist(), strict=True)), f"{days[len(charts) - 1]:%Y-%m-%d}"
+
+    def began(chart: str) -> str:
+        """Return the first day since the chart last stood at zero."""
+        return f"{days[int(np.flatnonzero(np.append(0.0, charts[:, _CHARTS.index(chart)]) == 0)[-1])]:%Y-%m-%d}"
+
     if layer == _EDGE:
-        return watch.edge_decayed(at["decay"], int(at["live_days"]), day, at["evidence"])
+        return watch.edge_decayed(at["decay"], int(at["live_days"]), day, at["evidence"], began("decay"))
     if layer == _CANARY:
         return watch.canary_lost(at["canary"], int(at["live_days"]), day, at["evidence"])
     # On paper the edge is not watched, and there is no evidence about it.
     evidence = 0.0 if watch.stage is Stage.PAPER else at["evidence"]
-    return watch.implementation_differs(at["behind"], at["ahead"], int(at["paired_days"]), day, evidence)
+    since = began("behind" if at["behind"] >= at["ahead"] else "ahead")
+    return watch.implementation_differs(at["behind"], at["ahead"], int(at["paired_days"]), day, evidence, since)
 
 
 def compile_ahead() -> None:

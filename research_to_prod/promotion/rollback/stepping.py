@@ -75,6 +75,10 @@ class State:
         ``ln(1 + R)`` of the e-SR process.
     beyond
         Clean readings in a row beyond each limit.
+    breach_since
+        The first of the readings in a row of which each was beyond some limit.
+    behind_since, ahead_since, decay_since
+        The first day since the chart last stood at zero.
     kept
         The canary's test has found the edge; it tests no more.
     fired
@@ -99,6 +103,10 @@ class State:
     canary: float = 0.0
     evidence: float = 0.0
     beyond: Streaks = Streaks()
+    breach_since: AwareDatetime | None = None
+    behind_since: date | None = None
+    ahead_since: date | None = None
+    decay_since: date | None = None
     kept: bool = False
     fired: tuple[Layer, ...] = ()
 
@@ -199,10 +207,14 @@ def _exposure(watch: Watch, state: State, reading: Exposure) -> Outcome:
         state = _counted(state, name, beyond=value > limit)
         if getattr(state.beyond, name) >= needed:
             broken.append((name, value, limit))
-    state = replace(state, inconclusive=state.inconclusive + len(unknown))
+    beyond = state.beyond
+    still = max(beyond.position, beyond.orders_a_minute, beyond.leverage, beyond.loss) > 0
+    since = (state.breach_since or reading.at) if still else None
+    state = replace(state, inconclusive=state.inconclusive + len(unknown), breach_since=since)
     if not broken or Layer.LIMIT in state.fired:
         return Outcome(state, (), tuple(unknown))
-    fired = watch.limits_broken(broken, state.exposures, when, state.evidence)
+    began = since.isoformat() if since else when
+    fired = watch.limits_broken(broken, state.exposures, when, state.evidence, began)
     return Outcome(_fired(state, Layer.LIMIT), (fired,), tuple(unknown))
 
 
@@ -234,11 +246,19 @@ def _implementation(watch: Watch, state: State, day: str, residual: float | None
         return state, []
     behind = cusum(state.behind, observation, chart.reference)
     ahead = cusum(state.ahead, -observation, chart.reference)
-    state = replace(state, behind=behind, ahead=ahead, paired_days=state.paired_days + 1)
+    state = replace(
+        state,
+        behind=behind,
+        ahead=ahead,
+        paired_days=state.paired_days + 1,
+        behind_since=_since(state.behind, state.behind_since, behind, day),
+        ahead_since=_since(state.ahead, state.ahead_since, ahead, day),
+    )
     state = _counted(state, "implementation", beyond=max(behind, ahead) > chart.threshold)
     if state.beyond.implementation < watch.design.clean_reads or Layer.IMPLEMENTATION in state.fired:
         return state, []
-    fired = watch.implementation_differs(behind, ahead, state.paired_days, day, state.evidence)
+    began = str(state.behind_since if behind >= ahead else state.ahead_since)
+    fired = watch.implementation_differs(behind, ahead, state.paired_days, day, state.evidence, began)
     return _fired(state, Layer.IMPLEMENTATION), [fired]
 
 
@@ -253,17 +273,19 @@ def _edge(watch: Watch, state: State, day: str, live: float | None) -> tuple[Sta
     if watch.stage is Stage.CANARY:
         return _canary(watch, state, day, observation)
     decay = cusum(state.decay, observation, rules.edge.reference)
-    state = _counted(replace(state, decay=decay), "edge", beyond=decay > rules.edge.threshold)
+    state = replace(state, decay=decay, decay_since=_since(state.decay, state.decay_since, decay, day))
+    state = _counted(state, "edge", beyond=decay > rules.edge.threshold)
     if state.beyond.edge < rules.clean_reads or Layer.EDGE in state.fired:
         return state, []
-    return _fired(state, Layer.EDGE), [watch.edge_decayed(decay, state.live_days, day, evidence)]
+    began = str(state.decay_since)
+    return _fired(state, Layer.EDGE), [watch.edge_decayed(decay, state.live_days, day, evidence, began)]
 
 
 def _canary(watch: Watch, state: State, day: str, observation: float) -> tuple[State, list[Trigger]]:
     rules = watch.design
     if state.kept or Layer.CANARY in state.fired:
         return state, []
-    ratio = log_likelihood_ratio(state.canary, observation, rules.canary_shift)
+    ratio = log_likelihood_ratio(state.canary, observation, watch.canary_shift)
     state = _counted(replace(state, canary=ratio), "canary", beyond=ratio >= rules.canary_upper)
     state = _counted(state, "kept", beyond=ratio <= rules.canary_lower)
     if state.beyond.kept >= rules.clean_reads:
@@ -283,6 +305,13 @@ def _observed(watch: Watch, held_to: Standard, noise: Filter, value: float | Non
         rules.memory.value, least_variance(held_to, rules), noise.expected, noise.variance,
     )  # fmt: skip
     return observation, Filter(expected, variance)
+
+
+def _since(before: float, since: date | None, chart: float, day: str) -> date | None:
+    """Return the first day since a chart last stood at zero; None where it stands there."""
+    if chart == 0.0:
+        return None
+    return date.fromisoformat(day) if before == 0.0 else since
 
 
 def _counted(state: State, name: str, *, beyond: bool) -> State:

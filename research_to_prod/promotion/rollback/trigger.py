@@ -84,6 +84,10 @@ class Trigger:
         acts on nothing: it is written beside, because its promise holds for any stopping and needs no run length.
     reason
         The trigger in words.
+    began
+        Since when, a day or a moment: the first reading of those that broke the limit; for a chart the first day since
+        it last stood at zero, which is Page's estimate of the change. Empty where there is no estimate: the canary's
+        test holds one edge against another, and neither began.
     """
 
     candidate: str
@@ -100,6 +104,7 @@ class Trigger:
     log_evidence: float
     log_evidence_limit: float
     reason: str
+    began: str = ""
 
 
 def demotion_draft_fields(trigger: Trigger) -> dict[str, str]:
@@ -121,5 +126,6 @@ def demotion_draft_fields(trigger: Trigger) -> dict[str, str]:
         "at": trigger.at,
         "rules_sha256": trigger.rules_sha256,
         "reason": trigger.reason,
+        "began": trigger.began,
     }
     return texts | {name: str(number_text(value)) for name, value in numbers.items()}

@@ -36,15 +36,26 @@ class Watch:
         """Digest of everything that a state follows from besides its readings."""
         return digest(TypeAdapter(Watch).dump_python(self, mode="json"))
 
+    @property
+    def canary_shift(self) -> float:
+        """The shift of the observations that loses the policy's Sharpe ratio, for this candidate's returns.
+
+        A Sharpe ratio is in deviations of a day, observations are in those of a long sum. Days that follow each other
+        make the latter larger, and the same Sharpe ratio a smaller shift: with an autocorrelation of 0.2 and the shift
+        of independent days, 18.9 % of canaries without any edge were kept instead of the 10 % declared.
+        """
+        edge = self.baseline.edge
+        return self.design.canary_shift * edge.daily_deviation / edge.long_run_deviation
+
     def limits_broken(
-        self, broken: list[tuple[str, float, float]], samples: int, at: str, log_evidence: float
+        self, broken: list[tuple[str, float, float]], samples: int, at: str, log_evidence: float, began: str
     ) -> Trigger:
         """Return the trigger of (name, value, limit) of each broken limit; the first gives the numbers."""
         reason = "; ".join(f"{name} of {value:.6g} is above {limit:g}" for name, value, limit in broken)
-        return self._trigger(Layer.LIMIT, *broken[0], samples, at, log_evidence, reason)
+        return self._trigger(Layer.LIMIT, *broken[0], samples, at, log_evidence, reason, began)
 
     def implementation_differs(
-        self, behind: float, ahead: float, samples: int, at: str, log_evidence: float
+        self, behind: float, ahead: float, samples: int, at: str, log_evidence: float, began: str
     ) -> Trigger:
         """Return the trigger of live that does not earn what its shadow earns."""
         highest, limit = max(behind, ahead), self.design.implementation.threshold
@@ -53,16 +64,16 @@ class Watch:
             f"{highest:.6g}, above {limit:.6g} for {self.design.clean_reads} clean days"
         )
         measure = "cusum of live less shadow"
-        return self._trigger(Layer.IMPLEMENTATION, measure, highest, limit, samples, at, log_evidence, reason)
+        return self._trigger(Layer.IMPLEMENTATION, measure, highest, limit, samples, at, log_evidence, reason, began)
 
-    def edge_decayed(self, decay: float, samples: int, at: str, log_evidence: float) -> Trigger:
+    def edge_decayed(self, decay: float, samples: int, at: str, log_evidence: float, began: str) -> Trigger:
         """Return the trigger of live that earns less than it was held to."""
         limit = self.design.edge.threshold
         reason = (
             f"live has earned less than it was held to: the chart stands at {decay:.6g}, above {limit:.6g} for "
             f"{self.design.clean_reads} clean days"
         )
-        return self._trigger(Layer.EDGE, "cusum of the edge", decay, limit, samples, at, log_evidence, reason)
+        return self._trigger(Layer.EDGE, "cusum of the edge", decay, limit, samples, at, log_evidence, reason, began)
 
     def canary_lost(self, ratio: float, samples: int, at: str, log_evidence: float) -> Trigger:
         """Return the trigger of a canary whose sequential test decides against it."""
@@ -76,7 +87,7 @@ class Watch:
 
     def _trigger(
         self, layer: Layer, measure: str, statistic: float, threshold: float, samples: int, at: str,
-        log_evidence: float, reason: str,
+        log_evidence: float, reason: str, began: str = "",
     ) -> Trigger:  # fmt: skip
         action = ACTIONS[layer]
         return Trigger(
@@ -94,4 +105,5 @@ class Watch:
             log_evidence=log_evidence,
             log_evidence_limit=self.design.audit_limit,
             reason=reason,
+            began=began,
         )

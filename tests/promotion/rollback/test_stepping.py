@@ -320,7 +320,7 @@ def test_the_detectors_are_those_of_the_gates_statistics(watch_of: WatchOf) -> N
     earned = np.random.default_rng(6).normal(0.001, 0.01, 120).tolist()
     watch = watch_of(stage=Stage.CANARY)
     state, z = outcome_of(watch, earned).state, observations(watch, earned)
-    test = sprt(z, watch.design.canary_shift, 0.05, 0.1)
+    test = sprt(z, watch.canary_shift, 0.05, 0.1)
     assert test.decision is SprtDecision.CONTINUE
     assert state.canary == pytest.approx(test.log_ratio[-1], rel=1e-12)
     assert (watch.design.canary_upper, watch.design.canary_lower) == (test.upper, test.lower)
