@@ -99,6 +99,20 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
 
 
 @app.command()
+def worker(processes: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2) -> None:
+    """Execute runs from the queue of R2P_BROKER until stopped; start as many on as many machines as wanted."""
+    with _told():
+        settings = Settings.from_environment(os.environ)
+    try:
+        from research_to_prod.defs.worker import work
+
+        work(settings, processes)
+    except (ImportError, ValueError) as error:
+        hint = "; install research_to_prod[production]" if isinstance(error, ImportError) else ""
+        raise typer.BadParameter(f"{error}{hint}") from None
+
+
+@app.command()
 def sandbox() -> None:
     """Serve the simulated venue over HTTP on loopback, in Binance's dialect, until interrupted."""
     import threading
