@@ -17,6 +17,7 @@ from research_to_prod.commands import policy
 from research_to_prod.commands.ledger import commands as ledger_commands
 from research_to_prod.commands.operator import commands as operator_commands
 from research_to_prod.commands.promotion import commands as promotion_commands
+from research_to_prod.commands.scaffold import commands as scaffold_commands
 from research_to_prod.commands.taking_back import commands as taking_back_commands
 from research_to_prod.commands.trace import commands as trace_commands
 from research_to_prod.settings import Settings, SettingsError
@@ -28,6 +29,7 @@ app.add_typer(promotion_commands)
 app.add_typer(trace_commands)
 app.add_typer(taking_back_commands)
 app.add_typer(operator_commands)
+app.add_typer(scaffold_commands, name="new")
 
 
 @app.callback()
