@@ -7,12 +7,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := .venv-peers/.installed
+PRODUCTION := .venv-production/.installed
 MUTANTS := .venv-mutants/.installed
 
-.PHONY: help install demo dev test check peers bench attacks mutants fmt lock
+.PHONY: help install demo dev test test-production check peers bench attacks mutants fmt lock
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED) ## set up .venv with the pinned packages
 
@@ -35,6 +36,16 @@ dev: install ## open the Dagster UI on http://127.0.0.1:3000 with the demo's his
 
 test: install ## run all tests, a file a process, two at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-production: $(PRODUCTION) ## run the demo's graph on Postgres, Redis, S3 and two Celery workers, all started here
+	.venv-production/bin/python -m pytest tests/production
+
+$(PRODUCTION): $(INSTALLED) tests/production/requirements.lock
+	test -x .venv-production/bin/python || $(BIN)/python -m venv --without-pip .venv-production
+	$(BIN)/python -m uv pip sync --quiet --compile-bytecode --require-hashes --python .venv-production/bin/python \
+	  tests/production/requirements.lock
+	$(BIN)/python -m uv pip install --quiet --no-deps --no-build-isolation --python .venv-production/bin/python -e .
+	touch $(PRODUCTION)
 
 check: install ## lint, format check, types, definitions
 	$(BIN)/python -m ruff check .
@@ -77,3 +88,6 @@ lock: install ## resolve the dependencies of pyproject.toml again
 	  --no-header --upgrade pyproject.toml --group dev -o requirements.lock
 	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --upgrade pyproject.toml --group peers --constraint requirements.lock -o benchmarks/requirements.lock
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --upgrade pyproject.toml --extra production --group dev --group servers --constraint requirements.lock \
+	  -o tests/production/requirements.lock

@@ -16,7 +16,9 @@ from rich.console import Console
 from research_to_prod.commands import incident, policy
 from research_to_prod.commands.controls import commands as control_commands
 from research_to_prod.commands.ledger import commands as ledger_commands
+from research_to_prod.commands.operator import commands as operator_commands
 from research_to_prod.commands.promotion import commands as promotion_commands
+from research_to_prod.commands.scaffold import commands as scaffold_commands
 from research_to_prod.commands.taking_back import commands as taking_back_commands
 from research_to_prod.commands.trace import commands as trace_commands
 from research_to_prod.settings import Settings, SettingsError
@@ -29,6 +31,8 @@ app.add_typer(promotion_commands)
 app.add_typer(trace_commands)
 app.add_typer(taking_back_commands)
 app.add_typer(control_commands)
+app.add_typer(operator_commands)
+app.add_typer(scaffold_commands, name="new")
 
 
 @app.callback()
@@ -99,6 +103,20 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
     command += ["--workspace", str(Path(__file__).resolve().parents[1] / "workspace.yaml")]
     environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home.resolve())}
     raise typer.Exit(code=subprocess.call(command, env=environment))  # noqa: S603 - no part of it is the user's
+
+
+@app.command()
+def worker(processes: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2) -> None:
+    """Execute runs from the queue of R2P_BROKER until stopped; start as many on as many machines as wanted."""
+    with _told():
+        settings = Settings.from_environment(os.environ)
+    try:
+        from research_to_prod.defs.worker import work
+
+        work(settings, processes)
+    except (ImportError, ValueError) as error:
+        hint = "; install research_to_prod[production]" if isinstance(error, ImportError) else ""
+        raise typer.BadParameter(f"{error}{hint}") from None
 
 
 @app.command()

@@ -1,24 +1,28 @@
 """Where things are: the one place that reads the environment.
 
-Belongs here: paths and their environment variables. Doesn't: thresholds (policies), markets (universe.yaml), secrets.
+Belongs here: places and their environment variables. Doesn't: thresholds (policies), markets (universe.yaml), and the
+credentials of venues and of S3, which those who use them read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, model_validator
 
 _PACKAGE = Path(__file__).resolve().parent
+_SCHEMES = {"R2P_LAKE": ("s3",), "R2P_POSTGRES": ("postgresql",), "R2P_BROKER": ("redis", "rediss")}
 
 
 class SettingsError(ValueError):
-    """The environment names a setting that does not exist; the message names those that do."""
+    """The environment holds settings that do not exist or cannot be; the message names each and the remedy."""
 
 
 class Settings(BaseModel):
-    """Folders of one installation.
+    """Places of one installation: on a laptop folders, in production services.
 
     Parameters
     ----------
@@ -28,6 +32,14 @@ class Settings(BaseModel):
         What the desk owns: universe, strategies, candidates, policies (``R2P_DESK``, default the committed samples).
     vendor
         Vendor files that the universe names (``R2P_VENDOR``); None when it names none.
+    lake_uri
+        Where the lake is, if not under ``data``: ``s3://bucket/folder`` (``R2P_LAKE``). Its credentials and endpoint
+        are the usual ``AWS_...`` variables.
+    postgres
+        Where Dagster keeps its runs and events, if not in files (``R2P_POSTGRES``, ``postgresql://user@host/db``).
+    broker
+        The Redis over which runs go to Celery workers (``R2P_BROKER``, ``redis://host:6379/0``); without it each
+        process executes its own runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,28 +47,61 @@ class Settings(BaseModel):
     data: Path = _PACKAGE.parent / "data"
     desk: Path = _PACKAGE / "desk"
     vendor: Path | None = None
+    lake_uri: str | None = None
+    postgres: SecretStr | None = None
+    broker: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        secrets = {"R2P_POSTGRES": self.postgres, "R2P_BROKER": self.broker}
+        given = {"R2P_LAKE": self.lake_uri} | {
+            name: None if secret is None else secret.get_secret_value() for name, secret in secrets.items()
+        }
+        wrong = []
+        for name, uri in given.items():
+            if uri is not None and (urlsplit(uri).scheme not in _SCHEMES[name] or not urlsplit(uri).netloc):
+                wrong.append(f"{name} is not of the form {_SCHEMES[name][0]}://host/...")
+        if self.broker is not None and self.postgres is None:
+            # Workers write run events from many processes at once, which SQLite's files do not bear.
+            wrong.append("R2P_BROKER asks for R2P_POSTGRES: workers share their run history there")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read ``R2P_DATA``, ``R2P_DESK`` and ``R2P_VENDOR``.
+        """Read the ``R2P_`` variables.
 
         Raises
         ------
         SettingsError
-            On an unknown ``R2P_`` variable: a misspelt setting must not be ignored.
+            On an unknown ``R2P_`` variable (a misspelt setting must not be ignored) or an impossible value.
         """
-        known = {"R2P_DATA": "data", "R2P_DESK": "desk", "R2P_VENDOR": "vendor"}
+        known = {
+            "R2P_DATA": "data",
+            "R2P_DESK": "desk",
+            "R2P_VENDOR": "vendor",
+            "R2P_LAKE": "lake_uri",
+            "R2P_POSTGRES": "postgres",
+            "R2P_BROKER": "broker",
+        }
         foreign = {"R2P_REAL_DATA", "R2P_REFERENCE_CASES"}  # read by the tests only
         unknown = [name for name in environment if name.startswith("R2P_") and name not in known.keys() | foreign]
         if unknown:
             raise SettingsError(f"unknown settings {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
-        given = {field: Path(environment[name]).resolve() for name, field in known.items() if environment.get(name)}
-        return cls(**given)
+        given: dict[str, Any] = {field: environment[name] for name, field in known.items() if environment.get(name)}
+        folders = {field: Path(given[field]).resolve() for field in ("data", "desk", "vendor") if field in given}
+        try:
+            return cls(**given | folders)
+        except ValidationError as error:
+            raise SettingsError(
+                "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+            ) from None
 
     @property
-    def lake(self) -> Path:
-        """Folder of the lake's tables."""
-        return self.data / "lake"
+    def lake(self) -> str:
+        """Folder or URI of the lake's tables."""
+        return self.lake_uri or str(self.data / "lake")
 
     @property
     def ledger(self) -> Path:

@@ -3,8 +3,11 @@
 import re
 from pathlib import Path
 
+import pytest
+import typer
+
 from research_to_prod.attribution.failure_modes import MODES, needs
-from research_to_prod.commands import incident
+from research_to_prod.cli import app
 from research_to_prod.defs.market_data import checks
 from research_to_prod.market_data.examination import RULES
 from research_to_prod.operations.alerting.rules import load_alert_policy
@@ -81,12 +84,6 @@ def test_the_page_on_alerts_lists_every_rule_with_its_levels() -> None:
             assert (f"for {condition.lasting:g} s" in text) is (condition.lasting > 0), rule.id
 
 
-def test_the_pages_on_alerts_and_runbooks_show_commands_that_exist() -> None:
-    for page in ("alerts.md", "runbooks.md"):
-        for name in re.findall(r"r2p incident ([a-z]+)", (DOCS / page).read_text()):
-            assert name in {each.name or each.callback.__name__ for each in incident.app.registered_commands}, name
-
-
 def test_every_case_that_never_promotes_names_a_test_that_exists() -> None:
     rows = [
         line.split("|")[1:-1] for line in section("promotion.md", "What never promotes").splitlines() if "`" in line
@@ -102,3 +99,26 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
         for target in re.findall(r"\]\((?!https:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_notebook_page_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / "notebook.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "docs/notebook.md", "exec"), names)  # noqa: S102 - a page of our own
+    assert "probability that it is positive" in capsys.readouterr().out
+
+
+def test_every_command_that_a_page_shows_is_one_that_exists() -> None:
+    shown = 0
+    for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
+        for words in re.findall(r"(?:^|[`/ ])r2p ((?:[a-z][a-z-]+ ?)+)", page.read_text(), re.MULTILINE):
+            command = typer.main.get_command(app)
+            for word in words.split():
+                if not (inner := getattr(command, "commands", None)):
+                    break
+                assert word in inner, f"{page.name}: r2p {words}"
+                command = inner[word]
+                shown += 1
+    assert shown > 20

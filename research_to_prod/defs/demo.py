@@ -40,7 +40,7 @@ def run_demo(settings: Settings, console: Console) -> bool:
         fine &= runner.each("trials, backtests, gates", "research", names, may_fail=True)
         fine &= runner.each("promotion", "promote", names, may_fail=True)
         fine &= runner.each("production manifest", "production", [None])
-        _deliver_inbox(settings)
+        deliver_inbox(settings)
         # One after the other: a day begins with what the day before ended with.
         for day in DAYS:
             fine &= runner.each(f"after the trade, {day}", "nightly", [day])
@@ -58,12 +58,16 @@ def run_demo(settings: Settings, console: Console) -> bool:
 
 def _months_to_fetch(runner: Runner, candidates: Sequence[Candidate]) -> list[str]:
     """Return the months of all windows whose data is not proven yet; an earlier demo may have brought some."""
+    return sorted(unproven_months(runner.instance, Lake(runner.settings.lake), months_of_the_demo(candidates)))
+
+
+def months_of_the_demo(candidates: Sequence[Candidate]) -> list[str]:
+    """Return the months that the candidates' windows and the liquidity profiles read."""
     windows = [candidate.window.months for candidate in candidates] + [months_of(week) for week in WEEKS]
-    months = sorted({month for window in windows for month in window})
-    return sorted(unproven_months(runner.instance, Lake(runner.settings.lake), months))
+    return sorted({month for window in windows for month in window})
 
 
-def _deliver_inbox(settings: Settings) -> None:
+def deliver_inbox(settings: Settings) -> None:
     """Let the simulated desk drop its records, as the desk's own systems do every day."""
     from research_to_prod.sandbox.desk import SandboxDesk
     from research_to_prod.sandbox.market import SandboxMarket

@@ -135,8 +135,8 @@ def partition_keys(job: str, asked: Sequence[str], instance: dg.DagsterInstance)
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the persistent Dagster instance under the data folder, with the project's ``dagster.yaml``."""
-    shipped = (Path(__file__).parent / "dagster.yaml").read_bytes()
+    """Open the persistent Dagster instance: its configuration under the data folder, made from the settings."""
+    shipped = instance_configuration(settings)
     configured = settings.dagster_home / "dagster.yaml"
     with ExitStack() as stack:
         with _alone(settings.dagster_home):
@@ -146,6 +146,14 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
             # The storages create their files on first use.
             instance.get_runs(limit=1)
         yield instance
+
+
+def instance_configuration(settings: Settings) -> bytes:
+    """Return the ``dagster.yaml`` of the settings; services are named by their variables, so no password lies in it."""
+    parts = ["dagster.yaml"]
+    parts += ["dagster.postgres.yaml"] if settings.postgres else []
+    parts += ["dagster.celery.yaml" if settings.broker else "dagster.local.yaml"]
+    return b"".join((Path(__file__).parent / part).read_bytes() for part in parts)
 
 
 @contextmanager

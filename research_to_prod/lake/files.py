@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import duckdb
@@ -106,11 +107,29 @@ def datasets(
         yield pads.dataset(found, declared, form, storage) if found else pads.dataset(declared.empty_table())
 
 
+def is_remote(uri: str) -> bool:
+    """Tell whether a lake or table lies in an object store, not in a folder."""
+    return urlsplit(uri).scheme not in {"", "file"}
+
+
+def folders(root: str) -> list[str]:
+    """Return the names of the folders directly under a root, sorted; none of a root that is not there."""
+    if not is_remote(root):
+        return sorted(each.name for each in Path(root).glob("*") if each.is_dir())
+    found = pafs.PyFileSystem(DeltaStorageHandler(root)).get_file_info(pafs.FileSelector("", recursive=False))
+    return sorted(each.base_name for each in found if each.type is pafs.FileType.Directory)
+
+
 def relation(
     connection: duckdb.DuckDBPyConnection, delta: DeltaTable, partitions: Sequence[str] | None = None
 ) -> duckdb.DuckDBPyRelation:
     """Return a lazy relation over the files of one table version, without the storage's columns."""
     filters = None if partitions is None else [(PARTITION, "in", list(partitions))]
+    if is_remote(delta.table_uri):
+        # Through delta-rs: DuckDB's own S3 client is an extension, which it would fetch from the internet.
+        stored = connection.from_arrow(delta.to_pyarrow_dataset(partitions=filters))
+        hive = delta.metadata().partition_columns
+        return stored.select(*[duckdb.ColumnExpression(name) for name in stored.columns if name not in hive])
     # delta-rs percent-encodes its URIs; DuckDB wants the path, and a checkout may lie under one with a space.
     paths = [
         unquote(urlsplit(uri).path) if "://" in uri else unquote(uri)

@@ -257,8 +257,7 @@ class Lake:
 
     def tables(self) -> list[str]:
         """Return the names of all tables, sorted."""
-        folder = Path(self.root)
-        return sorted(each.name for each in folder.glob("*") if DeltaTable.is_deltatable(str(each)))
+        return [name for name in files.folders(self.root) if DeltaTable.is_deltatable(f"{self.root}/{name}")]
 
     def relation(self, table: str, partitions: Sequence[str] | None = None) -> duckdb.DuckDBPyRelation:
         """Return a lazy relation over the current rows; nothing is read before it is asked for rows.
@@ -294,7 +293,8 @@ class Lake:
             return connection.execute(query, parameters).to_arrow_table()
 
     def _lock(self, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute("SET allowed_directories = ?", [[str(Path(self.root).resolve())]])
+        folders = [] if files.is_remote(self.root) else [str(Path(self.root).resolve())]
+        connection.execute("SET allowed_directories = ?", [folders])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
 
