@@ -168,7 +168,7 @@ class DeskDay:
         stated = () if self.positions is None else self.positions.to_pylist()
         own = ((row["held_at"], row["position"]) for row in stated if _place(row) == place and row["held_at"] >= start)
         statements = [(start, opening), *sorted(own)]
-        changes = sorted((row["filled_at"], _change(row)) for row in fills.to_pylist())
+        changes = sorted((row["filled_at"], position_change(row)) for row in fills.to_pylist())
         times = [at for at, _ in changes]
         sums = [_ZERO, *accumulate(change for _, change in changes)]
 
@@ -284,7 +284,7 @@ def _funding(
     times = funding.get((place.venue, place.symbol))
     if times is None:
         raise ValueError("the funding of the day is not proven complete; materialize funding_rates of the month again")
-    changes = [PositionChange(place.symbol, row["filled_at"], _change(row)) for row in fills.to_pylist()]
+    changes = [PositionChange(place.symbol, row["filled_at"], position_change(row)) for row in fills.to_pylist()]
     return sum((each.amount for each in funding_due({place.symbol: position}, changes, times)), _ZERO)
 
 
@@ -293,7 +293,7 @@ def _holds(row: Mapping[str, Any]) -> bool:
     return bool(row["position"] if "position" in row else row["closing_position"] != 0)
 
 
-def _change(fill: Mapping[str, Any]) -> Decimal:
+def position_change(fill: Mapping[str, Any]) -> Decimal:
     """Return by how much a fill changed the position; a fee in base currency leaves it."""
     signed: Decimal = fill["side"] * fill["quantity"]
     return signed - fill["fee"] if fill["fee_currency"] == fill["symbol"].partition("/")[0] else signed
