@@ -75,13 +75,16 @@ def nightly_schedule(
     context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Ask for each day that wants a report: yesterday, and earlier ones whose run was missed, killed or failed."""
+    # A killed run stays STARTED for as long as the monitor bears it; only what still waits is not asked for again.
+    queued = dg.RunsFilter(job_name=nightly.name, statuses=[dg.DagsterRunStatus.QUEUED])
+    waiting = {run.tags["dagster/partition"] for run in context.instance.get_runs(queued)}
     days = due_days(
-        reported_days(context.instance),
+        reported_days(context.instance) | waiting,
         delivered_days(settings.inbox, REQUIRED_KINDS),
         context.scheduled_execution_time,
     )
     if not days:
-        return dg.SkipReason("every delivered day has its report")
+        return dg.SkipReason("every delivered day has its report, or a run that waits")
     # One at a time (dagster.yaml), in this order: a day begins with what the day before ended with.
     return [dg.RunRequest(run_key=day, partition_key=day, tags={NIGHTLY_TAG: "true"}) for day in days]
 

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from research_to_prod.defs.attribution.assets import markouts, slippage
+from research_to_prod.defs.attribution.assets import latency_costs, markouts, slippage
 from research_to_prod.defs.attribution.checks import (
     components_add_up,
     costs_cover_the_orders,
+    latency_adds_up,
     markouts_add_up,
     markouts_cover_the_fills,
 )
@@ -25,7 +26,7 @@ from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.market import SandboxMarket
 
 DAYS = ("2026-01-01", "2026-01-02")
-CHECKS = [components_add_up, costs_cover_the_orders, markouts_add_up, markouts_cover_the_fills]
+CHECKS = [components_add_up, costs_cover_the_orders, latency_adds_up, markouts_add_up, markouts_cover_the_fills]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def made(delivered: Path) -> dict[str, dg.ExecuteInProcessResult]:
 
 def materialize(folder: Path, day: str) -> dg.ExecuteInProcessResult:
     resources = build_resources({"R2P_DATA": str(folder)})
-    return dg.materialize([slippage, markouts, *CHECKS], partition_key=day, resources=resources, raise_on_error=False)
+    assets = [slippage, latency_costs, markouts, *CHECKS]
+    return dg.materialize(assets, partition_key=day, resources=resources, raise_on_error=False)
 
 
 def evaluations(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, bool]]:
@@ -63,6 +65,20 @@ def test_every_check_passes_on_the_simulated_desk(made: dict[str, dg.ExecuteInPr
         assert costs.num_rows > 10
         assert costs["excluded_reason"].null_count == costs.num_rows
         assert costs["interval_vwap"].null_count == costs.num_rows
+
+
+def test_every_order_has_its_way_to_the_venue_split_where_it_was_sent(
+    made: dict[str, dg.ExecuteInProcessResult], delivered: Path
+) -> None:
+    lake = Lake(delivered / "lake")
+    for day in made:
+        rows, costs = lake.read("latency_costs", day).rows, lake.read("slippage", day).rows
+        assert rows["order_id"] == costs["order_id"]
+        assert rows["delay"].null_count == rows["before_sending"].null_count == 0
+        assert pc.min(rows["child_orders"]).as_py() >= 1
+        # The simulated desk's careless strategy sends seconds after it decided, the careful ones within 100 ms.
+        assert pc.max(rows["decision_to_live_ms"]).as_py() > 1_000
+        assert pc.min(rows["decision_to_live_ms"]).as_py() < 100
 
 
 def test_each_fill_is_marked_once_at_each_horizon(made: dict[str, dg.ExecuteInProcessResult], delivered: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from research_to_prod.defs.automation import NIGHTLY_TAG, nightly_schedule
 from research_to_prod.defs.reports.checks import every_day_has_a_report
@@ -139,6 +140,19 @@ def test_a_night_killed_half_way_is_made_whole_by_the_next_tick_with_the_same_by
     assert desk.due() == [DAYS[1]]
     found = checked(desk.settings)
     assert (found.passed, found.metadata["not_made"].value) == (False, [DAYS[1]])
+
+
+def test_a_day_whose_run_waits_in_the_queue_is_not_asked_for_again(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data")
+    with open_instance(settings) as instance:
+        waits = {"dagster/partition": DAYS[1], NIGHTLY_TAG: "true"}
+        job = dg.GraphDefinition(name="nightly", node_defs=[]).to_job()
+        origin = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "all"), "nightly")
+        instance.create_run_for_job(job, tags=waits, status=dg.DagsterRunStatus.QUEUED, remote_job_origin=origin)
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=TICK, resources={"settings": settings}
+        )
+        assert isinstance(nightly_schedule(context), dg.SkipReason)
 
 
 def checked(settings: Settings) -> dg.AssetCheckEvaluation:
