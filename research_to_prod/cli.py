@@ -23,7 +23,7 @@ from research_to_prod.commands.taking_back import commands as taking_back_comman
 from research_to_prod.commands.trace import commands as trace_commands
 from research_to_prod.settings import Settings, SettingsError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(policy.app, name="policy")
 app.add_typer(incident.app, name="incident")
 app.add_typer(ledger_commands)
