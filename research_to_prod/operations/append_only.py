@@ -28,7 +28,7 @@ class Turn:
         return _lines(self._descriptor, offset)
 
     def append(self, lines: Iterable[bytes]) -> None:
-        """Add ``lines`` durably, all or none.
+        """Add ``lines`` durably, all or none; of a crash on the way the first of them may stay, whole.
 
         Raises
         ------

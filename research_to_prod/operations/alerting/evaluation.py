@@ -230,7 +230,10 @@ def evaluate(
 
 
 def judge(policy: AlertPolicy, case: Case) -> Evaluation:
-    """Return what follows from ``case``; its time, state and situation are in it, so it can be judged again."""
+    """Return what follows from ``case``; its time, state and situation are in it, so it can be judged again.
+
+    That nothing mutes or inhibits what is never muted is the policy's: such rules are refused (``rules``).
+    """
     rule = policy.by_id[case.rule]
     condition = rule.any[case.condition]
     seen = [_look(rule, bound, reading, case) for bound, reading in zip(condition.all, case.readings, strict=True)]
@@ -241,7 +244,6 @@ def judge(policy: AlertPolicy, case: Case) -> Evaluation:
     if sight is Sight.NO_DATA and _is_blind(rule, case):
         sight = Sight.BLIND
     after = _step(rule, condition, sight, case, seen_at)
-    protected = _protected(rule, condition)
     firing = after.phase is Phase.FIRING
     mutes = [each for adjust in rule.adjust if adjust.mutes for each in adjust.events if each in case.situation.events]
     return Evaluation(
@@ -251,8 +253,8 @@ def judge(policy: AlertPolicy, case: Case) -> Evaluation:
         metric=metric,
         value=value,
         threshold=threshold,
-        inhibited_by=case.parents[0] if firing and case.parents and not protected else None,
-        muted_by=mutes[0].value if firing and mutes and not protected else None,
+        inhibited_by=case.parents[0] if firing and case.parents else None,
+        muted_by=mutes[0].value if firing and mutes else None,
         after=after,
     )
 

@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from research_to_prod.operations.alerting.settings import Severity
-from research_to_prod.operations.append_only import AppendOnly
+from research_to_prod.operations.append_only import AppendOnly, Turn
 from research_to_prod.operations.incidents.lifecycle import (
     Event,
     IllegalTransitionError,
@@ -252,12 +252,19 @@ class IncidentStore:
             work = Work(self._incidents)
             try:
                 yield work
-                turn.append(_bytes(line) for line in work.lines)
-                _, self._offset = turn.since(self._offset)
+                self._write(turn, work)
             except BaseException:
                 # What is in memory may be ahead of the file now: begin again from what is there.
                 self._incidents, self._offset = Incidents(), 0
                 raise
+
+    def _write(self, turn: Turn, work: Work) -> None:
+        try:
+            turn.append(_bytes(line) for line in work.lines)
+            _, self._offset = turn.since(self._offset)
+        except OSError as error:
+            told = f"{self._file.path} can't be written: {error.strerror}; nothing was changed, check the disk"
+            raise IncidentError(told) from error
 
     def _take(self, lines: list[bytes], end: int) -> None:
         for line in lines:

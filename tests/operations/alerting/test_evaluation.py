@@ -107,6 +107,8 @@ class TestDuration:
         assert self.play(*begun, (90, 40), (900, 40))[2:] == ["firing", "firing"]  # 35 ends it, not 40
         assert self.play(*begun, (90, 30), (389, 30), (390, 30))[2:] == ["firing", "firing", "calm"]
         assert self.play(*begun, (90, 30), (200, 40), (390, 30))[2:] == ["firing", "firing", "firing"]
+        unseen = float("nan")
+        assert self.play(*begun, (90, 30), (200, unseen), (390, 30))[2:] == ["firing", "firing", "firing"]
 
     def test_two_windows_must_both_burn(self) -> None:
         momentum = Subject(strategy="momentum")
@@ -213,7 +215,9 @@ class TestSeverity:
         assert self.severity(context(regime=Regime.STRESSED)) is Severity.P3
 
     def test_what_cannot_be_valued_is_exposed_as_far_as_can_be(self) -> None:
-        for now in (context(held(None)), context(held(), markets=()), context(held(), markets=(market(depth=None),))):
+        names = ("volatility", "half_spread", "depth", "hour_volume")
+        unknown = [context(held(), markets=(market(**{name: None}),)) for name in names]
+        for now in (context(held(None)), context(held(), markets=()), *unknown):
             found = situation_of(BTC, now, POLICY.settings)
             assert (found.exposed, found.blind_seconds) == (Exposed.X2, None)
 
@@ -241,6 +245,12 @@ class TestParentsAndEvents:
             BTC: "venue_status",
             elsewhere: None,
         }
+
+    def test_not_to_know_how_a_venue_is_speaks_for_nothing(self) -> None:
+        now = context(held(), watched={"venue": (VENUE,)}, watched_since=NOON - timedelta(hours=1))
+        result = judged([age(600)], now)
+        assert of(result, "venue_status").sight is Sight.BLIND
+        assert of(result, "md_stale").tells
 
     def test_it_never_speaks_for_what_is_never_muted(self) -> None:
         result = judged([self.DOWN, reading("position_break_lots", 3, ACCOUNT)], context(held()))

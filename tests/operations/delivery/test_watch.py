@@ -96,6 +96,19 @@ def test_what_another_program_wrote_over_the_states_is_refused(tmp_path: Path) -
     assert last_beat(tmp_path / FILE) is None
 
 
+def test_states_of_other_rules_are_not_taken_for_those_of_these(tmp_path: Path) -> None:
+    turn(tmp_path, Memory(), NOON, reading("basis", 60))
+    states = tmp_path / STATES
+    assert states.read_text().count(POLICY.sha256) == 1
+    again = turn(tmp_path, Memory(), NOON + MINUTE, reading("basis", 60, at=NOON + MINUTE))
+    assert "basis" in {each.case.rule for each in again.evaluations if each.fires}
+    turn(tmp_path, Memory(), NOON + 2 * MINUTE, reading("basis", 0, at=NOON + 2 * MINUTE))
+    states.write_text(states.read_text().replace(POLICY.sha256, "0" * 64))
+    later = NOON + 3 * MINUTE
+    anew = turn(tmp_path, Memory(), later, reading("basis", 60, at=later))
+    assert "basis" not in {each.case.rule for each in anew.evaluations if each.fires}
+
+
 def test_a_heartbeat_that_is_late_missing_or_of_the_future_is_silence(tmp_path: Path) -> None:
     path = tmp_path / FILE
     assert "no readable heartbeat" in str(silence(path, NOON))

@@ -128,6 +128,21 @@ def test_what_the_outage_hid_speaks_when_somebody_resolves_the_outage_too_early(
     assert play.store.read().get(parent.id).status is Status.REOPENED
 
 
+def test_what_flaps_while_nobody_is_on_it_pages_each_time(play: Play) -> None:
+    play.see(STALE)
+    for after in (30, 30):
+        play.see(FRESH, after=after)
+    assert pages(play.see(STALE, after=200)) == ["P2 md_stale to on-call"]
+
+
+def test_a_worse_part_makes_its_cause_as_bad(play: Play) -> None:
+    one, other = (Subject("sandbox", "main", key=each) for each in ("b1", "b2"))
+    play.see(reading("position_break_lots", 1, one))
+    steps = play.see(reading("position_sign_flips", 1, other), after=100)
+    assert pages(steps) == ["P1 position_break to on-call"]
+    assert [each.severity for each in play.open] == [Severity.P1]
+
+
 def test_what_flaps_while_somebody_is_on_it_wakes_nobody_again(play: Play) -> None:
     play.see(STALE)
     play.person(play.only, Status.ACKED)
@@ -196,6 +211,12 @@ class TestBlindness:
         assert page.text == "P1 Not seen for too long: sandbox main, unknown_orders, for the rule unknown_order"
         assert "not seen here, by rule: unknown_order, position_break" in page.context
         assert IncidentStore(play.folder / "incidents.jsonl").read().log == steps
+
+    def test_what_is_noticed_later_is_a_part_of_it_as_long_as_it_lasts(self, play: Play) -> None:
+        play.see(self.unseen("unknown_orders"), about=self.NOW)
+        both = (self.unseen("unknown_orders"), self.unseen("position_break_lots"))
+        assert pages(play.see(*both, after=3600, about=self.NOW)) == []
+        assert len(play.open) == 1
 
     def test_a_break_that_is_seen_at_last_is_another_incident_and_pages(self, play: Play) -> None:
         play.see(self.unseen("position_break_lots"), self.unseen("unknown_orders"), about=self.NOW)

@@ -24,6 +24,8 @@ from research_to_prod.operations.incidents.lifecycle import (
     Incident,
     Opened,
     Status,
+    Transition,
+    follow,
 )
 from research_to_prod.operations.incidents.store import IncidentStore
 from tests.operations.alerting.book import NOON
@@ -115,6 +117,20 @@ def test_severity_rises_and_never_falls_while_it_is_open(store: IncidentStore) -
     assert raised.severity is Severity.P1
     with pytest.raises(IllegalTransitionError, match="may only rise"), store.work() as work:
         work.tell(raised, Event.RAISED, severity=Severity.P2, at=NOON, ref="e", note="better", page=None)
+
+
+def test_history_goes_forward_only(store: IncidentStore) -> None:
+    incident = started(store)
+    early = Transition(
+        incident_id="one", seq=1, event=Event.MOVED, source=incident.status, to=Status.ACKED, actor="user:ana",
+        at=NOON - timedelta(seconds=1), severity=incident.severity, evidence_ref="by hand",
+    )  # fmt: skip
+    with pytest.raises(IllegalTransitionError, match="before the last one"):
+        follow(incident, early)
+    with store.work() as work:
+        # A person's clock that is behind the alerter's is no reason to refuse the person.
+        late = work.move(incident, Status.ACKED, actor="user:ana", at=NOON - timedelta(seconds=1), ref="by hand")
+    assert late.at == NOON
 
 
 def test_the_beginning_of_an_id_names_it_where_only_one_begins_so(store: IncidentStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 from pathlib import Path
 
@@ -97,3 +98,21 @@ def test_the_last_whole_line_is_found_behind_a_long_torn_one(tmp_path: Path) -> 
     with file.turn() as turn:
         turn.append([b"three"])
     assert file.since(0) == ([b"one", b"two", b"three"], 14)
+    assert file.path.read_bytes() == b"one\ntwo\nthree\n"
+
+
+def test_what_the_disk_does_not_keep_is_an_error_and_leaves_the_file_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = IncidentStore(path)
+    started(store)
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(IncidentError, match="can't be written: Input/output error; nothing was changed"):
+        moved(store, Status.ACKED)
+    assert path.read_bytes() == before
+    assert store.read().get("one").status is Status.DETECTED
