@@ -24,8 +24,8 @@ _QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Which venue, style and size costs most, like for like?", "comparison", ("slippage", "cost_model")),
     ("When should we not trade?", "hours", ("slippage", "cost_model", "liquidity_profile")),
     ("Is our cost model still right?", "model", ("shadow", "pnl_waterfall")),
-    ("Fee tier, maker share, funding: what changed?", "fees", ("fee_schedules", "venue_income")),
-    ("Are we trading the size that we think?", "exposure", ("positions", "venue_positions")),
+    ("Fee tier, maker share, funding: what changed?", "fees", ("fee_schedules", "venue_income", "fee_changes")),
+    ("Are we trading the size that we think?", "breaks", ("positions", "venue_positions", "breaks")),
     ("Can I trust these numbers?", "quality", ("slippage", "breaks")),
     ("What do I do today?", "actions", ("slippage", "breaks")),
 )
