@@ -30,7 +30,7 @@ def refused(answer: subprocess.CompletedProcess[str], *told: str) -> bool:
 @pytest.mark.parametrize("command", [["demo"], ["run", "market_data", "2023-01"], ["ledger"], ["ui"]])
 def test_a_misspelt_setting_is_named_with_those_that_exist(command: list[str], tmp_path: Path) -> None:
     answer = r2p(tmp_path, *command, R2P_DATE="x")
-    assert refused(answer, "unknown settings R2P_DATE", "R2P_DATA, R2P_DESK, R2P_VENDOR"), answer.stderr
+    assert refused(answer, "unknown settings R2P_DATE", "R2P_BROKER, R2P_DATA, R2P_DESK"), answer.stderr
     assert not (tmp_path / "data").exists()
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pyarrow as pa
 
-from research_to_prod.execution.contracts import VENUE_RECORDS
+from research_to_prod.execution.contracts import VENUE_FEES, VENUE_RECORDS
 from research_to_prod.execution.venue_records import (
     venue_balances_table,
     venue_fills_table,
@@ -115,6 +116,7 @@ def read_account(client: VenueClient, known: Iterable[str], day: str, now: datet
         _read_orders(client, symbols, day, part)
         _read_payments(client, day, part)
         _read_holdings(client, day, now, part)
+        _read_fees(client, symbols, day, now, part)
         found = symbols | _markets_of(client, part, symbols)
         again = _Part()
         settled = _read_fills(client, found, day, again) == first and found == symbols
@@ -162,6 +164,20 @@ def _read_payments(client: VenueClient, day: str, part: _Part) -> None:
         account = fetched.certificate.scope.partition(" ")[0]
         rows = venue_income_table(fetched.rows, account, client.name, fetched.certificate.fetch_id)
         part.add("venue_income", rows, fetched.certificate)
+
+
+def _read_fees(client: VenueClient, symbols: set[str], day: str, now: datetime, part: _Part) -> None:
+    """Read the rates of each market; one that can't be read has no row, which claims nothing."""
+    rows = []
+    for symbol in sorted(symbols):
+        try:
+            fee = client.fees(symbol)
+        except VenueError as error:
+            part.problems.append(f"venue_fees {symbol}: {error}")
+            continue
+        rates = {"maker_rate": Decimal(fee.maker), "taker_rate": Decimal(fee.taker)}
+        rows.append({"day": day, "venue": client.name, "symbol": symbol, "stated_at": now} | rates)
+    part.add("venue_fees", pa.Table.from_pylist(rows, schema=VENUE_FEES.arrow))
 
 
 def _read_holdings(client: VenueClient, day: str, now: datetime, part: _Part) -> None:

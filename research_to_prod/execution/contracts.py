@@ -246,12 +246,27 @@ VENUE_INCOME = Schema(
     partition_by=PartitionBy("booked_at", _DAY),
 )
 
+VENUE_FEES = Schema(
+    description="The fee rates of our account in a market, as the venue stated them when the day was read.",
+    columns=(
+        _SNAPSHOT_DAY,
+        _VENUE,
+        _SYMBOL,
+        Column("maker_rate", DECIMAL, "fee of a maker; a rebate is negative", "fraction of value"),
+        Column("taker_rate", DECIMAL, "fee of a taker", "fraction of value"),
+        Column("stated_at", TIMESTAMP, "when the venue stated it, the venue's clock"),
+    ),
+    key=("venue", "symbol"),
+    partition_by=PartitionBy("day"),
+)
+
 VENUE_RECORDS: dict[str, Schema] = {
     "venue_fills": VENUE_FILLS,
     "venue_orders": VENUE_ORDERS,
     "venue_balances": VENUE_BALANCES,
     "venue_positions": VENUE_POSITIONS,
     "venue_income": VENUE_INCOME,
+    "venue_fees": VENUE_FEES,
 }
 """What is read of each venue every day, by the name of its asset."""
 

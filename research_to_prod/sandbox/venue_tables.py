@@ -33,15 +33,12 @@ def venue_tables(desk: SandboxDesk, day: str) -> dict[str, pa.Table]:
         **_held(simulated),
         "venue_income": _income(simulated),
     }
-    return {
-        name: schema.conform(
-            pa.Table.from_pylist(
-                [row | {"venue": VENUE, "fetch_id": _FETCH} for row in rows[name]], schema=schema.arrow
-            ),
-            day,
-        )
-        for name, schema in VENUE_RECORDS.items()
-    }
+    found = {}
+    for name, each in rows.items():
+        whole = [row | {"venue": VENUE, "fetch_id": _FETCH} for row in each]
+        schema = VENUE_RECORDS[name]
+        found[name] = schema.conform(pa.Table.from_pylist(whole, schema=schema.arrow), day)
+    return found
 
 
 def certificates(desk: SandboxDesk, day: str) -> dict[str, pa.Table]:

@@ -138,6 +138,7 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "venue_balances",
         "venue_positions",
         "venue_income",
+        "venue_fees",
         "trades",
         "slippage",
         "latency_costs",

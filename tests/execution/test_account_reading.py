@@ -17,6 +17,7 @@ from research_to_prod.market_data.universe import Universe, VenueSpec
 from research_to_prod.market_data.venue import Credentials, VenueClient, VenueError, connect
 from research_to_prod.operations.contracts import BREAKS
 from research_to_prod.operations.daily import DayTables, reconcile_day
+from research_to_prod.sandbox._execution import FEES
 from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.faults import FaultKind, FaultPlan, FaultRule
 from research_to_prod.sandbox.market import SandboxMarket
@@ -79,6 +80,8 @@ def test_the_reading_is_the_account_as_it_truly_was(desk: SandboxDesk, day: str)
         reading = read_account(client, TRADED, day, client.clock())
     for name, expected in venue_tables(desk, day).items():
         assert rows(reading.tables[name]) == rows(expected), name
+    rates = {row["symbol"]: (row["maker_rate"], row["taker_rate"]) for row in reading.tables["venue_fees"].to_pylist()}
+    assert rates == dict.fromkeys(TRADED, (FEES["maker"], FEES["taker"]))
     assert all(each.complete and each.genuine for found in reading.certificates.values() for each in found)
     assert (reading.problems, reading.settled) == ((), True)
     assert breaks(desk, reading, day, clock()) == []

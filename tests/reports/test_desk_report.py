@@ -17,6 +17,7 @@ from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
 from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, FAILURE_MODES, PNL_WATERFALL, SHADOW
 from research_to_prod.attribution.slippage import COMPONENTS
 from research_to_prod.attribution.waterfall_days import STEPS
+from research_to_prod.defs.tables import TABLES
 from research_to_prod.operations.contracts import BREAKS
 from research_to_prod.reports.compile_desk_report import compile_desk_report
 from research_to_prod.reports.desk_report import CandidateLine, DeskReport, Exclusion, Status
@@ -506,6 +507,15 @@ def test_each_open_question_names_each_input_that_it_lacks_and_who_brings_it() -
     ]
     assert not {3, 7, 14, 15} & {each.number for each in found}
     assert unanswered([each.missing_input for each in unanswered(())]) == ()
+
+
+def test_every_question_that_the_tables_of_the_lake_answer_has_a_section() -> None:
+    page = render_html(report([slippage_row(0)], present=tuple(TABLES))).decode()
+    answered = [question for question in desk_questions(tuple(TABLES)) if question.answered]
+    assert len(answered) >= 10
+    for question in answered:
+        assert f'id="{question.where}"' in page, question
+        assert f'<a href="#{question.where}">' in page, question
 
 
 def test_a_question_is_open_until_all_of_its_inputs_are_there() -> None:

@@ -96,6 +96,7 @@ _VENUE_MEANING = {
     "venue_balances": "What a wallet held at the day's beginning and at its end, by the venue's own statement.",
     "venue_positions": "What was held of a contract at the day's beginning and at its end, by the venue's statement.",
     "venue_income": "What moved the wallets besides trades: funding, realized profit, deposits, withdrawals.",
+    "venue_fees": "The fee rates of the account in each market, as the venue stated them at the reading.",
 }
 
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from research_to_prod.lake.schema import TIMESTAMP
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Subject
-from research_to_prod.operations.contracts import BreakClass, BreakVerdict
+from research_to_prod.operations.contracts import BreakClass, BreakStatus, BreakVerdict
 from research_to_prod.values import timeframe_length
 
 Row = Mapping[str, Any]
@@ -152,7 +152,9 @@ def records(tables: DayTables, moment: datetime) -> Iterator[Observation]:
         found = [
             row["venue"]
             for row in _rows(tables.breaks)
-            if row["class"] in lost and row["verdict"] == BreakVerdict.CONFIRMED and row["opened_at"] <= moment
+            if row["class"] in lost
+            and (row["verdict"], row["status"]) == (BreakVerdict.CONFIRMED, BreakStatus.OPEN)
+            and row["opened_at"] <= moment
         ]
         for venue in sorted({row["venue"] for row in _rows(tables.certificates)}):
             yield Observation("fill_breaks", Subject(venue), found.count(venue), moment, None, None, "breaks")

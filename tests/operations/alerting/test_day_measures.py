@@ -152,7 +152,9 @@ def test_breaks_and_incomplete_fetches_are_told_by_venue() -> None:
     certificates = rows(
         FETCH_CERTIFICATES, proof | {"scope": "B", "complete": False}, proof | {"scope": "A", "complete": True}
     )
-    lost = {"class": "missing_fill_internal", "venue": "sandbox", "opened_at": at(8), "verdict": "confirmed"}
+    lost = {
+        "class": "missing_fill_internal", "venue": "sandbox", "opened_at": at(8), "verdict": "confirmed", "status": "open",
+    }  # fmt: skip
     breaks = rows(BREAKS, lost, lost | {"class": "fee_mismatch"}, lost | {"verdict": "unknown"})
     found = measured(breaks=breaks, certificates=certificates)
     assert (found["fill_breaks", "sandbox"], found["incomplete_fetches", "sandbox"]) == (1, 1)
