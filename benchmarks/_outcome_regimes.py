@@ -328,6 +328,7 @@ def _implementation_passes(rules: Implementation, proposal: Proposal, residuals:
     paired = PairedEvidence(
         days=days,
         decisions=decisions,
+        compared_decisions=decisions,
         equal_decisions=decisions,
         bars=decisions,
         agreeing_bars=decisions,

@@ -65,7 +65,8 @@ def demo() -> None:
 @app.command()
 def run(
     job: Annotated[
-        str, typer.Argument(help="market_data, liquidity, research, promote, production, nightly, publish_warehouse")
+        str,
+        typer.Argument(help="market_data, liquidity, research, promote, production, nightly, drill, publish_warehouse"),
     ],
     partitions: Annotated[
         list[str] | None, typer.Argument(help="Months, days or candidates; FIRST..LAST for a range")

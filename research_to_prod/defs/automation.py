@@ -109,3 +109,10 @@ promotion_review_schedule = dg.build_schedule_from_partitioned_job(
 drill_schedule = dg.build_schedule_from_partitioned_job(
     drill, hour_of_day=2, minute_of_hour=5, default_status=dg.DefaultScheduleStatus.RUNNING
 )
+# 02:40 UTC every day: a manifest ends after 26 hours, and what the night took back is in it already.
+production_schedule = dg.ScheduleDefinition(
+    name="production_schedule",
+    job=production,
+    cron_schedule="40 2 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

@@ -157,3 +157,12 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
     } == names
     schedule = defs.resolve_schedule_def("nightly_schedule")
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+def test_the_manifest_is_renewed_and_the_kill_switch_drilled_every_day() -> None:
+    for name, cron in (("production_schedule", "40 2 * * *"), ("drill_schedule", "5 2 * * *")):
+        schedule = defs.resolve_schedule_def(name)
+        assert schedule.cron_schedule == cron
+        assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    names = {key.to_user_string() for key in defs.resolve_job_def("production").asset_layer.executable_asset_keys}
+    assert names == {"control_state", "production_manifest"}
