@@ -33,7 +33,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lake = Lake(data / "lake")
     held = BTC | {"held_at": at(1), "position": Decimal(2), "mark_price": Decimal(50_000)}
     lost = {
-        "class": "missing_fill_internal", "venue": "sandbox", "opened_at": at(8), "verdict": "confirmed", "status": "open",
+        "class": "missing_fill_internal", "venue": "sandbox", "opened_at": at(8), "verdict": "confirmed",
+        "status": "open",
     }  # fmt: skip
     proof = {"venue": "sandbox", "interval_end": START + timedelta(days=1), "complete": True}
     lake.write("positions", DAY, rows(INBOX_KINDS["positions"], held), INBOX_KINDS["positions"])

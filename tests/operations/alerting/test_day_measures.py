@@ -153,7 +153,8 @@ def test_breaks_and_incomplete_fetches_are_told_by_venue() -> None:
         FETCH_CERTIFICATES, proof | {"scope": "B", "complete": False}, proof | {"scope": "A", "complete": True}
     )
     lost = {
-        "class": "missing_fill_internal", "venue": "sandbox", "opened_at": at(8), "verdict": "confirmed", "status": "open",
+        "class": "missing_fill_internal", "venue": "sandbox", "opened_at": at(8), "verdict": "confirmed",
+        "status": "open",
     }  # fmt: skip
     breaks = rows(BREAKS, lost, lost | {"class": "fee_mismatch"}, lost | {"verdict": "unknown"})
     found = measured(breaks=breaks, certificates=certificates)
