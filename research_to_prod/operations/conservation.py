@@ -146,7 +146,8 @@ def compare_positions(
     if held.closing is None or not proof.saw(Source.POSITIONS, Account.FUTURES):
         return Conserved()
     moved = own(postings)
-    fills = own_contracts(desk_fills)
+    closing = held.closing
+    fills = own_contracts(each for each in desk_fills if each.at <= closing.at)
     believed = held.believed or {}
     named = {asset for account, asset in held.closing.amounts if account is Account.CONTRACTS}
     opened = {} if held.opening is None else held.opening.amounts

@@ -175,8 +175,9 @@ def held_of(tables: DayTables, proof: Proof) -> Held:
     stamps = [
         row["snapshot_at"] for row in (*balances.to_pylist(), *positions.to_pylist()) if row["moment"] == "closing"
     ]
-    # A statement is of a whole second: it holds what happened in it.
-    closing = min(max(stamps, default=proof.day_end) + _SECOND, proof.day_end)
+    last = max(stamps, default=proof.day_end)
+    # The statement of a day is stamped by its last second, and holds what happened in it.
+    closing = proof.day_end if last >= proof.day_end - _SECOND else last
     believed = tables.desk.get("positions")
     return Held(
         snapshot_of(balances, positions, "opening", proof.day_start),

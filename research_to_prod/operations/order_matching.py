@@ -51,6 +51,8 @@ def compare_states(desk: Side, venue: Side, proof: Proof, disputed: frozenset[Ke
     if desk.orders is None or venue.orders is None:
         return ()
     ours = {_key(order): order for order in desk.orders if order.whole}
+    # Sent, and never heard of again: what became of it at the venue is news to us.
+    unanswered = {order.client_id: order for order in desk.orders if not order.order_id}
     sums: dict[Key, Decimal] = {}
     for fill in venue.fills:
         if fill.order_id is not None:
@@ -58,7 +60,8 @@ def compare_states(desk: Side, venue: Side, proof: Proof, disputed: frozenset[Ke
             sums[key] = sums.get(key, Decimal(0)) + fill.quantity
     found = []
     for order in sorted(venue.orders, key=_place):
-        key, mine = _key(order), ours.get(_key(order))
+        key = _key(order)
+        mine = ours.get(key) or unanswered.get(order.client_id)
         last = max(order.last_at, order.last_at if mine is None else mine.last_at)
         if mine is None or key in disputed or last > min(proof.judged_to, proof.day_end):
             continue

@@ -88,8 +88,10 @@ class OrderRecord:
 
     Parameters
     ----------
+    order_id
+        The venue's number; empty on the desk's side before it has one.
     whole
-        Whether its beginning is on record; of others only their steps of the day are known.
+        Whether its beginning is on record, with the venue's number; of others only what happened on the day is known.
     """
 
     symbol: str
@@ -179,12 +181,22 @@ _ENDS = {"cancelled", "expired", "rejected"}
 
 
 def orders_of_events(rows: pa.Table) -> frozenset[OrderRecord]:
-    """Return the orders that the desk's ``ORDER_EVENTS`` tell of; without the venue's number there is none yet."""
-    by_order: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    """Return the orders that the desk's ``ORDER_EVENTS`` tell of.
+
+    What was sent and has no number of the venue's yet has an empty ``order_id``, and is known by its name.
+    """
+    by_order: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    numbered: set[str] = set()
     for row in rows.to_pylist():
-        if row["venue_order_id"] is not None:
-            by_order.setdefault((row["symbol"], row["venue_order_id"]), []).append(row)
-    return frozenset(_order(events) for events in by_order.values())
+        number = row["venue_order_id"]
+        key = (row["symbol"], row["child_id"]) if number is None else (row["symbol"], "", number)
+        by_order.setdefault(key, []).append(row)
+        numbered |= set() if number is None else {row["child_id"]}
+    return frozenset(
+        _order(events)
+        for events in by_order.values()
+        if events[0]["venue_order_id"] or events[0]["child_id"] not in numbered
+    )
 
 
 def _order(events: list[dict[str, Any]]) -> OrderRecord:
@@ -198,7 +210,7 @@ def _order(events: list[dict[str, Any]]) -> OrderRecord:
     times = [row["occurred_at"] or row["received_at"] for row in events]
     return OrderRecord(
         symbol=events[0]["symbol"],
-        order_id=events[0]["venue_order_id"],
+        order_id=events[0]["venue_order_id"] or "",
         client_id=events[0]["child_id"],
         side=events[0]["side"],
         quantity=quantity,
@@ -206,7 +218,7 @@ def _order(events: list[dict[str, Any]]) -> OrderRecord:
         state=state,
         at=times[0],
         last_at=max(times),
-        whole=any(row["event"] in {"sent", "new"} for row in sized),
+        whole=events[0]["venue_order_id"] is not None and any(row["event"] in {"sent", "new"} for row in sized),
     )
 
 
@@ -268,8 +280,18 @@ def money_of_venue(income: pa.Table) -> frozenset[Movement]:
 
 
 def _movements(rows: Iterable[tuple[dict[str, Any], MoneyKind, str, str]]) -> frozenset[Movement]:
+    # A desk may book sub-accounts that nobody reads of the venue: posted, and not compared.
+    wallets = {"spot": Account.SPOT, "futures": Account.FUTURES}
     return frozenset(
-        Movement(Account(row["account"]), kind, record_id, asset, row["amount"], row["symbol"], row["booked_at"])
+        Movement(
+            wallets.get(row["account"], Account.OTHER),
+            kind,
+            record_id,
+            asset,
+            row["amount"],
+            row["symbol"],
+            row["booked_at"],
+        )
         for row, kind, record_id, asset in rows
     )
 

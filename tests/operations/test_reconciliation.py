@@ -228,12 +228,15 @@ def test_fills_of_an_order_that_nobody_sent_are_that_order_and_no_breaks_of_thei
     assert row.evidence.endswith("2 fills")
 
 
-def test_an_order_without_a_number_yet_is_known_by_its_name() -> None:
+def test_an_order_of_which_we_never_heard_again_is_ours_and_its_fate_is_a_break() -> None:
     sound = world([], idle=1)
     (order,) = sound.venue.orders or ()
-    unnumbered = replace(order, order_id="")
-    known = replace(sound, desk=replace(sound.desk, orders=frozenset({unnumbered})))
-    assert "unknown_order" not in known.classes()
+    unanswered = replace(order, order_id="", state=OrderState.OPEN, whole=False)
+    known = replace(sound, desk=replace(sound.desk, orders=frozenset({unanswered})))
+    (row,) = known.findings()
+    assert (row.kind, row.record_id) == (BreakClass.STATE_MISMATCH, order.order_id)
+    # At a venue that does not have it nothing came of it, which is what we know.
+    assert replace(known, venue=replace(known.venue, orders=frozenset())).findings() == ()
 
 
 def test_an_order_whose_fills_do_not_add_up_is_a_break() -> None:
