@@ -7,7 +7,7 @@ into the tables that the desk report reads. Doesn't: any truth; the prices are a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -28,7 +28,10 @@ from research_to_prod.attribution.waterfall_days import waterfalls_of_day
 from research_to_prod.defs.tables import TABLES
 from research_to_prod.lake import Lake
 from research_to_prod.lake.schema import DECIMAL, TIMESTAMP
-from research_to_prod.operations.reconciliation import reconcile_fills
+from research_to_prod.market_data.certificates import certificates_table, issue
+from research_to_prod.operations.contracts import BREAKS
+from research_to_prod.operations.daily import DayTables, reconcile_day
+from research_to_prod.operations.reconciliation_policy import load_reconciliation_policy
 from research_to_prod.research.bars import Floats
 from research_to_prod.settings import Settings
 from research_to_prod.values import day_bounds
@@ -228,13 +231,18 @@ def _venue_fills(fills: pa.Table) -> pa.Table:
 
 def _breaks(day: str, fills: pa.Table, venue_fills: pa.Table) -> pa.Table:
     """Reconcile the day after our first fill of each venue was lost."""
-    parts = []
-    complete = {market.symbol: True for market in MARKETS}
-    for venue in sorted({market.venue for market in MARKETS}):
-        ours, theirs = (rows.filter(pc.equal(rows["venue"], venue)) for rows in (fills, venue_fills))
-        known_to: datetime = day_bounds(day)[1]
-        parts.append(reconcile_fills(ours.slice(1), theirs, complete, known_to, venue=venue, day=day))
-    return pa.concat_tables(parts)
+    start, end = day_bounds(day)
+    proofs = [
+        issue(venue=each.venue, endpoint="generated", scope=each.symbol, interval=(start, end), bodies=[], rows=0,
+              terminal="end", clocks=(end, end))
+        for each in MARKETS
+    ]  # fmt: skip
+    venues = sorted({each.venue for each in MARKETS})
+    kept = [fills.filter(pc.equal(fills["venue"], venue)).slice(1) for venue in venues]
+    certificates = certificates_table(proofs, f"venue_fills-{day}")
+    tables = DayTables({"fills": pa.concat_tables(kept)}, {"venue_fills": venue_fills}, {"venue_fills": certificates})
+    policy = load_reconciliation_policy(Settings().desk / "policies" / "reconciliation.yaml")
+    return reconcile_day(tables, BREAKS.empty(), day, policy, end + timedelta(minutes=2)).breaks
 
 
 def _models() -> dict[str, Model]:
