@@ -16,9 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.attribution.drawdown_days import drawdowns_of_day
+from research_to_prod.attribution.failure_mode_days import Evening, modes_of_day
+from research_to_prod.attribution.failure_mode_policy import load_failure_mode_policy
 from research_to_prod.attribution.latency import latency_of_orders
 from research_to_prod.attribution.markouts import markouts_of_fills
 from research_to_prod.attribution.parent_orders import slippage_of_orders
+from research_to_prod.attribution.pnl_contracts import FAILURE_MODES
 from research_to_prod.attribution.quote_match import StoredQuotes
 from research_to_prod.attribution.shadow import ModelCharges
 from research_to_prod.attribution.shadow_days import DeskDay, Model, shadow_of_day
@@ -81,6 +84,7 @@ def write_month(lake: Lake, days: int, orders_a_day: int, seed: int = 1) -> list
     names, past = days_of(days), None
     shadows: list[pa.Table] = []
     falls: list[pa.Table] = []
+    modes = load_failure_mode_policy(Settings().desk / "policies" / "failure_modes.yaml")
     for number, day in enumerate(names):
         records = _records(day, number, orders_a_day, seed, prices)
         if number == 0:
@@ -110,8 +114,11 @@ def write_month(lake: Lake, days: int, orders_a_day: int, seed: int = 1) -> list
             "venue_fills": venue,
         }
         if number == days - 1:
-            made |= {"edge_verdicts": verdicts_of_day(pa.concat_tables(shadows), day, policy)}
-            made |= {"drawdowns": drawdowns_of_day(pa.concat_tables(shadows), pa.concat_tables(falls), day, {})[0]}
+            whole = pa.concat_tables(shadows)
+            made |= {"edge_verdicts": verdicts_of_day(whole, day, policy)}
+            made |= {"drawdowns": drawdowns_of_day(whole, pa.concat_tables(falls), day, {})[0]}
+            evening = Evening(day, {}, FAILURE_MODES.empty(), whole, made["drawdowns"])
+            made |= {"failure_modes": modes_of_day(evening, modes)}
             made |= {"breaks": _breaks(day, records["fills"], venue)}
         for name, rows in made.items():
             lake.write(name, day, rows, TABLES[name])

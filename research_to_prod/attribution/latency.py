@@ -126,7 +126,12 @@ def costs_by_bucket(rows: pa.Table, by: Sequence[str] = ("strategy",)) -> pa.Tab
     bucket = np.searchsorted(np.array(BUCKETS_MS, np.float64), total, side="right")
     numbered = counted.append_column("bucket", pa.array(bucket)).append_column("row", pa.array(np.arange(len(total))))
     keys = [*by, "bucket"]
-    groups = numbered.group_by(keys).aggregate([("row", "list")]).sort_by([(name, "ascending") for name in keys])
+    # One thread, as in markouts: the order of the rows decides the last digit of a sum.
+    groups = (
+        numbered.group_by(keys, use_threads=False)
+        .aggregate([("row", "list")])
+        .sort_by([(name, "ascending") for name in keys])
+    )
     lines = []
     for group in groups.to_pylist():
         own = counted.take(group.pop("row_list"))

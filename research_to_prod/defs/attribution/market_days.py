@@ -127,7 +127,7 @@ class MarketDays:
         if self._lake.has("quotes", self._day):
             version = self._lake.version("quotes", self._day)
             for piece in self._lake.pieces(version, ["venue", "symbol", "quoted_at"]):
-                markets = piece.group_by(["venue", "symbol"]).aggregate([("quoted_at", "list")])
+                markets = piece.group_by(["venue", "symbol"], use_threads=False).aggregate([("quoted_at", "list")])
                 for row in range(markets.num_rows):
                     at = markets["quoted_at_list"][row].values.cast(pa.int64()).to_numpy()
                     found[markets["venue"][row].as_py(), markets["symbol"][row].as_py()].append(at)
