@@ -168,7 +168,8 @@ def _idle_orders(records: Records) -> list[Row]:
     return [
         events[0]
         for events in by_order.values()
-        if [each["event"] for each in events] == ["new", "cancelled"] and 0 < events[0]["occurred_at"].hour < 23
+        if [each["event"] for each in events] == ["new", "cancel_sent", "cancelled"]
+        and 0 < events[0]["occurred_at"].hour < 23
     ]
 
 

@@ -24,7 +24,7 @@ from research_to_prod.sandbox.market import SandboxMarket
 from research_to_prod.sandbox.server import API_KEY, API_SECRET, SandboxServer
 from research_to_prod.sandbox.venue_tables import venue_tables
 
-DAY = "2026-01-06"
+DAY = "2026-01-07"
 TRADED = {"BTC/USDT", "DOGE/USDT", "ETH/USDT:USDT", "SOL/USDT:USDT"}
 
 
