@@ -46,7 +46,7 @@ class GateReport:
     def to_table(self) -> pa.Table:
         """Return the rows of ``contracts.GATE_REPORT``."""
         shared = {"candidate": self.candidate, "policy_id": self.policy_id, "policy_sha256": self.policy_sha256}
-        rows = [{**shared, **asdict(gate), "verdict": gate.verdict.value} for gate in self.gates]
+        rows = [{**shared, **asdict(gate)} for gate in self.gates]
         return GATE_REPORT.conform(pa.Table.from_pylist(rows, schema=GATE_REPORT.arrow), self.candidate)
 
     def canonical_bytes(self) -> bytes:
@@ -72,20 +72,14 @@ def evaluate(policy: Policy, evidence: Evidence) -> GateReport:
     What is missing, not a number, or too little is INCONCLUSIVE, never a default.
     """
     rules = policy.for_type(evidence.strategy_type)
-    gates: list[Gate] = []
-    if rules.data_quality is not None:
-        gates += data_quality_gates(rules.data_quality, evidence)
-    if rules.statistics is not None:
-        gates += statistics_gates(rules.statistics, evidence)
-    if rules.robustness is not None:
-        gates += robustness_gates(rules.robustness, evidence)
-    if rules.implementation is not None:
-        gates += implementation_gates(rules.implementation, evidence)
-    if rules.latency is not None:
-        gates += latency_gates(rules.latency, evidence)
-    if rules.risk is not None:
-        gates += risk_gates(rules.risk, policy.allocation, evidence)
-    if rules.readiness is not None:
-        gates += readiness_gates(rules.readiness, policy.allocation, evidence, policy.to_stage)
+    gates = [
+        *(data_quality_gates(rules.data_quality, evidence) if rules.data_quality else ()),
+        *(statistics_gates(rules.statistics, evidence) if rules.statistics else ()),
+        *(robustness_gates(rules.robustness, evidence) if rules.robustness else ()),
+        *(implementation_gates(rules.implementation, evidence) if rules.implementation else ()),
+        *(latency_gates(rules.latency, evidence) if rules.latency else ()),
+        *(risk_gates(rules.risk, policy.allocation, evidence) if rules.risk else ()),
+        *(readiness_gates(rules.readiness, policy.allocation, evidence, policy.to_stage) if rules.readiness else ()),
+    ]
     ordered = tuple(sorted(gates, key=lambda gate: (gate.family, gate.gate)))
     return GateReport(evidence.candidate, policy.id, policy.sha256, ordered)

@@ -87,7 +87,7 @@ def judge(
         if abs(margin) < _SMALLEST_MARGIN and not counted:
             reason = f"{what} is {value:.6g}, too close to the threshold {threshold:.6g} to tell"
         else:
-            verdict = Verdict.PASS if margin > 0 or (counted and margin == 0) else short
+            verdict = Verdict.PASS if margin >= 0 else short
             reason = f"{what} is {value:.6g}; required {comparison} {threshold:.6g}"
     if samples < minimum_samples:
         problem = problem or f"{what} rests on {samples} samples; at least {minimum_samples} are required"

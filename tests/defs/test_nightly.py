@@ -123,7 +123,9 @@ def test_a_night_killed_half_way_is_made_whole_by_the_next_tick_with_the_same_by
     whole.night(DAYS[0])
     killed = desk.start(DAYS[0])
     deadline = time.monotonic() + 240
-    while not (Path(desk.settings.lake) / "slippage").exists() and time.monotonic() < deadline and killed.poll() is None:
+    while (
+        not (Path(desk.settings.lake) / "slippage").exists() and time.monotonic() < deadline and killed.poll() is None
+    ):
         time.sleep(0.005)
     os.kill(killed.pid, signal.SIGKILL)
     errors = killed.communicate()[1]

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from research_to_prod.promotion.record import GENESIS, Approval, Policy, Record, RecordType
-from research_to_prod.promotion.stages import LEGAL, TRADING, IllegalTransitionError, Standing, stage_of, standing
+from research_to_prod.promotion.stages import (
+    LEGAL,
+    TRADING,
+    IllegalTransitionError,
+    Standing,
+    check_transition,
+    stage_of,
+    standing,
+)
 from research_to_prod.values import Stage, digest
 
 NAMES = ("momentum", "carry")
@@ -184,6 +192,24 @@ def test_a_decision_from_where_the_candidate_no_longer_is_raises(record):
     with pytest.raises(IllegalTransitionError, match="is at paper, not at research: decide again"):
         state.advance(record("promote", "research", "paper"))
     assert state.stage("momentum", VERSIONS[0]) is Stage.PAPER
+
+
+def test_a_transition_that_is_none_names_those_that_there_are(record):
+    with pytest.raises(IllegalTransitionError, match=r"from canary it may lead to: canary, live$"):
+        check_transition(record(RecordType.PROMOTE, Stage.CANARY, Stage.PAPER), Stage.CANARY)
+    with pytest.raises(IllegalTransitionError, match=r"from research it may lead to: nowhere$"):
+        check_transition(record(RecordType.ROLLBACK, Stage.RESEARCH, Stage.PAPER), Stage.RESEARCH)
+
+
+def test_nothing_counts_as_moved_down_unless_it_is_said(record):
+    check_transition(record(RecordType.PROMOTE, Stage.PAPER, Stage.CANARY), Stage.PAPER)
+
+
+def test_when_a_version_came_to_its_stage_is_known_and_none_at_research(up, record):
+    state = standing(up(Stage.PAPER))
+    (arrival,) = up(Stage.PAPER)
+    assert state.arrived("momentum", VERSIONS[0]) == arrival.recorded_at
+    assert state.arrived("momentum", VERSIONS[1]) is None
 
 
 def test_a_rejection_moves_nothing(record):
