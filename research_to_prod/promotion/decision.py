@@ -5,6 +5,7 @@ Belongs here: promote or reject, and every reason. Doesn't: measuring (gates), p
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -40,8 +41,9 @@ def decide(case: Case, report: GateReport | None, refusals: Sequence[str]) -> Dr
         report_sha256 = sha256_hex(report.canonical_bytes())
         reasons += _strangers(case, report)
     evidence = Evidence(inputs=case.inputs, checks=case.checks, gates=gates)
-    known = case.model_dump(mode="json") | {"gate_report_sha256": report_sha256}
-    reasons += promotion_obstacles(known, evidence.model_dump(mode="json"))
+    known = json.loads(case.model_dump_json()) | {"gate_report_sha256": report_sha256}
+    # As the verifier will read it from its blob.
+    reasons += promotion_obstacles(known, json.loads(evidence.canonical_bytes()))
     if report is not None and report.verdict is not Verdict.PASS:
         reasons.append(f"the gate report's verdict is {report.verdict}")
     kind = RecordType.REJECT if reasons else RecordType.PROMOTE

@@ -5,9 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from research_to_prod.promotion.record import GENESIS, Draft, Evidence, Gate, Limits, Record, number_text
+from research_to_prod.promotion.record import (
+    GENESIS,
+    Draft,
+    Evidence,
+    Gate,
+    Limits,
+    Record,
+    describe,
+    number_text,
+)
 from research_to_prod.promotion.verifier import parse_record
 from research_to_prod.values import Stage, StrategyType, Verdict, canonical_json, sha256_hex
 
@@ -259,3 +268,17 @@ def test_a_promotion_over_a_failed_check_cannot_be_made(draft, draft_fields):
     check = draft_fields(1)["checks"][0] | {"passed": False}
     with pytest.raises(ValidationError, match=r"check complete of candles\[2023-01\] failed"):
         draft(1, checks=[check])
+
+
+def test_what_a_record_lacks_is_named_field_by_field_in_one_line():
+    class Two(BaseModel):
+        inner: dict[str, int]
+        other: int
+
+    with pytest.raises(ValidationError) as found:
+        Two.model_validate({"inner": {"a": "x"}})
+    integer = "Input should be a valid integer, unable to parse string as an integer"
+    assert describe(found.value) == f"inner.a: {integer}; other: Field required"
+    with pytest.raises(ValidationError) as found:
+        Two.model_validate(5)
+    assert describe(found.value).startswith("it: Input should be")
