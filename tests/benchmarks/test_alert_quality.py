@@ -7,18 +7,20 @@ from functools import cache
 import numpy as np
 import pytest
 
+from benchmarks import _alert_page as written
 from benchmarks import _alert_scores as scores
 from benchmarks._alert_incidents import INCIDENTS
-from benchmarks._alert_page import targets
 from benchmarks._alert_surroundings import Surroundings, surroundings
-from benchmarks._alert_systems import Page, Run, contextual, day_and_night, run, shipped, static, z_scores
-from benchmarks._alert_weeks import ACCOUNT, DAY, SYMBOLS, VENUE, WEEK, Fault, Kind, injected, sound_weeks
+from benchmarks._alert_systems import RULES, Page, Run, contextual, day_and_night, run, shipped, static, z_scores
+from benchmarks._alert_weeks import ACCOUNT, DAY, SYMBOLS, VENUE, WEEK, Fault, Kind, Plan, injected, sound_weeks
 from research_to_prod.market_data.liquidity import WEEKS, Regime
 from research_to_prod.operations.alerting.situation import Subject
 from research_to_prod.operations.incidents.lifecycle import Event
 
 FIRST = WEEKS * WEEK
 BTC = Subject(VENUE.venue, instrument=SYMBOLS[0])
+
+SYSTEMS = [shipped(), contextual({}), static({}), day_and_night({}), z_scores({})]
 
 
 @cache
@@ -47,7 +49,7 @@ def test_the_shipped_rules_tell_of_both_faults_while_they_last() -> None:
     assert told == {"md_invalid", "position_break"}
 
 
-@pytest.mark.parametrize("system", [shipped(), z_scores(dict.fromkeys(("reject_rate", "ack_latency"), 6.0))])
+@pytest.mark.parametrize("system", [shipped(), z_scores(dict.fromkeys(RULES, 30.0))])
 def test_skipping_turns_at_which_nothing_can_happen_changes_nothing(system: object) -> None:
     begin, end = FIRST + 540, FIRST + 660
     quick, whole = (run(around(), system, begin, end, every_turn=each) for each in (False, True))  # type: ignore[arg-type]
@@ -100,8 +102,24 @@ def test_the_bootstrap_draws_days_for_all_systems_alike() -> None:
 def test_a_target_that_is_missed_is_said_to_be() -> None:
     quiet, loud = scored(page(FIRST + 600)), scored(*[page(FIRST + each) for each in range(600, 610)])
     names = [shipped().name, contextual({}).name, static({}).name, day_and_night({}).name]
-    ratio, late, calm = targets(dict(zip(names, (loud, quiet, quiet, quiet), strict=True)), dict.fromkeys(names, loud))
+    ratio, late, calm = written.targets(
+        dict(zip(names, (loud, quiet, quiet, quiet), strict=True)), dict.fromkeys(names, loud)
+    )
     assert (ratio.measured, ratio.holds, late.holds, calm.holds) == (10, False, False, False)
+
+
+def test_the_page_says_what_was_found_and_what_was_not() -> None:
+    names = [each.name for each in SYSTEMS]
+    found = dict.fromkeys(names, scored(page(FIRST + 600), page(FIRST + 10)))
+    cases = [scores.Case(each.fault, True, 120.0, Regime.NORMAL) for each in INCIDENTS]
+    dated = dict.fromkeys(names, scores.score(Run((), 0, 0), cases, FIRST, FIRST + WEEK))
+    text = written.page(Plan(), SYSTEMS, found, found, dated)
+    assert "| untrue price | `md_invalid` | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 |" in text
+    assert "| position break | `position_break` | 0 of 1 |" in text
+    assert "| `md_invalid` | 1 | 1 | 1 | 1 | 1 |" in text
+    assert "| time to detect over blind time, p95 | at most 1 | never, missed | never, missed |" in text
+    for incident in INCIDENTS:
+        assert f"| {incident.title} | {incident.figures} ({incident.source}) | 2.0 | – | – | – | – | – |" in text
 
 
 def test_every_dated_incident_names_its_source_and_falls_into_the_week() -> None:
