@@ -72,7 +72,7 @@ INCIDENTS = (
         "the cascade of 10 October 2025",
         "bitcoin from 117,000 to 104,000 from 20:50 UTC on; half an hour and a tenth of the depth are assumed",
         "Binance Square, post 31063396369578; Amberdata",
-        Kind.LOSSES, Subject(strategy="carry"), 4, (20, 50), 30, 0.0,
+        Kind.LOSSES, Subject(), 4, (20, 50), 30, 0.0,
     ),
     Incident(
         "USDe at Binance, 10 October 2025",

@@ -26,9 +26,9 @@ Volume, volatility, spread and depth follow the hour of the week, wild spells co
 faults: sockets that reconnect, a late answer, a fill that is booked one look later, a clock that steps, a coin that \
 wiggles. {kinds} kinds of fault are drawn at random hours, from faint to strong, and written into a journal; it is the \
 truth, and no rule takes part in it. After {history} weeks of history come {training} weeks of training with \
-{dense:.0f} faults each as drawn (closest ones and those that need a position are left out), {scored} that are scored \
-with {sparse:.0f}, and {calm} without any. All rates are judgement, drawn before a rule was asked, and precision \
-depends on them.
+{dense} faults of each kind, {scored} that are scored with {sparse} of each, and {calm} without any. All rates and \
+sizes are judgement, written down before a rule was asked; faults are more frequent than a desk could bear, and \
+precision depends on that.
 
 The alerter makes a turn a minute: the project's own `profile_week`, live regime, calendars, `evaluate` and `take_in`; \
 a person acknowledges after three minutes and resolves what has been calm for ten. {rules} of the thirty rules take \
@@ -72,7 +72,8 @@ def targets(faulty: Mapping[str, Score], quiet: Mapping[str, Score], name: str =
     ratio = faulty[name].pages_a_shift / faulty[best_baseline(faulty)].pages_a_shift
     return [
         Claim("pages over those of the best baseline", ratio, at_most=0.5),
-        Claim("time to detect over blind time, p95", faulty[name].of_budget[1], at_most=1),
+        Claim("time to detect over blind time, p95 of the detected", faulty[name].of_budget_detected[1], at_most=1),
+        Claim("the same, what was missed counted as never", faulty[name].of_budget[1], at_most=1),
         Claim("pages a shift in calm weeks", quiet[name].pages_a_shift, at_most=2),
     ]
 
@@ -182,13 +183,16 @@ def _soon(faulty: Mapping[str, Score]) -> str:
         [
             name,
             f"{_number(each.minutes[0])} / {_number(each.minutes[1])}",
-            f"{_number(each.of_budget[0])} / {_number(each.of_budget[1])}",
+            f"{_number(each.of_budget_detected[0])} / {_number(each.of_budget_detected[1])}",
             f"{each.in_time:.0%}",
         ]
         for name, each in faulty.items()
     ]
     head = ["system", "minutes to detect, p50 / p95", "over the blind time, p50 / p95", "told within the blind time"]
-    return table(head, rows) + "\n\nA fault that was missed counts as told after forever in the last two columns."
+    return (
+        table(head, rows)
+        + "\n\nThe first two are of what was detected; in the last, what was missed was not told in time."
+    )
 
 
 def _by_kind(faulty: Mapping[str, Score]) -> str:

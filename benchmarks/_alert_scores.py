@@ -113,8 +113,13 @@ class Score:
         return _quantiles([each.of_budget for each in self.outcomes])
 
     @property
+    def of_budget_detected(self) -> tuple[float, float]:
+        """The same among what was detected."""
+        return _quantiles([each.of_budget for each in self.outcomes if each.minutes is not None])
+
+    @property
     def minutes(self) -> tuple[float, float]:
-        """The same of the minutes to detect, among what was detected."""
+        """Median and 95th percentile of the minutes to detect, among what was detected."""
         return _quantiles([each.minutes for each in self.outcomes if each.minutes is not None])
 
     @property

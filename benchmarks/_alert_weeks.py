@@ -181,19 +181,22 @@ def sound_weeks(seed: int, weeks: int) -> Weeks:  # noqa: PLR0915 - one draw aft
     return world
 
 
-def with_faults(world: Weeks, seed: int, per_week: float, where: Callable[[int], bool]) -> Weeks:
-    """Return the weeks with faults drawn where ``where`` holds of a week's number, none near another of its kind."""
+def with_faults(world: Weeks, seed: int, of_each: int, where: Callable[[int], bool]) -> Weeks:
+    """Return the weeks with so many faults of each kind in every week whose number satisfies ``where``.
+
+    Drawn again is what could not happen (no position to lose) and what is within an hour of another of its kind.
+    """
     rng = np.random.default_rng(seed)
     faults: list[Fault] = []
     for week in range(world.minutes // WEEK):
-        if not where(week):
-            continue
-        for _ in range(rng.poisson(per_week)):
-            fault = drawn(rng, rng.choice(list(Kind)), week * WEEK + int(rng.integers(60, WEEK - 1_500)))
+        kinds = [kind for kind in Kind for _ in range(of_each)] if where(week) else []
+        while kinds:
+            fault = drawn(rng, kinds[0], week * WEEK + int(rng.integers(60, WEEK - 1_500)))
             idle = fault.kind in NEEDS_ORDERS and world.held(fault.subject)[fault.begin] == 0
             near = (each for each in faults if each.begin - 60 < fault.end and fault.begin < each.end + 60)
             if not idle and not any(each.kind is fault.kind for each in near):
                 faults.append(fault)
+                kinds.pop(0)
     return injected(world, sorted(faults, key=lambda each: each.begin), seed)
 
 
@@ -272,7 +275,9 @@ def _carry_out(  # noqa: PLR0912 - a case a kind
             world.net[fault.subject.strategy][span] = size * LIMIT
             values["limit_use", fault.subject][span] = size
         case Kind.LOSSES:
-            losses[fault.subject.strategy][span] += size * DAY_LOSS / length
+            for name, lost in losses.items():
+                if fault.subject.strategy in {"", name}:
+                    lost[span] += size * DAY_LOSS / length
         case Kind.OUTAGE:
             # The status page knows later than the requests do.
             values["server_errors", VENUE][span] = size
@@ -297,14 +302,14 @@ def _carry_out(  # noqa: PLR0912 - a case a kind
 
 @dataclass(frozen=True)
 class Plan:
-    """How many weeks, and how many faults a week; training has more of them, so that every level is tried by many."""
+    """How many weeks, and how many faults of each kind a week; training has more, so that many try every level."""
 
     seed: int = 7
     training: int = 2
-    scored: int = 5
+    scored: int = 4
     calm: int = 2
-    training_faults: float = 45.0
-    scored_faults: float = 25.0
+    training_faults: int = 3
+    scored_faults: int = 2
 
 
 def weeks_of(plan: Plan) -> Weeks:
