@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 STUDIES = {
-    "edge_verdicts", "failure_modes", "false_promotions", "ledger_attacks", "outcomes", "real_data", "reconciliation",
-    "rollback",
+    "alert_quality", "edge_verdicts", "failure_modes", "false_promotions", "ledger_attacks", "outcomes", "real_data",
+    "reconciliation", "rollback",
 }  # fmt: skip
 subjects = sorted({path.stem for path in Path(__file__).parent.glob("[a-z]*.py")} - STUDIES)
 missed = [name for name in subjects if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode]

@@ -1,0 +1,149 @@
+"""The study of alert quality: that its weeks say what was injected, what it counts, and that a replay is a replay."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+
+import numpy as np
+import pytest
+
+from benchmarks import _alert_page as written
+from benchmarks import _alert_scores as scores
+from benchmarks._alert_incidents import INCIDENTS
+from benchmarks._alert_surroundings import Surroundings, surroundings
+from benchmarks._alert_systems import RULES, Page, Run, contextual, day_and_night, run, shipped, static, z_scores
+from benchmarks._alert_weeks import (
+    ACCOUNT,
+    DAY,
+    NEEDS_ORDERS,
+    SYMBOLS,
+    VENUE,
+    WEEK,
+    Fault,
+    Kind,
+    Plan,
+    injected,
+    sound_weeks,
+    with_faults,
+)
+from research_to_prod.market_data.liquidity import WEEKS, Regime
+from research_to_prod.operations.alerting.situation import Subject
+from research_to_prod.operations.incidents.lifecycle import Event
+
+FIRST = WEEKS * WEEK
+BTC = Subject(VENUE.venue, instrument=SYMBOLS[0])
+
+SYSTEMS = [shipped(), contextual({}), static({}), day_and_night({}), z_scores({})]
+
+
+@cache
+def around() -> Surroundings:
+    """One sound week with a profile, and two faults on its first day."""
+    faults = [
+        Fault(Kind.BAD_PRICE, BTC, FIRST + 600, FIRST + 615, 250.0),
+        Fault(Kind.POSITION, ACCOUNT, FIRST + 900, FIRST + 960, 40.0),
+    ]
+    return surroundings(injected(sound_weeks(3, WEEKS + 1), faults, 3))
+
+
+def page(minute: int, rule: str = "md_invalid", subject: Subject = BTC, *, flat: bool = False) -> Page:
+    return Page(minute, rule, subject, "id", Event.OPENED, blind=False, flat=flat, regime=Regime.NORMAL)
+
+
+def scored(*pages: Page, flaps: int = 0) -> scores.Score:
+    cases = tuple(scores.Case(fault, True, 120.0, Regime.NORMAL) for fault in around().world.journal)
+    return scores.score(Run(pages, flaps, len(pages)), cases, FIRST, FIRST + DAY)
+
+
+def test_the_shipped_rules_tell_of_both_faults_while_they_last() -> None:
+    begin, end = FIRST + 590, FIRST + 920
+    found = scores.score(run(around(), shipped(), begin, end), scores.cases_of(around(), begin, end), begin, end)
+    told = {page.rule for page, matched in zip(found.run.pages, found.matched, strict=True) if matched}
+    assert told == {"md_invalid", "position_break"}
+
+
+@pytest.mark.parametrize("system", [shipped(), z_scores(dict.fromkeys(RULES, 30.0))])
+def test_skipping_turns_at_which_nothing_can_happen_changes_nothing(system: object) -> None:
+    begin, end = FIRST + 540, FIRST + 660
+    quick, whole = (run(around(), system, begin, end, every_turn=each) for each in (False, True))  # type: ignore[arg-type]
+    assert quick.turns < whole.turns == end - begin
+    assert (quick.pages, quick.flaps) == (whole.pages, whole.flaps)
+
+
+def test_a_fault_is_in_the_journal_and_in_what_is_measured_and_nowhere_else() -> None:
+    sound = sound_weeks(3, 1)
+    fault = Fault(Kind.BAD_PRICE, BTC, 100, 110, 250.0)
+    faulty = injected(sound, [fault], 3)
+    assert faulty.journal == (fault,)
+    changed = sound.values["mid_deviation", BTC] != faulty.values["mid_deviation", BTC]
+    assert list(np.flatnonzero(changed)) == list(range(100, 110))
+    assert all(np.array_equal(sound.values[key], faulty.values[key]) for key in sound.values if key[1] != BTC)
+
+
+def test_every_kind_is_drawn_as_often_and_only_where_it_can_happen() -> None:
+    sound = sound_weeks(5, 2)
+    drawn = with_faults(sound, 1, 2, lambda week: week == 1).journal
+    assert Counter(each.kind for each in drawn) == dict.fromkeys(Kind, 2)
+    assert all(WEEK <= each.begin < each.end <= 2 * WEEK for each in drawn)
+    assert all(sound.held(each.subject)[each.begin] > 0 for each in drawn if each.kind in NEEDS_ORDERS)
+
+
+def test_the_same_seed_gives_the_same_weeks() -> None:
+    one, other = sound_weeks(5, 1), sound_weeks(5, 1)
+    assert all(np.array_equal(one.values[key], other.values[key], equal_nan=True) for key in one.values)
+
+
+def test_a_page_counts_only_for_its_rules_subject_and_time() -> None:
+    ether = Subject(VENUE.venue, instrument=SYMBOLS[1])
+    right, late = page(FIRST + 602), page(FIRST + 615 + scores.GRACE + 1)
+    found = scored(right, late, page(FIRST + 602, "md_stale"), page(FIRST + 602, subject=ether), page(FIRST + 599))
+    assert found.matched == (True, False, False, False, False)
+    assert [each.minutes for each in found.outcomes] == [3, None]
+    assert (found.recall, found.precision) == (0.5, 0.2)
+
+
+def test_what_was_missed_is_never_in_time() -> None:
+    found = scored(page(FIRST + 600), page(FIRST + 605))
+    assert (found.of_budget[0], found.of_budget[1], found.in_time) == (np.inf, np.inf, 0.5)
+    assert found.duplicates == 1
+
+
+def test_tuning_takes_the_fewest_pages_that_find_as_much() -> None:
+    good, noisy, deaf = scored(page(FIRST + 600)), scored(page(FIRST + 600), page(FIRST + 10)), scored()
+    assert scores.tuned({1.0: noisy, 2.0: good, 4.0: deaf}, "md_invalid", noisy) == 2.0
+    assert scores.tuned({1.0: noisy, 2.0: good, 4.0: deaf}, "md_invalid", deaf) == 4.0
+    assert scores.tuned_by_clock({1.0: noisy, 4.0: deaf}, "md_invalid", noisy) == (1.0, 4.0)
+
+
+def test_the_bootstrap_draws_days_for_all_systems_alike() -> None:
+    one = scored(page(FIRST + 600))
+    assert scores.bootstrap([one, one], lambda sums: float(sums[0][0] - sums[1][0]), draws=20) == (0, 0)
+
+
+def test_a_target_that_is_missed_is_said_to_be() -> None:
+    quiet, loud = scored(page(FIRST + 600)), scored(*[page(FIRST + each) for each in range(600, 610)])
+    names = [shipped().name, contextual({}).name, static({}).name, day_and_night({}).name]
+    faulty = dict(zip(names, (loud, quiet, quiet, quiet), strict=True))
+    ratio, soon, never, calm = written.targets(faulty, dict.fromkeys(names, loud))
+    assert (ratio.measured, ratio.holds, soon.holds, never.holds, calm.holds) == (10, False, True, False, False)
+
+
+def test_the_page_says_what_was_found_and_what_was_not() -> None:
+    names = [each.name for each in SYSTEMS]
+    found = dict.fromkeys(names, scored(page(FIRST + 600), page(FIRST + 10)))
+    cases = [scores.Case(each.fault, True, 120.0, Regime.NORMAL) for each in INCIDENTS]
+    dated = dict.fromkeys(names, scores.score(Run((), 0, 0), cases, FIRST, FIRST + WEEK))
+    text = written.page(Plan(), SYSTEMS, found, found, dated)
+    assert "| untrue price | `md_invalid` | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 |" in text
+    assert "| position break | `position_break` | 0 of 1 |" in text
+    assert "| `md_invalid` | 1 | 1 | 1 | 1 | 1 |" in text
+    assert "| the same, what was missed counted as never | at most 1 | never, missed | never, missed |" in text
+    for incident in INCIDENTS:
+        assert f"| {incident.title} | {incident.figures} ({incident.source}) | 2.0 | – | – | – | – | – |" in text
+
+
+def test_every_dated_incident_names_its_source_and_falls_into_the_week() -> None:
+    for incident in INCIDENTS:
+        assert len(incident.source) > 10
+        assert FIRST <= incident.begin < incident.fault.end <= FIRST + WEEK
