@@ -16,6 +16,7 @@ from research_to_prod.settings import Settings
 from research_to_prod.values import day_bounds
 
 if TYPE_CHECKING:
+    from research_to_prod.operations.alerting.situation import Context
     from research_to_prod.promotion.manifest import Manifest
     from research_to_prod.reports.compile_standing import Standing
     from research_to_prod.reports.posture_inputs import Known, Place
@@ -33,30 +34,18 @@ class PostureSources:
         self.read: list[Snapshot] = []
         self._lake, self._settings, self._now = lake, settings, now
 
+    def context(self) -> Context:
+        """Return what is held, by the desk's last statement, and what the profile expects of this hour."""
+        return self._context()[0]
+
     def known(self) -> Known:
         """Return all that the posture follows from."""
         from research_to_prod.gates.capital import load_allocation
-        from research_to_prod.market_data.calendars import load_calendars
-        from research_to_prod.operations.alerting.day_context import context_of_day
         from research_to_prod.operations.alerting.rules import load_alert_policy
         from research_to_prod.reports.posture_inputs import Known
 
-        desk, now = self._settings.desk, self._now
-        allocation = load_allocation(desk / "capital" / "allocation.yaml")
-        day = self._newest("positions")
-        positions = self._rows("positions", day)
-        week = self._newest("liquidity_profile")
-        profile = self._rows("liquidity_profile", week)
-        context = context_of_day(
-            now,
-            now if day is None else day_bounds(day)[0],
-            positions,
-            self._rows("orders", day),
-            profile,
-            None if week is None else self._lake.version("liquidity_profile", week).content_sha256,
-            load_calendars(desk / "calendars"),
-            allocation.book_capital.value,
-        )
+        desk = self._settings.desk
+        context, positions, profile = self._context()
         account, balances, certificates = self._account()
         payments, funding_to = self._funding()
         return Known(
@@ -70,10 +59,29 @@ class PostureSources:
             funding_to=funding_to,
             maintenance=self._maintenance(),
             manifest=self._manifest(),
-            allocation=allocation,
+            allocation=load_allocation(desk / "capital" / "allocation.yaml"),
             settings=load_alert_policy(desk / "alerts").settings,
             standing=self._standing(certificates),
         )
+
+    def _context(self) -> tuple[Context, pa.Table | None, pa.Table | None]:
+        from research_to_prod.gates.capital import load_allocation
+        from research_to_prod.market_data.calendars import load_calendars
+        from research_to_prod.operations.alerting.day_context import context_of_day
+
+        day, week = self._newest("positions"), self._newest("liquidity_profile")
+        positions, profile = self._rows("positions", day), self._rows("liquidity_profile", week)
+        context = context_of_day(
+            self._now,
+            self._now if day is None else day_bounds(day)[0],
+            positions,
+            self._rows("orders", day),
+            profile,
+            None if week is None else self._lake.version("liquidity_profile", week).content_sha256,
+            load_calendars(self._settings.desk / "calendars"),
+            load_allocation(self._settings.desk / "capital" / "allocation.yaml").book_capital.value,
+        )
+        return context, positions, profile
 
     def _newest(self, table: str) -> str | None:
         made = self._lake.partitions(table) if table in self._lake.tables() else ()
