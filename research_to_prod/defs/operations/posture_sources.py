@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,10 +18,14 @@ from research_to_prod.settings import Settings
 from research_to_prod.values import day_bounds
 
 if TYPE_CHECKING:
+    from research_to_prod.market_data.calendars import Calendar
     from research_to_prod.operations.alerting.situation import Context
     from research_to_prod.promotion.manifest import Manifest
     from research_to_prod.reports.compile_standing import Standing
     from research_to_prod.reports.posture_inputs import Known, Place
+
+Written = tuple[tuple[str, int, int], ...]
+"""Path, time and size of files."""
 
 ACCOUNT_TABLES = frozenset({"venue_fills", "venue_positions", "venue_balances"})
 """What must have been read completely for an account to count as seen."""
@@ -65,10 +71,10 @@ class PostureSources:
         )
 
     def _context(self) -> tuple[Context, pa.Table | None, pa.Table | None]:
-        from research_to_prod.gates.capital import load_allocation
-        from research_to_prod.market_data.calendars import load_calendars
         from research_to_prod.operations.alerting.day_context import context_of_day
 
+        desk = self._settings.desk
+        calendars, capital = _declared(desk, written(desk, "calendars/*.yaml", "capital/allocation.yaml"))
         day, week = self._newest("positions"), self._newest("liquidity_profile")
         positions, profile = self._rows("positions", day), self._rows("liquidity_profile", week)
         context = context_of_day(
@@ -78,14 +84,13 @@ class PostureSources:
             self._rows("orders", day),
             profile,
             None if week is None else self._lake.version("liquidity_profile", week).content_sha256,
-            load_calendars(self._settings.desk / "calendars"),
-            load_allocation(self._settings.desk / "capital" / "allocation.yaml").book_capital.value,
+            calendars,
+            capital,
         )
         return context, positions, profile
 
     def _newest(self, table: str) -> str | None:
-        made = self._lake.partitions(table) if table in self._lake.tables() else ()
-        return max((each for each in made if each <= f"{self._now:%Y-%m-%d}"), default=None)
+        return max((each for each in self._lake.partitions(table) if each <= f"{self._now:%Y-%m-%d}"), default=None)
 
     def _rows(self, table: str, partition: str | None) -> pa.Table | None:
         if partition is None or not self._lake.has(table, partition):
@@ -184,3 +189,19 @@ class PostureSources:
             controls,
             self._now,
         )
+
+
+def written(folder: Path, *patterns: str) -> Written:
+    """Return what tells whether one of the files has changed: what follows from them is made again only then."""
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    return tuple((str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in files)
+
+
+@lru_cache(maxsize=1)
+def _declared(desk: Path, _: Written) -> tuple[tuple[Calendar, ...], float]:
+    """Return the calendars and the book's capital as the files of ``desk`` are written."""
+    from research_to_prod.gates.capital import load_allocation
+    from research_to_prod.market_data.calendars import load_calendars
+
+    allocation = load_allocation(desk / "capital" / "allocation.yaml")
+    return tuple(load_calendars(desk / "calendars")), allocation.book_capital.value

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from research_to_prod.defs.automation import posture, production
+from research_to_prod.defs.operations.posture_sources import PostureSources, Written, written
 from research_to_prod.defs.partitions import UNIVERSE_FILE
 from research_to_prod.defs.resources import Venues
 from research_to_prod.execution.contracts import VENUE_RECORDS
@@ -63,7 +63,6 @@ def alerter(
     The cursor is its minute, the end of the readings taken, and the number of incidents' transitions seen: what a turn
     that failed had opened is asked for by the next.
     """
-    from research_to_prod.defs.operations.posture_sources import PostureSources
     from research_to_prod.operations.incidents.lifecycle import Event, Status
     from research_to_prod.operations.readings import Readings
 
@@ -72,7 +71,7 @@ def alerter(
     done, taken_to, told = _parsed(context.cursor)
     if done is not None and minute <= done:
         return dg.SensorResult(skip_reason=f"the turn of {done:%Y-%m-%d %H:%M} is done")
-    watching = _watching(settings, _written(settings.desk))
+    watching = _watching(settings, written(settings.desk, "alerts/*.yaml", "runbooks/*.md", "channels.yaml"))
     taken = Readings(settings.operations).since(taken_to, watching.metrics, now)
     for each in taken.refused:
         context.log.warning("reading refused: %s", each)
@@ -194,20 +193,16 @@ def reconciliation_schedule(
     return dg.RunRequest(run_key=f"{max(days)} at {at:%Y%m%dT%H%M}", partition_key=max(days))
 
 
-Written = tuple[tuple[str, int, int], ...]
-
-
 @dataclass(frozen=True)
 class _Watching:
-    """The alerter, the metrics that it knows, and the files that it was made from."""
+    """The alerter, and the metrics that it knows."""
 
     watch: Watch
     metrics: frozenset[str]
-    written: Written
 
 
 @lru_cache(maxsize=1)
-def _watching(settings: Settings, written: Written) -> _Watching:
+def _watching(settings: Settings, _: Written) -> _Watching:
     """Return the alerter under the rules as they are written: parsed again only when a file has changed."""
     from research_to_prod.operations.alerting.rules import load_alert_policy
     from research_to_prod.operations.delivery.channels import open_channels
@@ -218,13 +213,7 @@ def _watching(settings: Settings, written: Written) -> _Watching:
     folder, policy = settings.operations, load_alert_policy(settings.desk / "alerts")
     desk = Desk("live", policy, load_runbooks(settings.desk / "runbooks"))
     channels = open_channels(settings.desk / "channels.yaml", os.environ, folder, sys.stdout)
-    return _Watching(Watch(folder, desk, channels, MINUTE), frozenset(policy.metrics), written)
-
-
-def _written(desk: Path) -> Written:
-    """Return what tells whether a file that the alerter is made from has changed."""
-    files = [*(desk / "alerts").glob("*.yaml"), *(desk / "runbooks").glob("*.md"), desk / "channels.yaml"]
-    return tuple((str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in sorted(files))
+    return _Watching(Watch(folder, desk, channels, MINUTE), frozenset(policy.metrics))
 
 
 @lru_cache(maxsize=16)
@@ -241,8 +230,7 @@ def _lateness(lake: Lake, now: datetime) -> list[Observation]:
     from research_to_prod.operations.alerting.day_measures import lateness_of
 
     due = (now - DUE_AFTER).date() - timedelta(days=1)
-    tables = lake.tables()
-    newest = {name: max((day for day in lake.partitions(name)), default="") for name in DAILY if name in tables}
+    newest = {name: max(lake.partitions(name), default="") for name in DAILY}
     lags = {name: float(max(0, (due - date.fromisoformat(day)).days)) for name, day in newest.items() if day}
     return list(lateness_of(lags, now))
 
