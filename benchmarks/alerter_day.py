@@ -109,8 +109,10 @@ def day(data: Path, minutes: int, instance: dg.DagsterInstance) -> dict[str, obj
         if minute in {minutes // 4, minutes - 1}:
             memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     lines = [json.loads(each) for each in (settings.operations / INCIDENTS).read_text().splitlines()]
-    opened = [each["opened"] for each in lines if each.get("event") == "opened" and not each["opened"]["blind"]]
-    reopened = [each for each in lines if each.get("to") == "reopened"]
+    begun = {each["incident_id"]: each["opened"] for each in lines if each.get("event") == "opened"}
+    opened = [each for each in begun.values() if not each["blind"]]
+    moved = [each for each in lines if each.get("event") == "moved" and each["to"] == "reopened"]
+    reopened = [each for each in moved if not begun[each["incident_id"]]["blind"]]
     sign = last_beat(settings.operations / FILE)
     return {
         "turns": 0 if sign is None else sign.turn + 1,

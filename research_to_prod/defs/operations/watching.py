@@ -83,7 +83,9 @@ def alerter(
     opened = {
         step.incident_id
         for step in incidents.log[told:]
-        if (step.event is Event.OPENED or step.to is Status.REOPENED) and step.severity.pages and step.page is not None
+        if (step.event is Event.OPENED or (step.event is Event.MOVED and step.to is Status.REOPENED))
+        and step.severity.pages
+        and step.page is not None
     }
     speaking = [each for each in (incidents.get(name) for name in sorted(opened)) if each.speaks]
     return dg.SensorResult(
