@@ -66,7 +66,9 @@ def demo() -> None:
 def run(
     job: Annotated[
         str,
-        typer.Argument(help="market_data, liquidity, research, promote, production, nightly, drill, publish_warehouse"),
+        typer.Argument(
+            help="market_data, liquidity, research, promote, production, nightly, drill, posture, publish_warehouse"
+        ),
     ],
     partitions: Annotated[
         list[str] | None, typer.Argument(help="Months, days or candidates; FIRST..LAST for a range")

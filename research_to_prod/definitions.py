@@ -22,6 +22,8 @@ from research_to_prod.defs.operations import assets as operations_assets
 from research_to_prod.defs.operations import checks as operations_checks
 from research_to_prod.defs.operations import control_state as control_assets
 from research_to_prod.defs.operations import kill_drill as kill_drill_assets
+from research_to_prod.defs.operations import risk_posture as posture_assets
+from research_to_prod.defs.operations import watching
 from research_to_prod.defs.promotion import assets as promotion_assets
 from research_to_prod.defs.promotion import metrics as promotion_metrics
 from research_to_prod.defs.promotion import rollback as rollback_assets
@@ -53,9 +55,11 @@ defs: dg.Definitions = dg.load_definitions_from_modules(
         alerting_assets,
         control_assets,
         kill_drill_assets,
+        posture_assets,
         report_assets,
         report_checks,
         automation,
+        watching,
     ],
     resources=build_resources(os.environ),
     # One process a run: the multiprocess executor costs 5 to 8 s a step in imports alone.

@@ -8,6 +8,7 @@ import typer
 
 from research_to_prod.attribution.failure_modes import MODES, needs
 from research_to_prod.cli import app
+from research_to_prod.definitions import defs
 from research_to_prod.defs.market_data import checks
 from research_to_prod.market_data.examination import RULES
 from research_to_prod.operations.alerting.rules import load_alert_policy
@@ -82,6 +83,16 @@ def test_the_page_on_alerts_lists_every_rule_with_its_levels() -> None:
             assert set(levels) <= set(re.findall(r"-?[0-9.]+", text)), rule.id
             assert (condition.severity or rule.severity) in text or condition.severity is None, rule.id
             assert (f"for {condition.lasting:g} s" in text) is (condition.lasting > 0), rule.id
+
+
+def test_the_page_on_deployment_lists_all_that_runs_by_itself_and_whether_it_runs_from_the_start() -> None:
+    rows = [
+        line.split("|")[1:-1] for line in section("deployment.md", "What runs by itself").splitlines() if "`" in line
+    ]
+    listed = {named(row[0])[0]: row[3].strip().startswith("yes") for row in rows if len(row) == 4}
+    assert listed == {
+        each.name: each.default_status.value == "RUNNING" for each in (*(defs.schedules or ()), *(defs.sensors or ()))
+    }
 
 
 def test_every_case_that_never_promotes_names_a_test_that_exists() -> None:

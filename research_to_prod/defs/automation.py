@@ -48,13 +48,18 @@ nightly = dg.define_asset_job(
         dg.AssetSelection.groups("execution", "attribution", "operations")
         | dg.AssetSelection.assets("trades", "desk_report", "rollback")
     )
-    - dg.AssetSelection.assets("kill_drill", "control_state"),
+    - dg.AssetSelection.assets("kill_drill", "control_state", "risk_posture"),
     description="One day after the trade: records, public trades, costs, live against model, rollback, breaks, report.",
 )
 drill = dg.define_asset_job(
     "drill",
     selection=dg.AssetSelection.assets("kill_drill"),
     description="One drill of the kill switch, on a sandbox of its own.",
+)
+posture = dg.define_asset_job(
+    "posture",
+    selection=dg.AssetSelection.assets("risk_posture"),
+    description="The desk's risk at this moment, from the newest of everything.",
 )
 publish_warehouse = dg.define_asset_job(
     "publish_warehouse",
@@ -115,4 +120,8 @@ production_schedule = dg.ScheduleDefinition(
     job=production,
     cron_schedule="40 2 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+# Every quarter of an hour, off the minutes of funding, of the other schedules and of everybody else's cron.
+posture_schedule = dg.ScheduleDefinition(
+    job=posture, cron_schedule="7,22,37,52 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
 )

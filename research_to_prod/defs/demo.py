@@ -44,9 +44,11 @@ def run_demo(settings: Settings, console: Console) -> bool:
         # One after the other: a day begins with what the day before ended with.
         for day in DAYS:
             fine &= runner.each(f"after the trade, {day}", "nightly", [day])
+        fine &= runner.each("risk posture", "posture", [None])
         fine &= runner.each("warehouse", "publish_warehouse", [None])
     console.print(_decisions(settings, candidates))
     console.print(f"The desk report of {DAYS[-1]}: {settings.reports / f'desk-report-{DAYS[-1]}.html'}", soft_wrap=True)
+    console.print(f"The risk posture: {settings.reports / 'risk-posture.html'}", soft_wrap=True)
     console.print(f"All tables for SQL: {settings.warehouse}", soft_wrap=True)
     console.print(
         f"Done in {time.monotonic() - started:.0f} s. Next: [bold]make dev[/] opens the lineage graph with this "

@@ -27,6 +27,7 @@ from research_to_prod.operations.alerting.contracts import ALERT_EVALUATIONS
 from research_to_prod.operations.contracts import BREAKS, CONTROL_STATE, KILL_DRILL, POSTINGS
 from research_to_prod.operations.incidents.contracts import INCIDENTS
 from research_to_prod.promotion.contracts import PROMOTION_METRICS, ROLLBACK
+from research_to_prod.reports.contracts import RISK_POSTURE
 from research_to_prod.research.candidate_table import CANDIDATE
 from research_to_prod.research.contracts import BACKTEST, TRIALS, VALIDATION
 
@@ -65,6 +66,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "incidents": INCIDENTS,
         "kill_drill": KILL_DRILL,
         "control_state": CONTROL_STATE,
+        "risk_posture": RISK_POSTURE,
     }
 )
 

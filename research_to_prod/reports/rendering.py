@@ -1,6 +1,7 @@
-"""The desk report written out: an HTML page, JSON and Parquet, with the same numbers.
+"""Reports written out: an HTML page, JSON and Parquet, with the same numbers.
 
-Belongs here: how a number is shown, and the three files. Doesn't: what the report says (desk_report), drawing.
+Belongs here: how a number is shown, and the three files. Doesn't: what a report says (desk_report, risk_posture),
+drawing.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ import math
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from research_to_prod.reports.desk_report import DeskReport
+from research_to_prod.reports.month_lines import Value
+from research_to_prod.reports.risk_posture import RiskPosture
+
+if TYPE_CHECKING:
+    import jinja2
 
 _TEMPLATES = Path(__file__).parent / "templates"
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 NUMBERS = pa.schema(
     [
@@ -31,20 +39,25 @@ NUMBERS = pa.schema(
 """The Parquet file: a row a value of the JSON, its place, and its number or (exact money, names, reasons) its text."""
 
 
-def render_parquet(report: DeskReport) -> bytes:
-    """Return the report as one Parquet table of `NUMBERS`, in the order of the JSON.
+def numbers_of(report: Value) -> pa.Table:
+    """Return the report as one table of `NUMBERS`, in the order of the JSON.
 
     ``section`` is a field of the report, ``line`` the places of lists on the way to the value (``0``, ``2.1``; empty
     outside of lists) and ``field`` the names on it. Money is in both columns: exact as text, to float64 as number.
     """
-    import pyarrow.parquet as pq
-
     rows = [
         {"section": names[0], "line": ".".join(places), "field": ".".join(names[1:]), "number": number, "text": text}
         for names, places, number, text in _leaves(report.model_dump(), (), ())
     ]
+    return pa.Table.from_pylist(rows, schema=NUMBERS)
+
+
+def render_parquet(report: Value) -> bytes:
+    """Return the table of `numbers_of` as a Parquet file."""
+    import pyarrow.parquet as pq
+
     target = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=NUMBERS), target, compression="zstd")
+    pq.write_table(numbers_of(report), target, compression="zstd")
     return target.getvalue()
 
 
@@ -66,7 +79,7 @@ def _leaves(value: Any, names: _Path, places: _Path) -> Iterator[tuple[_Path, _P
         yield names, places, None, None if value is None else str(value)
 
 
-def render_json(report: DeskReport) -> bytes:
+def render_json(report: Value) -> bytes:
     """Return the report as JSON (UTF-8, sorted keys): floats as their shortest form, exact money as decimal text."""
     return json.dumps(report.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False).encode()
 
@@ -77,12 +90,38 @@ def render_html(report: DeskReport) -> bytes:
     Every number of the report stands in a ``<data value="...">`` element with the very text that the JSON has,
     beside its rounded form.
     """
-    import jinja2
-
     from research_to_prod.reports.figures import cost_stack
     from research_to_prod.reports.hours_figure import hour_map_svg
     from research_to_prod.reports.replays import replay_svg
     from research_to_prod.reports.waterfall_figure import waterfall_bars
+
+    lines = {line.name: line.components for line in report.by_strategy}
+    falls = report.waterfalls
+    page = (
+        _environment()
+        .get_template("desk_report.html.j2")
+        .render(
+            report=report,
+            style=(_TEMPLATES / "desk_report.css").read_text("utf-8"),
+            wide_stack=cost_stack(lines, report.currency, width=9.6).decode() if lines else "",
+            narrow_stack=cost_stack(lines, report.currency, width=4.0).decode() if lines else "",
+            wide_waterfall=waterfall_bars(falls, report.currency, width=9.6).decode() if falls else "",
+            narrow_waterfall=waterfall_bars(falls, report.currency, width=4.0).decode() if falls else "",
+            hour_map=hour_map_svg(report.month.hours),
+            replays={replay.order_id: replay_svg(replay) for replay in report.replays},
+        )
+    )
+    return page.encode()
+
+
+def render_posture(posture: RiskPosture) -> bytes:
+    """Return the risk posture as one self-contained HTML page, under the same rules as the desk report's."""
+    style = (_TEMPLATES / "desk_report.css").read_text("utf-8")
+    return _environment().get_template("risk_posture.html.j2").render(posture=posture, style=style).encode()
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -93,8 +132,10 @@ def render_html(report: DeskReport) -> bytes:
     )
     environment.filters |= {
         "money": _money,
+        "age": _age,
         "whole": _whole,
         "bps": _bps,
+        "in_bps": _in_bps,
         "fine": _fine,
         "bound": _bound,
         "count": _count,
@@ -102,19 +143,7 @@ def render_html(report: DeskReport) -> bytes:
         "price": _price,
         "quantity": _quantity,
     }
-    lines = {line.name: line.components for line in report.by_strategy}
-    falls = report.waterfalls
-    page = environment.get_template("desk_report.html.j2").render(
-        report=report,
-        style=(_TEMPLATES / "desk_report.css").read_text("utf-8"),
-        wide_stack=cost_stack(lines, report.currency, width=9.6).decode() if lines else "",
-        narrow_stack=cost_stack(lines, report.currency, width=4.0).decode() if lines else "",
-        wide_waterfall=waterfall_bars(falls, report.currency, width=9.6).decode() if falls else "",
-        narrow_waterfall=waterfall_bars(falls, report.currency, width=4.0).decode() if falls else "",
-        hour_map=hour_map_svg(report.month.hours),
-        replays={replay.order_id: replay_svg(replay) for replay in report.replays},
-    )
-    return page.encode()
+    return environment
 
 
 def _data(value: float | Decimal | None, shown: str) -> str:
@@ -131,12 +160,16 @@ def _money(value: float | Decimal | None) -> str:
     return _data(value, "" if value is None else _rounded(float(value), 2))
 
 
-def _whole(value: float) -> str:
-    return _data(value, _rounded(value, 0))
+def _whole(value: float | None) -> str:
+    return _data(value, "" if value is None else _rounded(value, 0))
 
 
 def _bps(value: float | None) -> str:
     return _data(value, "" if value is None else _rounded(value, 1))
+
+
+def _in_bps(fraction: float | None) -> str:
+    return _data(fraction, "" if fraction is None else _rounded(fraction * 1e4, 2))
 
 
 def _fine(value: float | None) -> str:
@@ -160,6 +193,14 @@ def _count(value: int) -> str:
 
 def _share(value: float | None) -> str:
     return _data(value, "" if value is None else f"{value:.0%}".replace("-", "−"))
+
+
+def _age(seconds: float | None) -> str:
+    """Show a duration in its largest unit that gives at least two of them."""
+    if seconds is None:
+        return _data(seconds, "")
+    size, unit = next(((size, unit) for size, unit in _UNITS if abs(seconds) >= 2 * size), _UNITS[-1])
+    return _data(seconds, f"{_rounded(seconds / size, 0)} {unit}")
 
 
 def _price(value: float) -> str:

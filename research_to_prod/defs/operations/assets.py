@@ -16,14 +16,14 @@ from research_to_prod.settings import Settings
 
 POLICY_FILE = "reconciliation.yaml"
 # Rates say what is asked, not what happened.
-_VENUE_TABLES = tuple(name for name in VENUE_RECORDS if name != "venue_fees")
+VENUE_TABLES = tuple(name for name in VENUE_RECORDS if name != "venue_fees")
 _DESK_TABLES = ("fills", "order_events", "ledger_entries", "positions")
 
 
 def _spec(name: str, description: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         name,
-        deps=[*_DESK_TABLES, *_VENUE_TABLES],
+        deps=[*_DESK_TABLES, *VENUE_TABLES],
         description=description,
         metadata=described(name),
         kinds={"python"},
@@ -65,7 +65,7 @@ def reconciliation(
 
     day = context.partition_key
     desk = {name: lake.read(name, day) for name in _DESK_TABLES if name == "fills" or lake.has(name, day)}
-    venue = {name: lake.read(name, day) for name in _VENUE_TABLES if name == "venue_fills" or lake.has(name, day)}
+    venue = {name: lake.read(name, day) for name in VENUE_TABLES if name == "venue_fills" or lake.has(name, day)}
     proofs = {name: lake.read("fetch_certificates", f"{name}-{day}") for name in venue}
     tables = DayTables(*({name: each.rows for name, each in found.items()} for found in (desk, venue, proofs)))
     before = [BREAKS.empty()]

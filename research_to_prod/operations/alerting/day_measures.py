@@ -214,11 +214,16 @@ def carry(tables: DayTables, moment: datetime) -> Iterator[Observation]:
 
 def lateness(tables: DayTables, moment: datetime) -> Iterator[Observation]:
     """Yield how far the graph is behind."""
-    if tables.lags:
-        worst = max(tables.lags, key=lambda each: (tables.lags[each], each))
-        yield Observation("asset_lag", Subject(), tables.lags[worst], moment, None, None, worst)
-        if "breaks" in tables.lags:
-            yield Observation("reconciliation_lag", Subject(), tables.lags["breaks"], moment, None, None, "breaks")
+    yield from lateness_of(tables.lags, moment)
+
+
+def lateness_of(lags: Mapping[str, float], moment: datetime) -> Iterator[Observation]:
+    """Yield what ages of the newest partitions, in cadences by table, amount to."""
+    if lags:
+        worst = max(lags, key=lambda each: (lags[each], each))
+        yield Observation("asset_lag", Subject(), lags[worst], moment, None, None, worst)
+        if "breaks" in lags:
+            yield Observation("reconciliation_lag", Subject(), lags["breaks"], moment, None, None, "breaks")
 
 
 MEASURES: tuple[Callable[[DayTables, datetime], Iterator[Observation]], ...] = (
