@@ -1,4 +1,8 @@
-"""One browser for all pages."""
+"""A browser for the tests of a page.
+
+One a module: playwright keeps an event loop running for as long as it is open, and every test that comes after it in the
+same process and asks for a loop of its own fails (170 of them did).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
 CHROMIUM = Path("/usr/bin/chromium")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
