@@ -1,7 +1,7 @@
 """A browser for the tests of a page.
 
-One a module: playwright keeps an event loop running for as long as it is open, and every test that comes after it in the
-same process and asks for a loop of its own fails (170 of them did).
+One a module: playwright keeps an event loop running for as long as it is open, and the tests that come after it in the
+same process and ask for a loop of their own fail.
 """
 
 from __future__ import annotations
