@@ -10,7 +10,7 @@ PEERS := .venv-peers/.installed
 PRODUCTION := .venv-production/.installed
 MUTANTS := .venv-mutants/.installed
 
-.PHONY: help install demo dev test test-production check peers bench attacks mutants fmt lock
+.PHONY: help install demo dev test test-production check peers bench attacks crash mutants fmt lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,9 @@ bench: peers ## run all benchmarks; fails when a target is missed
 
 attacks: install ## run the attacks on the ledger again and write their table into docs/audit.md
 	$(BIN)/python -m benchmarks.ledger_attacks
+
+crash: install ## kill every writer and break its disk; write into docs/reliability.md what held (a quarter of an hour)
+	$(BIN)/python -m tests.crash
 
 mutants: $(MUTANTS) ## break verdict, proof and verifier code on purpose; write into docs/mutants.md what no test noticed (hours)
 	.venv-mutants/bin/mutmut run

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import dagster as dg
 from dagster_duckdb import DuckDBResource
 
+from research_to_prod.defs.fence import refuse_finished
 from research_to_prod.defs.tables import TABLES
 from research_to_prod.lake import Lake
 from research_to_prod.lake.io_manager import LakeIOManager
@@ -83,12 +85,24 @@ def build_resources(environment: Mapping[str, str], clock: Callable[[], datetime
     """Return all resources of the graph for one environment."""
     settings = Settings.from_environment(environment)
     duckdb = DuckDBResource(database=":memory:")
-    lake = Lake(settings.lake, connect=duckdb.get_connection)
+
+    def lake(context: dg.InitResourceContext) -> Lake:
+        instance, run = context.instance, context.run
+
+        def admit() -> None:
+            if instance is not None and run is not None:
+                refuse_finished(instance, run.run_id)
+
+        return Lake(settings.lake, connect=duckdb.get_connection, admit=admit)
+
+    def io_manager(context: dg.InitResourceContext) -> LakeIOManager:
+        return LakeIOManager(context.resources.lake, TABLES)
+
     return {
         "settings": settings,
-        "lake": lake,
+        "lake": dg.ResourceDefinition(lake),
         # The default manager: no asset falls back to Dagster's pickles.
-        "io_manager": LakeIOManager(lake, TABLES),
+        "io_manager": dg.IOManagerDefinition(io_manager, required_resource_keys={"lake"}),
         "duckdb": duckdb,
         "venues": Venues(environment),
         "clock": clock,

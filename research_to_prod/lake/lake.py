@@ -58,6 +58,10 @@ def _memory_connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+def _anybody() -> None:
+    """Let every writer write."""
+
+
 class Lake:
     """Delta tables under one root, local or remote.
 
@@ -67,15 +71,19 @@ class Lake:
         Folder or URI that holds one Delta table a directory.
     connect
         Gives a fresh in-memory DuckDB connection; Dagster hands in its ``DuckDBResource``'s.
+    admit
+        Asked before each commit; raises when this writer must not write any more.
     """
 
     def __init__(
         self,
         root: Path | str,
         connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]] = _memory_connection,
+        admit: Callable[[], None] = _anybody,
     ) -> None:
         self.root = str(root)
         self._connect = connect
+        self._admit = admit
         self._handles = Handles()
 
     def write(self, table: str, partition: str | None, rows: pa.Table | pd.DataFrame, schema: Schema) -> Version:
@@ -147,6 +155,7 @@ class Lake:
                 # Two spans of a partition touch other files, which Delta takes for no conflict; yet each commit says
                 # what the whole partition holds. Commits that name one transaction do conflict.
                 told = [] if done.slices is None else [Transaction(partition or "", target.version())]
+                self._admit()
                 write_deltalake(
                     target,
                     done.stored,

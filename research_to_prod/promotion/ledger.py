@@ -276,7 +276,9 @@ class Ledger:
                 sync_folder(self.path.parent)
             create_once(checkpoint, note, 0o644)
         except OSError as error:
+            # The disk may refuse after the checkpoint has its name. Left there, it would say that a record was cut off.
             with suppress(OSError):
+                checkpoint.unlink(missing_ok=True)
                 os.ftruncate(descriptor, kept)
             raise self._cannot("write", error) from error
 

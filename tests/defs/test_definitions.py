@@ -10,6 +10,7 @@ import pytest
 
 from research_to_prod.definitions import defs
 from research_to_prod.defs.tables import TABLES
+from research_to_prod.lake import Lake
 from research_to_prod.lake.io_manager import LakeIOManager
 from research_to_prod.promotion.evidence import (
     MAY_READ,
@@ -51,13 +52,13 @@ def test_every_asset_says_what_it_is_and_who_owns_it(name: str) -> None:
 def test_no_asset_resolves_to_a_pickle() -> None:
     managers = {name: defs.get_repository_def().get_top_level_resources().get(name) for name in ("io_manager",)}
     assert managers["io_manager"] is not None
+    context = dg.build_init_resource_context(resources={"lake": Lake("unused")})
     for name in SPECS:
         node = GRAPH.get(dg.AssetKey(name))
         key = node.assets_def.get_io_manager_key_for_asset_key(node.key)
         assert key == "io_manager", name
-        resource = node.assets_def.resource_defs.get(key)
-        manager = resource(None) if resource is not None else defs.resources["io_manager"]  # type: ignore[index]
-        assert isinstance(manager, LakeIOManager), name
+        resource = node.assets_def.resource_defs.get(key, managers[key])
+        assert isinstance(resource(context), LakeIOManager), name
 
 
 def test_every_check_that_a_proof_requires_exists_blocks_and_is_judged_by_partition() -> None:

@@ -323,3 +323,21 @@ def test_a_failing_fsync_is_no_acknowledgement(ledger, draft, monkeypatch):
             ledger.append(draft(1))
     assert ledger.path.read_bytes() == before
     assert ledger.append(draft(1)).seq == 1
+
+
+def test_a_disk_that_refuses_the_checkpoint_s_folder_locks_nobody_out(ledger, draft, monkeypatch):
+    """The record was cut off again and its checkpoint stayed: the ledger could never be read or written after that."""
+    ledger.append(draft(0))
+    fsync = os.fsync
+
+    def broken(descriptor):
+        if Path(f"/proc/self/fd/{descriptor}").resolve().name == "checkpoints":
+            raise OSError(5, "Input/output error")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(LedgerError, match="Input/output error"):
+            ledger.append(draft(1))
+    assert ledger.head.size == 1
+    assert ledger.append(draft(1)).seq == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 
+from research_to_prod.defs.fence import refuse_finished
 from research_to_prod.defs.gates.judgement import Judgement, Past, judge, now_known, policy_into, policy_named
 from research_to_prod.defs.research.inputs import read_candidate, require_unchanged
 from research_to_prod.gates.policy import Policy as GatePolicy
@@ -120,6 +121,7 @@ def decide_promotion(
     folder = ApprovalFolder(settings.approvals)
     draft, envelopes = with_approvals(decide(case, report, refusals), folder, keys, rule, now)
     named = [policy.canonical_bytes(), parameters, *([] if report is None else [report.canonical_bytes()]), *envelopes]
+    refuse_finished(instance, run_id)
     return Outcome(ledger.append(draft, named), draft.evidence)
 
 
