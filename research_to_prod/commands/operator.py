@@ -1,4 +1,4 @@
-"""`r2p doctor`: whether this installation can do its work, and what to do where it can't."""
+"""`r2p doctor` and `r2p status`: whether this installation can do its work, and how the desk stands."""
 
 from __future__ import annotations
 
@@ -19,20 +19,39 @@ commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _COLOURS = {"fine": "green", "attention": "yellow", "failed": "red"}
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
 @commands.command()
-def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding.")] = False) -> None:
+def status(*, as_json: AsJson = False) -> None:
+    """Show how things stand: stages, approvals, what may trade, controls, incidents, reports, runs.
+
+    Exit 1 when a part of it can't be read.
+    """
+    from research_to_prod.defs.status import stand
+
+    settings, console, readable = _settings(), Console(), True
+    for part in stand(settings, datetime.now(UTC)):
+        readable &= part.readable
+        if as_json:
+            console.print_json(json.dumps(asdict(part)), indent=None)
+            continue
+        console.print(f"[bold]{part.what:<11}[/]{'' if part.readable else '[red]'}{escape(part.told)}", soft_wrap=True)
+        for detail in part.details:
+            console.print(f"           {escape(detail)}", soft_wrap=True)
+    if not readable:
+        raise typer.Exit(code=1)
+
+
+@commands.command()
+def doctor(*, as_json: AsJson = False) -> None:
     """Look at disk, desk files, keys, ledger, lake, runs and venues; exit 1 when one of them has failed.
 
     Each finding comes with its remedy. Nothing is repaired.
     """
     from research_to_prod.defs.doctor import Health, examine
 
-    try:
-        settings = Settings.from_environment(os.environ)
-    except SettingsError as error:
-        raise typer.BadParameter(str(error)) from None
-    console = Console()
-    failed = False
+    settings, console, failed = _settings(), Console(), False
     with Progress(SpinnerColumn(), TextColumn("looking"), console=Console(stderr=True), transient=True) as progress:
         progress.add_task("")
         for finding in examine(settings, os.environ, datetime.now(UTC)):
@@ -46,3 +65,10 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON obj
                 console.print(f"          [dim]{escape(finding.remedy)}[/]", soft_wrap=True)
     if failed:
         raise typer.Exit(code=1)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.from_environment(os.environ)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None
