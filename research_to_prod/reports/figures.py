@@ -48,20 +48,20 @@ def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np
     Parameters
     ----------
     ts, equity
-        (T,) times and equity, positive; T >= 2.
+        (T,) times and equity, which may end in ruin, at or below zero; T >= 2.
 
     Raises
     ------
     ValueError
-        If lengths differ, fewer than two points are given, or equity is not finite and positive.
+        If lengths differ, fewer than two points are given, or equity is not finite or begins with nothing.
     """
     import matplotlib as mpl
     from matplotlib.ticker import PercentFormatter
 
     if len(ts) != len(equity) or len(ts) < 2:
         raise ValueError(f"{len(ts)} times and {len(equity)} equities; two or more of each are needed")
-    if not (np.isfinite(equity) & (equity > 0)).all():
-        raise ValueError("equity is not finite and positive everywhere")
+    if not (np.isfinite(equity).all() and equity[0] > 0):
+        raise ValueError("equity is not finite everywhere, or not positive at first")
     underwater = equity / np.maximum.accumulate(equity) - 1
     worst = int(underwater.argmin())
     # More points than pixels only cost bytes; every bin keeps its extreme, the deepest point among them.

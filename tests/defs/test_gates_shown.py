@@ -1,16 +1,10 @@
 """What the UI shows of a gate report reads well at every size of margin."""
 
-import numpy as np
-
 from research_to_prod.defs.gates.shown import report_shown
 from research_to_prod.gates.evaluation import GateReport
-from research_to_prod.gates.evidence import Evidence
 from research_to_prod.gates.families import Family
 from research_to_prod.gates.gate import judge
-from research_to_prod.values import StrategyType
 
-NOTHING = np.empty(0)
-EVIDENCE = Evidence("one", StrategyType.SWING, {}, {}, NOTHING, {}, None, None, NOTHING)
 GATES = (
     judge("edge_kept_at_latency", Family.ROBUSTNESS, 8.28e7, ">=", 5000.0, samples=8, what="delay"),
     judge("kelly_cap", Family.RISK, 0.45, ">=", 1.0, samples=1096, what="Kelly's size", remedy="less leverage"),
@@ -19,7 +13,7 @@ GATES = (
 
 
 def test_gates_without_a_margin_come_first_then_the_smallest_and_a_huge_one_is_told_in_times() -> None:
-    shown = report_shown(GateReport("one", "research_to_paper", "0" * 64, GATES), EVIDENCE)
+    shown = report_shown(GateReport("one", "research_to_paper", "0" * 64, GATES))
     rows = [line.strip("| ").split(" | ") for line in str(shown["gates"].value).splitlines()[2:]]
     assert [(row[0], row[2], row[5]) for row in rows] == [
         ("overfitting", "inconclusive", ""),

@@ -40,6 +40,12 @@ def test_three_years_of_hours_are_under_60_kilobytes_and_always_the_same() -> No
     assert picture == equity_and_underwater(HOURS, equity())
 
 
+@pytest.mark.parametrize("end", [0.0, -0.3])
+def test_a_ruin_is_drawn_to_its_end(end: float) -> None:
+    ruin = np.append(np.linspace(1.0, 0.1, 99), end)
+    assert equity_and_underwater(HOURS[:100], ruin) != equity_and_underwater(HOURS[:100], np.append(ruin[:99], 0.1))
+
+
 def test_an_underwater_curve_shows_the_windows_of_each_group_and_is_drawn_without_any_too() -> None:
     curve = equity()
     underwater = curve / np.maximum.accumulate(curve) - 1
@@ -51,7 +57,7 @@ def test_an_underwater_curve_shows_the_windows_of_each_group_and_is_drawn_withou
     assert picture == underwater_and_windows(HOURS, underwater, windows) != plain
 
 
-@pytest.mark.parametrize("bad", [[1.0], [1.0, np.nan], [1.0, 0.0], [1.0, -1.0], [1.0, np.inf], [1.0, 1.0, 1.0]])
+@pytest.mark.parametrize("bad", [[1.0], [1.0, np.nan], [0.0, 1.0], [-1.0, 1.0], [1.0, np.inf], [1.0, 1.0, 1.0]])
 def test_equity_that_cannot_be_drawn_is_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match=r"equit"):
         equity_and_underwater(HOURS[:2], np.array(bad))
