@@ -98,7 +98,7 @@ def gate_report(
     materializes, also when it refuses: refusals are results. Its checks, one a family, say whether it promotes.
     """
     from research_to_prod.defs.gates.judgement import judge, now_known, policy_into
-    from research_to_prod.defs.gates.shown import evidence_shown, report_shown
+    from research_to_prod.defs.gates.shown import evidence_shown, report_shown, values_shown
     from research_to_prod.defs.research.inputs import require_unchanged
     from research_to_prod.values import Stage
 
@@ -113,4 +113,5 @@ def gate_report(
         read=judged.read,
         **report_shown(judged.report),
         **evidence_shown(judged),
+        **values_shown(judged.report),
     )

@@ -17,25 +17,25 @@ from research_to_prod.research.bars import Floats
 
 
 def report_shown(report: GateReport) -> dict[str, Any]:
-    """Return the metadata of a gate report.
-
-    Numbers go under their gates' names, so that Dagster plots each of them over time.
-    """
+    """Return the verdict of a gate report, and its gates with a picture of their margins."""
     from research_to_prod.reports.figures import gates_margin
 
     gating = by_margin(gate for gate in report.gates if gate.gating)
     reported = by_margin(gate for gate in report.gates if not gate.gating)
     bars = [(gate.gate, gate.relative_margin, gate.verdict) for gate in gating]
-    numbers = {gate.gate: gate.value for gate in report.gates if gate.value is not None}
     return {
         "verdict": report.verdict.value,
         "policy": report.policy_id,
+        "policy_sha256": report.policy_sha256,
         "gates": markdown_table(_table(gating)),
         "margins": image(gates_margin(*zip(*bars, strict=True)), "margin to each gate's threshold, in units of it"),
         "reported_beside_the_gates": markdown_table(_table(reported)),
-        "policy_sha256": report.policy_sha256,
-        **numbers,
     }
+
+
+def values_shown(report: GateReport) -> dict[str, float]:
+    """Return what each gate measured under its name, so that Dagster plots it over time."""
+    return {gate.gate: gate.value for gate in report.gates if gate.value is not None}
 
 
 def evidence_shown(judged: Judgement) -> dict[str, Any]:
