@@ -14,8 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research_to_prod.reports.figures import (
-    COMPONENT_COLOURS,
-    cost_stack,
     equity_and_underwater,
     gates_margin,
     hours_of_the_week,
@@ -90,21 +88,11 @@ def test_a_month_of_minutes_with_findings_is_small_even_where_bars_are_missing()
         assert len(picture) < 60_000
 
 
-def test_the_cost_stack_follows_the_pages_colours_and_names_only_what_is_there() -> None:
-    drawn = cost_stack({"momentum": {"fees": 10.0, "impact": -3.0}, "carry": {"fees": 1.0}}, "USDT", 9.6).decode()
-    assert drawn.startswith("<svg")
-    assert "currentColor" in drawn
-    assert "momentum" in drawn
-    assert "impact" in drawn
-    assert "opportunity" not in drawn
-    assert COMPONENT_COLOURS["fees"] in drawn
-
-
 def test_importing_the_reports_does_not_import_matplotlib_or_pyplot() -> None:
     code = (
         "import sys, research_to_prod.reports.figures as f, research_to_prod.reports.compile_desk_report\n"
         "assert 'matplotlib' not in sys.modules and 'jinja2' not in sys.modules\n"
-        "f.cost_stack({'a': {'fees': 1.0}}, 'USDT', 4.0)\n"
+        "f.gates_margin(['a'], [0.1], [f.Verdict.PASS])\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,7 +17,7 @@ from research_to_prod.defs.resources import build_resources
 from research_to_prod.lake import Lake
 from research_to_prod.reports.desk_report import DeskReport
 from research_to_prod.reports.rendering import NUMBERS
-from tests.reports.test_desk_report import Page, numbers
+from tests.reports.test_desk_report import CURVES, Page, numbers
 
 DAY = "2026-01-02"
 
@@ -60,7 +60,7 @@ def test_what_is_printed_is_in_the_json_and_what_is_in_the_json_is_printed_or_dr
     stored = [(path, each) for path, each in numbers(json.loads(files["json"])) if not path.endswith(".side")]
     assert shown <= {each for _, each in stored}
     hidden = {path for path, each in stored if each not in shown}
-    assert {path for path in hidden if not path.startswith((".month.hours.", ".replays."))} <= {
+    assert {path for path in hidden if not path.startswith((".month.hours.", ".replays.", *CURVES))} <= {
         ".by_strategy.executed_value",
         ".by_venue.executed_value",
     }
