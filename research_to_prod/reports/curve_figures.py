@@ -24,7 +24,9 @@ def sequence_svg(line: SequenceLine) -> str:
     parts = [
         f'<path d="{_path([*upper, *reversed(lower)])}Z" fill="{BLUE}" fill-opacity="0.3"/>',
         *_frame(line.days, x, y, share=line.question == "edge"),
-        stroke(f"M{_LEFT} {y(line.ruled_out):.1f}H{_WIDTH - _RIGHT}", RED, ' stroke-width="1.5" stroke-dasharray="5 3"'),
+        stroke(
+            f"M{_LEFT} {y(line.ruled_out):.1f}H{_WIDTH - _RIGHT}", RED, ' stroke-width="1.5" stroke-dasharray="5 3"'
+        ),
         stroke(_path(zip(at, map(y, line.effects), strict=True)), more=' stroke-width="1.6"'),
     ]
     return svg(_WIDTH, _HEIGHT, _SIZE, parts)

@@ -18,7 +18,7 @@ WIDE, NARROW = 1136, 358
 
 BLUE, RED, GREEN = "#6d7fb3", "#b5533c", "#3f8f8b"
 
-_CHARACTER = 0.66
+_CHARACTER = 0.72
 """Width of a character in units of its size: the mean of "momentum" in a wide sans-serif; most texts need less."""
 
 
