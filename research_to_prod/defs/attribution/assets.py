@@ -260,7 +260,7 @@ def edge_verdicts(
     group_name="attribution",
     owners=["team:trading"],
     kinds={"numpy"},
-    code_version="1",
+    code_version="2",
     metadata=described("drawdowns"),
 )
 def drawdowns(

@@ -152,7 +152,7 @@ def backtest(
     group_name="research",
     owners=["team:research"],
     kinds={"numba"},
-    code_version="1",
+    code_version="2",
     metadata=described("validation"),
 )
 def validation(
