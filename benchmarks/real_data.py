@@ -278,7 +278,7 @@ def study(market: Market, history: History, name: str, ledger: TrialLedger) -> R
     candidate = candidate_of(market, strategy, chosen)
     studied = validate_candidate(Experiment(candidate, strategy, history.bars, ledger, **asked), trials)
     significance = assess_significance(studied.returns, studied.own, candidate.sha256)
-    rows = validation_table(candidate.name, [*studied.measures, *significance.measures])
+    rows = validation_table(candidate.name, [*studied.measures, *significance])
     figures = {(each["study"], each["metric"]): each["value"] for each in rows.to_pylist() if each["item"] == WHOLE}
     backtest = backtest_candidate(candidate, strategy, history.bars, ledger, **asked)
     counted = ledger.trials(name, candidate.universe)

@@ -1,5 +1,7 @@
 """The drawdowns of each strategy's record so far: its deepest episodes, what they are made of, and whether expected.
 
+Beside the episodes stands how far below its high the record was at each day's end.
+
 Components are the causes of the waterfall; expected P&L counts with the edge, because neither alone was earned. What a
 day without a waterfall earned is a component of its own. Belongs here: stored days to episodes and rows. Doesn't: the
 arithmetic of an episode (``drawdowns``) and of the card (``drawdown_expectation``).
@@ -7,7 +9,7 @@ arithmetic of an episode (``drawdowns``) and of the card (``drawdown_expectation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -22,13 +24,14 @@ from research_to_prod.attribution.pnl_contracts import DRAWDOWNS
 from research_to_prod.attribution.waterfall import Cause
 from research_to_prod.attribution.waterfall_days import EXPECTED, RESIDUAL
 from research_to_prod.lake.schema import DECIMAL, TIMESTAMP
+from research_to_prod.market_data.series import micros
 from research_to_prod.research.bars import Floats
 from research_to_prod.values import day_bounds
 
 DEEPEST = 10
 """Episodes kept of a strategy, the deepest first; a record of years has hundreds, most of them of a day."""
 
-RECORD, ALL = 0, "all"
+RECORD, ALL, DAY = 0, "all", "day"
 UNEXPLAINED = "not explained"
 _NO_REGIME = "not told"
 # Resamples are drawn from this, so that a night's card is the same whoever makes it.
@@ -79,6 +82,7 @@ def drawdowns_of_day(
         episodes = sorted(find_episodes(curve), key=lambda each: -each.units)[:DEEPEST]
         standing, reason = _card(days, capital, backtests.get(strategy))
         rows.append(head | _record(standing, reason, max((each.units for each in episodes), default=0)))
+        rows += [head | each for each in _depths(curve, {row["day"] for row in days})]
         for number, episode in enumerate(episodes, start=1):
             rows += [head | each for each in _parts(number, episode, contributions)]
     return pa.Table.from_pylist(rows, schema=DRAWDOWNS.arrow), curves
@@ -142,6 +146,15 @@ def _card(days: list[dict[str, Any]], capital: Decimal | None, backtest: Backtes
 def _record(standing: Standing, reason: str, units: int | None) -> dict[str, Any]:
     row = {"episode": RECORD, "dimension": ALL, "value": ALL, "standing": standing.value, "reason": reason}
     return row | {"loss": None if units is None else Decimal(units) / UNITS}
+
+
+def _depths(curve: Curve, days: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yield how far below its high the record was at the end of each day."""
+    below, fractions = np.maximum.accumulate(curve.earned) - curve.earned, underwater(curve)
+    for day in sorted(days):
+        at = int(np.searchsorted(curve.at, micros(day_bounds(day)[1]), side="right")) - 1
+        row = {"episode": RECORD, "dimension": DAY, "value": day, "loss": Decimal(int(below[at])) / UNITS}
+        yield row | {"fraction": float(-fractions[at]) if curve.equity[at] + below[at] > 0 else None}
 
 
 def _parts(number: int, episode: Episode, contributions: Contributions) -> list[dict[str, Any]]:

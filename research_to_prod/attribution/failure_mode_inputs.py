@@ -1,8 +1,9 @@
 """What the lake holds of one market and what the desk did in it, as the `Case` that the rules look at.
 
-What nobody recorded stays None, so that the rule that needs it says so. Three inputs have no table yet: books (depth),
-liquidations with open interest, and the venue's own statements of positions. The desk's own statement does not stand in
-for the last: a fill that its records lack would be taken for a liquidation.
+What nobody recorded stays None, so that the rule that needs it says so. Two inputs have no table: books (depth), and
+liquidations with open interest. The spread of quotes has no baseline: the profile's is estimated from bars. Statements
+of positions are not taken: the venue's are of the whole account, and with either's a fill that the desk's records lack,
+which is a break of reconciliation, would be a liquidation.
 
 Belongs here: rows to samples. Doesn't: reading tables, rules, and what is made of their answers
 (``failure_mode_days``).

@@ -24,7 +24,7 @@ from enum import StrEnum
 import numpy as np
 
 from research_to_prod.attribution.verdict_evidence import FIRST_START, Look, looks
-from research_to_prod.attribution.verdict_policy import AttributionPolicy, Question
+from research_to_prod.attribution.verdict_policy import AttributionPolicy
 from research_to_prod.gates.statistics import e_benjamini_hochberg
 from research_to_prod.research.bars import Floats
 
@@ -199,7 +199,7 @@ def allowed_errors(policy: AttributionPolicy, strategies: int) -> dict[str, floa
     """Return by question the probability of a false YES of one strategy, in a book where nothing else is found."""
     return {
         each: policy.false_discovery_rate.value * question.weight.value / strategies
-        for each, question in _questions(policy).items()
+        for each, question in policy.questions.items()
     }
 
 
@@ -215,7 +215,7 @@ def all_looks(
 ) -> dict[str, list[Look | None]]:
     """Return what each day's look at each series saw, the first entry before any day."""
     result: dict[str, list[Look | None]] = {}
-    for name, question in _questions(policy).items():
+    for name, question in policy.questions.items():
         restart, least = int(policy.restart_days.value), int(policy.burn_in_days.value)
         found = looks(series[name], question.decide_by_days.value, alphas[name], restart, least)
         sights: list[Look | None] = [None] * (len(series[name]) + 1 - len(found))
@@ -226,7 +226,7 @@ def all_looks(
 
 def answer(book: Sequence[Mapping[str, Look | None]], policy: AttributionPolicy) -> list[dict[str, Answer]]:
     """Return the answers to the three questions for each strategy of the book, from one look at each series."""
-    questions = _questions(policy)
+    questions = policy.questions
     asked = [(row, name) for row in range(len(book)) for name in QUESTIONS]
     sights = [book[row][name] for row, name in asked]
     rejected = e_benjamini_hochberg(
@@ -268,10 +268,6 @@ def verdict_of(answers: Mapping[str, Answer]) -> EdgeVerdict:
     return EdgeVerdict.NORMAL if edge is execution is Answer.NO else EdgeVerdict.INCONCLUSIVE
 
 
-def _questions(policy: AttributionPolicy) -> dict[str, Question]:
-    return {"edge": policy.edge, "execution": policy.execution, "selection": policy.selection}
-
-
 def _finding(
     name: str, given: Answer, look: Look | None, series: Floats, record: StrategyRecord,
     policy: AttributionPolicy, alphas: Mapping[str, float],
@@ -284,7 +280,7 @@ def _finding(
         days = missing if missing > 0 else None
         nan = math.nan
         return Finding(name, given, len(series), nan, nan, nan, days, orders_in(missing) if days else None, None, None)
-    question, alpha_no = _questions(policy)[name], policy.false_normal.value
+    question, alpha_no = policy.questions[name], policy.false_normal.value
     # The record as a whole is one start among others.
     alpha_yes = alphas[name] * FIRST_START
     days = None
@@ -331,5 +327,5 @@ def _sentence(finding: Finding, policy: AttributionPolicy) -> str:
         since = "" if not finding.began else f"; {pattern.format(finding.effect_since)} since about day {finding.began}"
         return f"{lost}{since}."
     if finding.answer is Answer.NO:
-        return f"{lost}: {pattern.format(_questions(policy)[name].ruled_out.value)} {unit} is excluded."
+        return f"{lost}: {pattern.format(policy.questions[name].ruled_out.value)} {unit} is excluded."
     return f"{lost}: open for about {finding.days_to_decide} days or {finding.orders_to_decide} orders more."

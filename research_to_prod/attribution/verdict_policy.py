@@ -63,10 +63,15 @@ class AttributionPolicy(Frozen):
 
     @model_validator(mode="after")
     def _weights_add_up(self) -> Self:
-        total = sum(each.weight.value for each in (self.edge, self.execution, self.selection))
+        total = sum(each.weight.value for each in self.questions.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"the weights of edge, execution and selection must add up to 1, are {total:g}")
         return self
+
+    @property
+    def questions(self) -> dict[str, Question]:
+        """The three questions by name."""
+        return {"edge": self.edge, "execution": self.execution, "selection": self.selection}
 
     @property
     def sha256(self) -> str:

@@ -6,12 +6,9 @@ Belongs here: applying the statistics to a candidate's trials. Doesn't: the form
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from research_to_prod.gates.statistics import (
-    BacktestOverfitting,
     deflated_sharpe_ratio,
     null_sharpe_deviation,
     optimal_block_size,
@@ -30,16 +27,8 @@ INTERVAL_RESAMPLES = 2000
 """The Monte-Carlo error of the 2.5 % tail is then about a twelfth of it."""
 
 
-@dataclass(frozen=True, eq=False)
-class Significance:
-    """The rows of the three studies, and the splits' logits where there are any."""
-
-    measures: tuple[Measure, ...]
-    overfitting: BacktestOverfitting | None
-
-
-def assess_significance(returns: Floats, own: Floats, candidate_sha256: str) -> Significance:
-    """Make the studies of a candidate's search.
+def assess_significance(returns: Floats, own: Floats, candidate_sha256: str) -> list[Measure]:
+    """Return the rows of the three studies of a candidate's search.
 
     Parameters
     ----------
@@ -52,10 +41,9 @@ def assess_significance(returns: Floats, own: Floats, candidate_sha256: str) -> 
     """
     # A trial that never traded has no rank and no deviation; what is left out is counted.
     active = returns[:, np.ptp(returns, axis=0) > 0]
-    rows, overfitting = _overfitting(active, returns.shape[1] - active.shape[1])
+    rows = _overfitting(active, returns.shape[1] - active.shape[1])
     rows += _selection(active, own, seed(candidate_sha256, "selection"))
-    rows += _interval(own, seed(candidate_sha256, "bootstrap"))
-    return Significance(tuple(rows), overfitting)
+    return rows + _interval(own, seed(candidate_sha256, "bootstrap"))
 
 
 def seed(candidate_sha256: str, study: str) -> int:
@@ -63,16 +51,20 @@ def seed(candidate_sha256: str, study: str) -> int:
     return int(digest([candidate_sha256, study])[:16], 16)
 
 
-def _overfitting(active: Floats, idle: int) -> tuple[list[Measure], BacktestOverfitting | None]:
+def _overfitting(active: Floats, idle: int) -> list[Measure]:
     study, shape = "overfitting", {"days": active.shape[0], "n_trials": active.shape[1], "idle_trials": idle}
     counted = measures(study, WHOLE, **shape, n_blocks=BLOCKS)
     try:
         found = probability_of_backtest_overfitting(active, BLOCKS)
     except ValueError as error:
         nothing = {"pbo": np.nan, "loss_probability": np.nan}
-        return counted + measures(study, WHOLE, str(error), **nothing), None
-    rates = measures(study, WHOLE, pbo=found.probability, loss_probability=found.loss_probability)
-    return counted + rates, found
+        return counted + measures(study, WHOLE, str(error), **nothing)
+    rows = counted + measures(study, WHOLE, pbo=found.probability, loss_probability=found.loss_probability)
+    # 12,870 splits have no more logits than the winner has ranks: a row a rank holds them all.
+    for logit, splits in zip(*np.unique(found.logits, return_counts=True), strict=True):
+        rank = (active.shape[1] + 1) / (1 + np.exp(-logit))
+        rows += measures(study, f"rank_{rank:g}", logit=float(logit), splits=float(splits))
+    return rows
 
 
 def _selection(active: Floats, own: Floats, seed: int) -> list[Measure]:

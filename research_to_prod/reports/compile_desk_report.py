@@ -6,6 +6,7 @@ Belongs here: sums, rankings and the words of the headline. Doesn't: storage, re
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,6 +20,7 @@ from research_to_prod.attribution.coverage import LARGEST_EXCLUDED_SHARE
 from research_to_prod.attribution.markouts import markout_curve
 from research_to_prod.attribution.quote_match import MAX_QUOTE_AGE
 from research_to_prod.attribution.slippage import COMPONENTS
+from research_to_prod.attribution.verdict_policy import AttributionPolicy
 from research_to_prod.operations.contracts import BreakStatus, BreakVerdict
 from research_to_prod.reports.actions import ranked_actions
 from research_to_prod.reports.compile_live_against_model import (
@@ -31,6 +33,7 @@ from research_to_prod.reports.compile_live_against_model import (
     waterfall_lines,
 )
 from research_to_prod.reports.compile_month import MonthTables, compile_month
+from research_to_prod.reports.curves import sequence_lines, underwater_lines
 from research_to_prod.reports.desk_report import (
     BreakLine,
     CandidateLine,
@@ -53,23 +56,43 @@ _LISTED_ORDERS = 5
 _BPS = 1e4
 
 
+@dataclass(frozen=True)
+class DayTables:
+    """Rows of the day's tables of these names.
+
+    Parameters
+    ----------
+    verdicts
+        Of ``day`` and, for the sequences, of earlier evenings.
+    venue_fills
+        How many fills of the venue were compared.
+    quotes
+        Of the day and the day before in pieces, for the replays.
+    present
+        Names of the lake's tables that hold this day; decides which of the desk's questions are open.
+    """
+
+    day: str
+    slippage: pa.Table
+    breaks: pa.Table
+    shadow: pa.Table
+    waterfall: pa.Table
+    verdicts: pa.Table
+    drawdowns: pa.Table
+    failure_modes: pa.Table
+    internal_fills: int
+    venue_fills: int
+    quotes: Iterable[pa.Table]
+    present: Collection[str]
+
+
 def compile_desk_report(
-    day: str,
-    slippage: pa.Table,
-    breaks: pa.Table,
+    tables: DayTables,
+    month: MonthTables,
     *,
-    shadow: pa.Table,
-    waterfall: pa.Table,
-    verdicts: pa.Table,
-    drawdowns: pa.Table,
-    failure_modes: pa.Table,
-    internal_fills: int,
-    venue_fills: int,
     candidates: Sequence[CandidateLine],
     exclusions: Sequence[Exclusion],
-    month: MonthTables,
-    quotes: Iterable[pa.Table],
-    present: Collection[str],
+    policy: AttributionPolicy,
     prepared_at: datetime,
     currency: str = "USDT",
     max_quote_age: timedelta = MAX_QUOTE_AGE,
@@ -78,51 +101,33 @@ def compile_desk_report(
 
     Parameters
     ----------
-    slippage, breaks
-        The day's ``SLIPPAGE`` and ``BREAKS`` rows. Orders quoted in another currency than ``currency`` are excluded,
-        with that reason: sums over currencies mean nothing.
-    shadow, waterfall, verdicts, drawdowns, failure_modes
-        The day's ``SHADOW``, ``PNL_WATERFALL``, ``EDGE_VERDICTS``, ``DRAWDOWNS`` and ``FAILURE_MODES`` rows.
-    internal_fills, venue_fills
-        How many fills were compared on either side.
+    tables
+        Orders quoted in another currency than ``currency`` are excluded, with that reason: sums over currencies mean
+        nothing.
+    month
+        The tables of the days up to this one, for what a single day can't answer: markouts among them.
     candidates
         The candidates' latest gate verdicts.
     exclusions
         What earlier steps left out (quarantined rows and their like); excluded orders are added here.
-    month
-        The tables of the days up to this one, for what a single day can't answer: markouts among them.
-    quotes
-        ``QUOTES`` rows of the day and the day before in pieces, for the replays.
-    present
-        Names of the lake's tables that hold this day; decides which of the desk's questions are open.
+    policy
+        What the verdicts are held against.
     prepared_at
         When the report is made; an input, because a report of the same inputs must be the same bytes.
     """
-    orders = slippage.to_pandas()
-    quote = orders["symbol"].str.extract(r"/([^:]+)", expand=False)
-    foreign = quote.ne(currency) & orders["excluded_reason"].isna()
-    orders.loc[foreign, "excluded_reason"] = "quoted in another currency than " + currency
+    orders = _marked(tables.slippage, currency)
     counted = orders[orders["excluded_reason"].isna()]
-    left_out = orders["excluded_reason"].dropna().value_counts().sort_index()
-    excluded = [Exclusion(what="orders", reason=str(why), n=int(n), of=len(orders)) for why, n in left_out.items()]
-
-    costs = _cost_line("all strategies", counted)
-    by_strategy = [_cost_line(str(name), rows) for name, rows in counted.groupby("strategy", sort=True)]
-    by_venue = [_cost_line(" · ".join(name), rows) for name, rows in counted.groupby(["strategy", "venue"], sort=True)]
-    ranked = counted.sort_values(["total", "order_id"])
-    dear, cheap = (
-        ranked[ranked["total"] > 0].tail(_LISTED_ORDERS)[::-1],
-        ranked[ranked["total"] <= 0].head(_LISTED_ORDERS),
-    )
-    dearest, cheapest = (tuple(_order_line(row) for row in each.to_dict("records")) for each in (dear, cheap))
-    looked_at = [line.order_id for line in (*dearest, *cheapest)]
-    reconciliation = _reconciliation(breaks, internal_fills, venue_fills)
-    judged = verdict_lines(verdicts, shadow)
-    falls, past = waterfall_lines(waterfall), compile_month(month)
+    excluded = _excluded(orders)
+    dearest, cheapest = _ends(counted)
+    reconciliation = _reconciliation(tables.breaks, tables.internal_fills, tables.venue_fills)
+    today = tables.verdicts.filter(pc.equal(tables.verdicts["day"], tables.day))
+    judged = verdict_lines(today, tables.shadow)
+    falls, past = waterfall_lines(tables.waterfall), compile_month(month)
     changed = [line for line in judged if line.verdict in CHANGED]
     status = _status(reconciliation, orders, counted, changed)
+    looked_at = [line.order_id for line in (*dearest, *cheapest)]
     return DeskReport(
-        day=day,
+        day=tables.day,
         prepared_at=prepared_at,
         currency=currency,
         status=status,
@@ -130,25 +135,58 @@ def compile_desk_report(
         earned_money=summed(line.live_money for line in judged),
         verdicts=judged,
         waits=waiting(judged),
+        sequences=sequence_lines(
+            tables.verdicts, {name: each.ruled_out.value for name, each in policy.questions.items()}
+        ),
         waterfalls=falls,
-        model_costs=model_costs(waterfall, shadow),
-        drawdowns=drawdown_lines(drawdowns),
-        failure_modes=failure_mode_lines(failure_modes),
-        costs=costs,
-        by_strategy=tuple(sorted(by_strategy, key=lambda line: (-line.total, line.name))),
-        by_venue=tuple(sorted(by_venue, key=lambda line: (-line.total, line.name))),
+        model_costs=model_costs(tables.waterfall, tables.shadow),
+        drawdowns=drawdown_lines(tables.drawdowns),
+        underwater=underwater_lines(tables.drawdowns),
+        failure_modes=failure_mode_lines(tables.failure_modes),
+        costs=_cost_line("all strategies", counted),
+        by_strategy=_cost_lines(counted, ["strategy"]),
+        by_venue=_cost_lines(counted, ["strategy", "venue"]),
         dearest=dearest,
         cheapest=cheapest,
-        replays=replays_of(looked_at, month.decisions, month.orders, month.fills, quotes),
+        replays=replays_of(looked_at, month.decisions, month.orders, month.fills, tables.quotes),
         month=past,
         markouts=_markouts(month.markouts),
         reconciliation=reconciliation,
         candidates=tuple(candidates),
         exclusions=(*excluded, *exclusions, *_unmeasured(month)),
-        questions=desk_questions(present),
+        questions=desk_questions(tables.present),
         actions=ranked_actions(reconciliation, judged, falls, past, excluded, len(orders), candidates),
         max_quote_age_seconds=max_quote_age.total_seconds(),
     )
+
+
+def _marked(slippage: pa.Table, currency: str) -> pd.DataFrame:
+    """Return the orders, those that are quoted in another currency excluded."""
+    orders = slippage.to_pandas()
+    quote = orders["symbol"].str.extract(r"/([^:]+)", expand=False)
+    foreign = quote.ne(currency) & orders["excluded_reason"].isna()
+    orders.loc[foreign, "excluded_reason"] = "quoted in another currency than " + currency
+    return orders
+
+
+def _excluded(orders: pd.DataFrame) -> list[Exclusion]:
+    left_out = orders["excluded_reason"].dropna().value_counts().sort_index()
+    return [Exclusion(what="orders", reason=str(why), n=int(n), of=len(orders)) for why, n in left_out.items()]
+
+
+def _ends(counted: pd.DataFrame) -> tuple[tuple[OrderLine, ...], tuple[OrderLine, ...]]:
+    """Return the orders that cost most, and those that gained most."""
+    ranked = counted.sort_values(["total", "order_id"])
+    dear, cheap = ranked[ranked["total"] > 0].tail(_LISTED_ORDERS)[::-1], ranked[ranked["total"] <= 0]
+    dearest, cheapest = (
+        tuple(_order_line(row) for row in each.to_dict("records")) for each in (dear, cheap.head(_LISTED_ORDERS))
+    )
+    return dearest, cheapest
+
+
+def _cost_lines(counted: pd.DataFrame, by: list[str]) -> tuple[CostLine, ...]:
+    lines = [_cost_line(" · ".join(map(str, name)), rows) for name, rows in counted.groupby(by, sort=True)]
+    return tuple(sorted(lines, key=lambda line: (-line.total, line.name)))
 
 
 def _cost_line(name: str, rows: pd.DataFrame) -> CostLine:

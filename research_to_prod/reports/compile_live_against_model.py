@@ -133,7 +133,7 @@ def drawdown_lines(drawdowns: pa.Table) -> tuple[DrawdownLine, ...]:
     """Return each strategy's record with its deepest episodes, each by the waterfall's components."""
     lines = []
     for strategy, rows in _grouped(drawdowns.to_pylist()).items():
-        record = next(row for row in rows if row["episode"] == RECORD)
+        record = next(row for row in rows if row["episode"] == RECORD and row["dimension"] == ALL)
         whole = [row for row in rows if row["episode"] != RECORD and row["dimension"] == ALL]
         episodes = [
             EpisodeLine(

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from research_to_prod.reports.curves import SequenceLine, UnderwaterLine
 from research_to_prod.reports.failure_mode_lines import FailureModeLines
 from research_to_prod.reports.month_lines import Month, Replay, Value
 from research_to_prod.values import Verdict
@@ -258,9 +259,11 @@ class DeskReport(Value):
     """P&L of the day's fills over all strategies, after fees and funding; None where one is not known."""
     verdicts: tuple[VerdictLine, ...]
     waits: tuple[Wait, ...]
+    sequences: tuple[SequenceLine, ...]
     waterfalls: tuple[WaterfallLine, ...]
     model_costs: tuple[ModelCost, ...]
     drawdowns: tuple[DrawdownLine, ...]
+    underwater: tuple[UnderwaterLine, ...]
     failure_modes: FailureModeLines
     costs: CostLine
     by_strategy: tuple[CostLine, ...]

@@ -1,13 +1,12 @@
-"""Pictures: data in, PNG or SVG bytes out, the same bytes for the same data.
+"""Pictures: data in, PNG bytes out, the same bytes for the same data.
 
-Belongs here: drawing with matplotlib's Agg and SVG back ends on Figure objects. Doesn't: pyplot (its global state leaks
+Belongs here: drawing with matplotlib's Agg back end on Figure objects. Doesn't: pyplot (its global state leaks
 between runs of one process), computing what is drawn.
 """
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,26 +19,12 @@ from research_to_prod.values import Verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Told apart by lightness too, so that they survive colour blindness and a grey printer; fine on light and dark paper.
-COMPONENT_COLOURS = {
-    "delay_filled": "#6d7fb3",
-    "delay_unfilled": "#a3b1d6",
-    "timing": "#3f8f8b",
-    "spread": "#d9a441",
-    "impact": "#b5533c",
-    "fees": "#8a8f98",
-    "opportunity": "#8d6a9f",
-}
 _VERDICT_COLOURS = {Verdict.PASS: "#3f8f8b", Verdict.FAIL: "#b5533c", Verdict.INCONCLUSIVE: "#d9a441"}
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "research_to_prod",
 }
-# Replaced by the page's own text colour, so that an inline SVG follows the dark and the light theme.
-TEXT_COLOUR = "#010203"
 
 
 def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np.float64]) -> bytes:
@@ -48,20 +33,20 @@ def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np
     Parameters
     ----------
     ts, equity
-        (T,) times and equity, positive; T >= 2.
+        (T,) times and equity, which may end in ruin, at or below zero; T >= 2.
 
     Raises
     ------
     ValueError
-        If lengths differ, fewer than two points are given, or equity is not finite and positive.
+        If lengths differ, fewer than two points are given, or equity is not finite or begins with nothing.
     """
     import matplotlib as mpl
     from matplotlib.ticker import PercentFormatter
 
     if len(ts) != len(equity) or len(ts) < 2:
         raise ValueError(f"{len(ts)} times and {len(equity)} equities; two or more of each are needed")
-    if not (np.isfinite(equity) & (equity > 0)).all():
-        raise ValueError("equity is not finite and positive everywhere")
+    if not (np.isfinite(equity).all() and equity[0] > 0):
+        raise ValueError("equity is not finite everywhere, or not positive at first")
     underwater = equity / np.maximum.accumulate(equity) - 1
     worst = int(underwater.argmin())
     # More points than pixels only cost bytes; every bin keeps its extreme, the deepest point among them.
@@ -225,59 +210,6 @@ def gates_margin(names: Sequence[str], margins: Sequence[float | None], verdicts
         return png(figure)
 
 
-def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: float) -> bytes:
-    """Return an inline SVG: one bar per strategy, stacked by cost component; gains extend to the left of zero.
-
-    Parameters
-    ----------
-    costs
-        Strategy -> component -> money, cost positive.
-    width
-        Inches; labels keep their size, so a narrow figure stays readable on a telephone.
-    """
-    import matplotlib as mpl
-    from matplotlib.ticker import MaxNLocator
-
-    names = list(costs)
-    components = [each for each in COMPONENT_COLOURS if any(costs[name].get(each) for name in names)]
-    columns = 4 if width > 6 else 2
-    legend_rows = -(-(len(components) + 1) // columns)
-    height = 0.75 + 0.42 * len(names) + 0.24 * legend_rows
-    with mpl.rc_context(STYLE | {"font.size": 10, "text.color": TEXT_COLOUR, "axes.labelcolor": TEXT_COLOUR}):
-        figure = new_figure(width, height)
-        figure.set_layout_engine("constrained")  # the only one that makes room for a legend outside
-        axes = figure.subplots()
-        right, left = np.zeros(len(names)), np.zeros(len(names))
-        for component in components:
-            money = np.array([costs[name].get(component, 0.0) for name in names])
-            start = np.where(money >= 0, right, left)
-            label = component.replace("_", " ")
-            axes.barh(
-                range(len(names)), money, left=start, height=0.56, color=COMPONENT_COLOURS[component], label=label
-            )
-            right, left = right + np.maximum(money, 0), left + np.minimum(money, 0)
-        axes.plot(
-            right + left,
-            range(len(names)),
-            "D",
-            markersize=5,
-            color=TEXT_COLOUR,
-            markerfacecolor="none",
-            label="total",
-        )
-        axes.axvline(0, color=TEXT_COLOUR, linewidth=0.8)
-        axes.set_yticks(range(len(names)), labels=names, parse_math=False)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel(f"{currency}, cost to the right, gain to the left")
-        axes.xaxis.set_major_locator(MaxNLocator(6 if width > 6 else 4))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace("-", "−"))
-        axes.tick_params(colors=TEXT_COLOUR, length=0)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        figure.legend(loc="outside upper left", ncols=columns, frameon=False, handlelength=1.0, columnspacing=1.2)
-        return inline_svg(figure)
-
-
 def marked_series(
     ts: npt.NDArray[np.datetime64],
     values: npt.NDArray[np.float64],
@@ -382,24 +314,6 @@ def png(figure: Figure) -> bytes:
     small = io.BytesIO()
     image.quantize(256, method=Image.Quantize.FASTOCTREE).save(small, format="PNG")
     return small.getvalue()
-
-
-def inline_svg(figure: Figure) -> bytes:
-    """Return the ``<svg>`` element alone, without declaration, metadata and size, its text in the page's colour."""
-    figure.patch.set_alpha(0)
-    for axes in figure.axes:
-        axes.patch.set_alpha(0)
-    buffer = io.BytesIO()
-    unset: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=unset)
-    text = buffer.getvalue().decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text).replace("xlink:href", "href")
-    text = re.sub(r"font: ([0-9.]+px) [^;\"]*", r"font-size: \1", text)
-    return text.replace(TEXT_COLOUR, "currentColor").encode()
 
 
 def extremes(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.intp]:

@@ -90,9 +90,11 @@ def render_html(report: DeskReport) -> bytes:
     Every number of the report stands in a ``<data value="...">`` element with the very text that the JSON has,
     beside its rounded form.
     """
-    from research_to_prod.reports.figures import cost_stack
+    from research_to_prod.reports.cost_figure import cost_stack
+    from research_to_prod.reports.curve_figures import sequence_svg, underwater_svg
     from research_to_prod.reports.hours_figure import hour_map_svg
     from research_to_prod.reports.replays import replay_svg
+    from research_to_prod.reports.svg import NARROW, WIDE
     from research_to_prod.reports.waterfall_figure import waterfall_bars
 
     lines = {line.name: line.components for line in report.by_strategy}
@@ -103,10 +105,12 @@ def render_html(report: DeskReport) -> bytes:
         .render(
             report=report,
             style=(_TEMPLATES / "desk_report.css").read_text("utf-8"),
-            wide_stack=cost_stack(lines, report.currency, width=9.6).decode() if lines else "",
-            narrow_stack=cost_stack(lines, report.currency, width=4.0).decode() if lines else "",
-            wide_waterfall=waterfall_bars(falls, report.currency, width=9.6).decode() if falls else "",
-            narrow_waterfall=waterfall_bars(falls, report.currency, width=4.0).decode() if falls else "",
+            wide_stack=cost_stack(lines, report.currency, WIDE) if lines else "",
+            narrow_stack=cost_stack(lines, report.currency, NARROW) if lines else "",
+            wide_waterfall=waterfall_bars(falls, report.currency, WIDE) if falls else "",
+            narrow_waterfall=waterfall_bars(falls, report.currency, NARROW) if falls else "",
+            sequences=[sequence_svg(line) for line in report.sequences],
+            underwater=[underwater_svg(line) for line in report.underwater],
             hour_map=hour_map_svg(report.month.hours),
             replays={replay.order_id: replay_svg(replay) for replay in report.replays},
         )

@@ -59,30 +59,38 @@ def sweep_surface(
 
 
 def out_of_sample(
-    logits: npt.NDArray[np.float64] | None,
-    is_sharpes: npt.NDArray[np.float64] | None,
-    oos_sharpes: npt.NDArray[np.float64] | None,
+    logits: npt.NDArray[np.float64],
+    splits: npt.NDArray[np.float64],
+    is_sharpes: npt.NDArray[np.float64],
+    oos_sharpes: npt.NDArray[np.float64],
 ) -> bytes:
     """Return a PNG: the logits of the overfitting splits, beside the winners' Sharpe ratios in and out of sample.
 
-    None leaves its half empty, with a word that it could not be computed.
+    Parameters
+    ----------
+    logits, splits
+        (n,) distinct logits, and how many splits have each.
+    is_sharpes, oos_sharpes
+        (k,) of the winner of each split; NaN is left out. Empty ones leave their half with a word that it could not be
+        computed.
     """
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
         figure = new_figure(8, 2.8)
         left, right = figure.subplots(1, 2)
-        if logits is None:
+        if not len(logits):
             _absent(left)
         else:
             edges = np.linspace(min(logits.min(), -0.1), max(logits.max(), 0.1), 40)
             # Filled steps: a patch a bin takes three times as long to draw.
-            for part, colour in ((logits[logits <= 0], _RED), (logits[logits > 0], _BLUE)):
-                left.stairs(np.histogram(part, edges)[0], edges, fill=True, color=colour)
+            for part, colour in ((logits <= 0, _RED), (logits > 0, _BLUE)):
+                counts = np.histogram(logits[part], edges, weights=splits[part])[0]
+                left.stairs(counts, edges, fill=True, color=colour)
             left.axvline(0, color="#444444", linewidth=0.8)
         left.set_xlabel("logit of the winner's rank out of sample (red: overfit)")
         left.set_ylabel("splits")
-        if is_sharpes is None or oos_sharpes is None:
+        if not len(is_sharpes):
             _absent(right)
         else:
             right.plot(is_sharpes, oos_sharpes, "o", color=_BLUE, markersize=4, alpha=0.6)

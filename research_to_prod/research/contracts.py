@@ -53,7 +53,7 @@ VALIDATION = Schema(
     columns=(
         Column("candidate", pa.string(), "the candidate"),
         Column("study", pa.string(), "walk_forward_anchored, cpcv, neighbourhood, latency_stress, ..."),
-        Column("item", pa.string(), "fold, path, parameter or stress; all: the study's summary"),
+        Column("item", pa.string(), "fold, split, path, rank, parameter or stress; all: the study's summary"),
         Column("metric", pa.string(), "what the number is; Sharpe ratios are annual, means are of a day"),
         Column("value", pa.float64(), "the number; null: it could not be computed", nullable=True),
         Column("reason", pa.string(), "why there is no number; empty where there is one"),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from research_to_prod.reports.rendering import render_html
 from tests.browser.conftest import CHROMIUM
+from tests.reports.test_desk_report import ORDERS, drawdown_rows, report, verdict_rows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -63,19 +65,45 @@ def test_no_table_is_cut_off_on_a_desk(browser: Browser, address: str) -> None:
     assert Visit(browser, address, WIDE).page.evaluate(CUT) == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark")])
-def test_axe_finds_every_name_and_every_contrast(browser: Browser, address: str, width: int, scheme: str) -> None:
+def axe(page: Page) -> tuple[list[tuple[Any, ...]], set[str]]:
+    """Return what axe-core finds wrong, and the rules that it found kept."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(Visit(browser, address, width, scheme).page)
-    assert [
-        (each["id"], node["target"], node["failureSummary"])
-        for each in found.response["violations"]
-        for node in each["nodes"]
-    ] == []
-    checked = {each["id"] for each in found.response["passes"]}
+    found = Axe().run(page).response
+    wrong = [
+        (each["id"], node["target"], node["failureSummary"]) for each in found["violations"] for node in each["nodes"]
+    ]
+    return wrong, {each["id"] for each in found["passes"]}
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark")])
+def test_axe_finds_every_name_and_every_contrast(browser: Browser, address: str, width: int, scheme: str) -> None:
+    wrong, checked = axe(Visit(browser, address, width, scheme).page)
+    assert wrong == []
     scrolled = {"scrollable-region-focusable"} if width == NARROW else set()
     assert checked >= {"color-contrast", "role-img-alt", "link-name", "region", *scrolled}
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(WIDE, "light"), (NARROW, "dark")])
+def test_the_evidence_of_several_evenings_is_drawn_within_the_page(
+    browser: Browser, tmp_path: Path, width: int, scheme: str
+) -> None:
+    made = report(ORDERS, verdicts=verdict_rows("momentum"), drawdowns=drawdown_rows("momentum"))
+    (tmp_path / "page.html").write_bytes(render_html(made))
+    page = Visit(browser, (tmp_path / "page.html").as_uri(), width, scheme).page
+    drawn = page.locator("figure[aria-label^='Evidence on'] svg, figure[aria-label^='How far'] svg")
+    assert drawn.count() == 4
+    boxes = [drawn.nth(number).bounding_box() for number in range(4)]
+    assert all(box and box["width"] > 250 and box["x"] + box["width"] <= width for box in boxes)
+    # No text of a picture lies outside of it.
+    assert (
+        page.evaluate("""() => [...document.querySelectorAll('svg text')].filter(text => {
+      const [inner, outer] = [text.getBoundingClientRect(), text.ownerSVGElement.getBoundingClientRect()];
+      return inner.width && (inner.left < outer.left - 1 || inner.right > outer.right + 1);
+    }).map(text => text.textContent)""")
+        == []
+    )
+    assert axe(page)[0] == []
 
 
 def test_dark_and_light_are_two_pages_and_paper_is_white(browser: Browser, address: str) -> None:

@@ -349,6 +349,8 @@ def test_the_drawdown_of_two_days_is_split_and_not_yet_judged(
     assert float(whole["loss"]) == pytest.approx(-float(second), abs=1e-6)
     assert float(record["loss"]) == float(whole["loss"])
     assert whole["recovered_at"] is None
+    depths = {row["value"]: row["loss"] for row in own if (row["episode"], row["dimension"]) == (0, "day")}
+    assert depths == {DAYS[0]: 0, DAYS[1]: whole["loss"]}
     assert "edge and regime" in {row["value"] for row in own if row["dimension"] == "component"}
     coins = [row for row in rows.to_pylist() if row["strategy"] == "doge_momentum"]
     assert {row["value"] for row in coins if row["dimension"] == "component"} <= {"not explained"}

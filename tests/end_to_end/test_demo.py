@@ -135,6 +135,26 @@ def test_the_closing_table_says_what_the_ledger_says(finished: tuple[Path, str],
     assert read_manifest(decided.settings.production / "manifest.json", open_keys(decided.settings.keys, NOW)).entries
 
 
+@pytest.mark.parametrize("name", [GOOD, "sol_breakout"])
+def test_a_gate_report_shows_what_it_judged(decided: Desk, name: str) -> None:
+    shown, traded, studied = (
+        {key: value.value for key, value in made.asset_materialization.metadata.items()}
+        for asset in ("gate_report", "backtest", "validation")
+        for made in decided.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[name]), limit=1
+        ).records
+        if made.asset_materialization is not None
+    )
+    for picture in ("margins", "equity", "out_of_sample", "sweep"):
+        assert str(shown[picture]).startswith("![")
+    for number in ("sharpe", "max_drawdown", "turnover_per_year"):
+        assert shown[number] == traded[number]
+    assert shown["equity"] == traded["equity"]
+    assert shown["pbo"] == studied["pbo"]
+    assert shown["dsr"] == pytest.approx(shown["deflated_sharpe_ratio"], rel=1e-9)
+    assert shown["trials_ever"] == studied["trials_ever"]
+
+
 def test_a_promotion_cites_its_whole_upstream_closure(decided: Desk) -> None:
     (record,) = (each for each in decided.records() if each.type is RecordType.PROMOTE)
     inputs = decided.ledger.evidence(record).inputs

@@ -30,7 +30,7 @@ def tables(folder: Path) -> tuple[dict[str, pa.Table], TrialLedger]:
     trials = run_trials(CANDIDATE, STRATEGY, bars(), ledger, **ASKED)
     made = validate_candidate(Experiment(CANDIDATE, STRATEGY, bars(), ledger, **ASKED), trials)
     significance = assess_significance(made.returns, made.own, CANDIDATE.sha256)
-    validation = validation_table(CANDIDATE.name, [*made.measures, *significance.measures])
+    validation = validation_table(CANDIDATE.name, [*made.measures, *significance])
     return {"backtest": BACKTEST, "validation": validation, "quality": quality(HOURS), "findings": findings()}, ledger
 
 

@@ -121,7 +121,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, GateReport]:
         # Its neighbours are trials too: the deflated Sharpe ratio is judged with them counted.
         made = validate_candidate(Experiment(candidate, strategy, bars, ledger, **asked), tried)
         significance = assess_significance(made.returns, made.own, candidate.sha256)
-        studies = validation_table(candidate.name, [*made.measures, *significance.measures])
+        studies = validation_table(candidate.name, [*made.measures, *significance])
         rows = backtest_candidate(candidate, strategy, bars, ledger, **asked)
         trials = ledger.trials(candidate.strategy, candidate.universe)
         evidence = gather_evidence(

@@ -16,7 +16,7 @@ from research_to_prod.gates.validation_statistics import (
     seed,
 )
 from research_to_prod.research.metrics import annualised_sharpe_ratio, sharpe_ratio
-from research_to_prod.research.validation.measures import STUDIES, Measure
+from research_to_prod.research.validation.measures import STUDIES, WHOLE, Measure
 
 SHA, OTHER = "a" * 64, "b" * 64
 DAYS = 320
@@ -27,19 +27,33 @@ def search(trials: int = 5, days: int = DAYS, edge: float = 0.0) -> np.ndarray:
 
 
 def assessed(returns: np.ndarray, sha: str = SHA) -> dict[tuple[str, str], Measure]:
-    found = assess_significance(returns, returns[:, 0], sha).measures
-    return {(row.study, row.metric): row for row in found}
+    """Return the rows that sum the studies up."""
+    found = assess_significance(returns, returns[:, 0], sha)
+    return {(row.study, row.metric): row for row in found if row.item == WHOLE}
 
 
 def test_every_number_of_the_three_studies_is_there() -> None:
     rows = assessed(search())
     studies = ("overfitting", "selection", "bootstrap")
     assert set(rows) == {(study, metric) for study in studies for metric in STUDIES[study]}
-    assert all(row.value is not None and not row.reason and row.item == "all" for row in rows.values())
+    assert all(row.value is not None and not row.reason for row in rows.values())
     shape = {metric: rows["overfitting", metric].value for metric in ("n_blocks", "n_trials", "days", "idle_trials")}
     assert shape == {"n_blocks": BLOCKS, "n_trials": 5, "days": DAYS, "idle_trials": 0}
     assert rows["selection", "resamples"].value == SPA_RESAMPLES
     assert rows["bootstrap", "resamples"].value == INTERVAL_RESAMPLES
+
+
+@pytest.mark.parametrize("trials", [2, 5, 40])
+def test_the_ranks_of_the_winner_are_those_of_all_splits_and_make_up_the_probability(trials: int) -> None:
+    returns = search(trials)
+    found = assess_significance(returns, returns[:, 0], SHA)
+    rows = {(row.item, row.metric): row.value for row in found if row.item.startswith("rank_")}
+    splits = {float(item.removeprefix("rank_")): value for (item, metric), value in rows.items() if metric == "splits"}
+    assert sum(splits.values()) == math.comb(BLOCKS, BLOCKS // 2)
+    for rank in splits:
+        assert rows[f"rank_{rank:g}", "logit"] == pytest.approx(math.log(rank / (trials + 1 - rank)), abs=1e-12)
+    lower_half = sum(value for rank, value in splits.items() if rank <= (trials + 1) / 2)
+    assert assessed(returns)["overfitting", "pbo"].value == pytest.approx(lower_half / sum(splits.values()))
 
 
 def test_a_rerun_is_identical_and_another_candidate_has_other_resamples() -> None:
@@ -55,10 +69,10 @@ def test_the_studies_of_a_candidate_do_not_share_a_seed() -> None:
 
 def test_the_order_of_the_trials_does_not_matter() -> None:
     returns = search()
-    forward = assess_significance(returns, returns[:, 0], SHA).measures
-    shuffled = assess_significance(returns[:, [3, 0, 4, 2, 1]], returns[:, 0], SHA).measures
+    forward = assess_significance(returns, returns[:, 0], SHA)
+    shuffled = assess_significance(returns[:, [3, 0, 4, 2, 1]], returns[:, 0], SHA)
     for one, other in zip(forward, shuffled, strict=True):
-        assert (one.study, one.metric) == (other.study, other.metric)
+        assert (one.study, one.item, one.metric) == (other.study, other.item, other.metric)
         assert one.value == pytest.approx(other.value, rel=1e-12)
 
 
@@ -79,9 +93,8 @@ def test_trials_that_never_traded_are_left_out_and_counted() -> None:
     ids=["one trial", "one that traded", "too few days"],
 )
 def test_overfitting_without_enough_trials_or_days_is_null_with_a_reason(returns: np.ndarray) -> None:
-    found = assess_significance(returns, returns[:, 0], SHA)
-    rows = {(row.study, row.metric): row for row in found.measures}
-    assert found.overfitting is None
+    rows = assessed(returns)
+    assert not [row for row in assess_significance(returns, returns[:, 0], SHA) if row.item.startswith("rank_")]
     for metric in ("pbo", "loss_probability"):
         assert rows["overfitting", metric].value is None
         assert rows["overfitting", metric].reason

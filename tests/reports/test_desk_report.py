@@ -11,23 +11,27 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from research_to_prod.attribution.contracts import MARKOUTS, SLIPPAGE
 from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, FAILURE_MODES, PNL_WATERFALL, SHADOW
 from research_to_prod.attribution.slippage import COMPONENTS
+from research_to_prod.attribution.verdict_policy import load_attribution_policy
 from research_to_prod.attribution.waterfall_days import STEPS
 from research_to_prod.defs.tables import TABLES
 from research_to_prod.operations.contracts import BREAKS
-from research_to_prod.reports.compile_desk_report import compile_desk_report
+from research_to_prod.reports.compile_desk_report import DayTables, compile_desk_report
 from research_to_prod.reports.desk_report import CandidateLine, DeskReport, Exclusion, Status
 from research_to_prod.reports.questions import desk_questions, unanswered
 from research_to_prod.reports.rendering import render_html, render_json
+from research_to_prod.settings import Settings
 from research_to_prod.values import Verdict
 from tests.reports.month_tables import month_tables
 
 DAY = "2026-01-02"
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+POLICY = load_attribution_policy(Settings().desk / "policies" / "attribution.yaml")
 
 
 def slippage_row(number: int, total: float = 10.0, **changes: Any) -> dict[str, Any]:
@@ -131,6 +135,10 @@ def verdict_rows(strategy: str, verdict: str = "INCONCLUSIVE", effect: float | N
     row |= {"effect": effect, "days_to_decide": 29, "orders_to_decide": 197, "unit": "bps a day"}
     row |= {"lower": None if effect is None else effect - 1.5, "upper": None if effect is None else effect + 1.75}
     rows = [row | {"question": each} for each in ("selection", "execution", "edge")]
+    if effect is not None:
+        # The evening before was less certain, and saw less.
+        before = {"day": "2026-01-01", "effect": effect - 0.5, "lower": effect - 2.5, "upper": effect + 2.0}
+        rows += [each | before | {"verdict": "NORMAL", "reason": "of the past"} for each in rows]
     return pa.Table.from_pylist(rows, schema=EDGE_VERDICTS.arrow)
 
 
@@ -139,6 +147,10 @@ def drawdown_rows(strategy: str) -> pa.Table:
     head = {"day": DAY, "strategy": strategy}
     record = {"episode": 0, "dimension": "all", "value": "all", "loss": Decimal("12.5")}
     rows = [head | record | {"standing": "inconclusive", "reason": "2 live days are too few"}]
+    below = {"2025-12-30": "0", "2025-12-31": "3.25", DAY: "12.5"}
+    rows += [
+        head | {"episode": 0, "dimension": "day", "value": day, "loss": Decimal(loss)} for day, loss in below.items()
+    ]
     times = {"episode": 1, "peak_at": NOON - timedelta(days=3), "trough_at": NOON, "seconds": 259_200.0}
     parts = [("all", "all", "12.5", 1.0)]
     parts += [("component", "edge and regime", "-3", -0.24), ("component", "fees", "15.5", 1.24)]
@@ -170,8 +182,9 @@ def mode_rows(strategy: str) -> pa.Table:
 
 
 def report(orders: list[dict[str, Any]], breaks: list[dict[str, Any]] | None = None, **changes: Any) -> DeskReport:
-    arguments: dict[str, Any] = {
-        "month": month_tables(DAY),
+    tables: dict[str, Any] = {
+        "slippage": pa.Table.from_pylist(orders, schema=SLIPPAGE.arrow),
+        "breaks": pa.Table.from_pylist(breaks or [], schema=BREAKS.arrow),
         "quotes": (),
         "shadow": SHADOW.empty(),
         "waterfall": PNL_WATERFALL.empty(),
@@ -180,16 +193,12 @@ def report(orders: list[dict[str, Any]], breaks: list[dict[str, Any]] | None = N
         "failure_modes": FAILURE_MODES.empty(),
         "internal_fills": 120,
         "venue_fills": 121,
-        "candidates": (),
-        "exclusions": (),
         "present": ("slippage", "breaks"),
-        "prepared_at": NOON + timedelta(days=1),
     }
+    others: dict[str, Any] = {"candidates": (), "exclusions": (), "prepared_at": NOON + timedelta(days=1)}
+    others |= {"policy": POLICY, "month": month_tables(DAY)}
     return compile_desk_report(
-        DAY,
-        pa.Table.from_pylist(orders, schema=SLIPPAGE.arrow),
-        pa.Table.from_pylist(breaks or [], schema=BREAKS.arrow),
-        **(arguments | changes),
+        DayTables(day=DAY, **{name: changes.pop(name, each) for name, each in tables.items()}), **(others | changes)
     )
 
 
@@ -241,6 +250,9 @@ class Page(HTMLParser):
 EXACT = ("money", "money_at_stake", "_low", "_high", ".held", ".stated", ".by_fills")
 
 
+CURVES = (".sequences.", ".underwater.")
+
+
 def numbers(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for name, each in value.items():
@@ -260,10 +272,10 @@ def test_the_page_and_the_json_have_the_same_numbers(full: DeskReport) -> None:
         (path, number) for path, number in numbers(json.loads(render_json(full))) if not path.endswith(".side")
     )
     assert shown <= {number for _, number in stored}
-    # Executed value is shown for the whole desk only; hours are drawn.
-    drawn = {".by_strategy.executed_value", ".by_venue.executed_value", ".month.hours.hour"}
-    hidden = {path for path, number in stored if number not in shown} - drawn
-    assert hidden == set()
+    # Executed value is shown for the whole desk only; hours and curves are drawn.
+    drawn = (".by_strategy.executed_value", ".by_venue.executed_value", ".month.hours.hour", *CURVES)
+    hidden = {path for path, number in stored if number not in shown}
+    assert {path for path in hidden if not path.startswith(drawn)} == set()
     assert len(shown) > 40
 
 
@@ -423,6 +435,33 @@ def test_a_drawdown_shows_what_it_is_made_of_largest_loss_first(full: DeskReport
     assert (line.standing, line.deepest_money, episode.money, episode.days) == ("inconclusive", 12.5, 12.5, 3.0)
     assert [(part.component, part.money) for part in episode.parts] == [("fees", 15.5), ("edge and regime", -3)]
     assert "INCONCLUSIVE" in Page(render_html(full)).texts
+
+
+def test_evidence_and_depth_are_drawn_in_the_sections_that_they_belong_to(full: DeskReport) -> None:
+    page = Page(render_html(full))
+    labels = [attributes.get("aria-label") or "" for tag, attributes in page.tags if tag == "figure"]
+    sections = [attributes["aria-labelledby"] for tag, attributes in page.tags if tag == "section"]
+    evidence = [label for label in labels if label.startswith("Evidence on ")]
+    assert [label.split()[2] for label in evidence] == ["edge", "execution", "selection"]
+    assert all("on 2 evenings from 2026-01-01 to 2026-01-02" in label for label in evidence)
+    (below,) = (label for label in labels if label.startswith("How far momentum was below its high"))
+    assert labels.index(below) > labels.index(evidence[-1])
+    assert sections.index("drawdowns") > sections.index("verdicts")
+
+
+def test_the_evenings_before_are_drawn_and_not_judged_again(full: DeskReport) -> None:
+    assert [line.verdict for line in full.verdicts] == ["INCONCLUSIVE"]
+    assert "of the past" not in render_html(full).decode()
+
+
+def test_a_single_evening_is_no_sequence_and_a_record_at_its_high_is_not_drawn() -> None:
+    verdicts, drawdowns = verdict_rows("momentum"), drawdown_rows("momentum")
+    tonight = verdicts.filter(pc.equal(verdicts["day"], DAY))
+    high = drawdowns.filter(pc.not_equal(drawdowns["dimension"], "day"))
+    made = report(ORDERS, verdicts=tonight, drawdowns=high)
+    assert (made.sequences, made.underwater) == ((), ())
+    assert "How the evidence came about" not in render_html(made).decode()
+    assert "Below the high" not in render_html(made).decode()
 
 
 HOSTILE = [

@@ -14,8 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research_to_prod.reports.figures import (
-    COMPONENT_COLOURS,
-    cost_stack,
     equity_and_underwater,
     gates_margin,
     hours_of_the_week,
@@ -40,6 +38,12 @@ def test_three_years_of_hours_are_under_60_kilobytes_and_always_the_same() -> No
     assert picture == equity_and_underwater(HOURS, equity())
 
 
+@pytest.mark.parametrize("end", [0.0, -0.3])
+def test_a_ruin_is_drawn_to_its_end(end: float) -> None:
+    ruin = np.append(np.linspace(1.0, 0.1, 99), end)
+    assert equity_and_underwater(HOURS[:100], ruin) != equity_and_underwater(HOURS[:100], np.append(ruin[:99], 0.1))
+
+
 def test_an_underwater_curve_shows_the_windows_of_each_group_and_is_drawn_without_any_too() -> None:
     curve = equity()
     underwater = curve / np.maximum.accumulate(curve) - 1
@@ -51,7 +55,7 @@ def test_an_underwater_curve_shows_the_windows_of_each_group_and_is_drawn_withou
     assert picture == underwater_and_windows(HOURS, underwater, windows) != plain
 
 
-@pytest.mark.parametrize("bad", [[1.0], [1.0, np.nan], [1.0, 0.0], [1.0, -1.0], [1.0, np.inf], [1.0, 1.0, 1.0]])
+@pytest.mark.parametrize("bad", [[1.0], [1.0, np.nan], [0.0, 1.0], [-1.0, 1.0], [1.0, np.inf], [1.0, 1.0, 1.0]])
 def test_equity_that_cannot_be_drawn_is_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match=r"equit"):
         equity_and_underwater(HOURS[:2], np.array(bad))
@@ -84,21 +88,11 @@ def test_a_month_of_minutes_with_findings_is_small_even_where_bars_are_missing()
         assert len(picture) < 60_000
 
 
-def test_the_cost_stack_follows_the_pages_colours_and_names_only_what_is_there() -> None:
-    drawn = cost_stack({"momentum": {"fees": 10.0, "impact": -3.0}, "carry": {"fees": 1.0}}, "USDT", 9.6).decode()
-    assert drawn.startswith("<svg")
-    assert "currentColor" in drawn
-    assert "momentum" in drawn
-    assert "impact" in drawn
-    assert "opportunity" not in drawn
-    assert COMPONENT_COLOURS["fees"] in drawn
-
-
 def test_importing_the_reports_does_not_import_matplotlib_or_pyplot() -> None:
     code = (
         "import sys, research_to_prod.reports.figures as f, research_to_prod.reports.compile_desk_report\n"
         "assert 'matplotlib' not in sys.modules and 'jinja2' not in sys.modules\n"
-        "f.cost_stack({'a': {'fees': 1.0}}, 'USDT', 4.0)\n"
+        "f.gates_margin(['a'], [0.1], [f.Verdict.PASS])\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,7 +17,7 @@ from research_to_prod.defs.resources import build_resources
 from research_to_prod.lake import Lake
 from research_to_prod.reports.desk_report import DeskReport
 from research_to_prod.reports.rendering import NUMBERS
-from tests.reports.test_desk_report import Page, numbers
+from tests.reports.test_desk_report import CURVES, Page, numbers
 
 DAY = "2026-01-02"
 
@@ -60,7 +60,7 @@ def test_what_is_printed_is_in_the_json_and_what_is_in_the_json_is_printed_or_dr
     stored = [(path, each) for path, each in numbers(json.loads(files["json"])) if not path.endswith(".side")]
     assert shown <= {each for _, each in stored}
     hidden = {path for path, each in stored if each not in shown}
-    assert {path for path in hidden if not path.startswith((".month.hours.", ".replays."))} <= {
+    assert {path for path in hidden if not path.startswith((".month.hours.", ".replays.", *CURVES))} <= {
         ".by_strategy.executed_value",
         ".by_venue.executed_value",
     }
@@ -104,7 +104,7 @@ def test_the_same_tables_are_the_same_bytes(
 
 def test_the_page_of_two_days_is_far_from_its_limit(files: dict[str, bytes]) -> None:
     assert len(files["html"]) < 500_000
-    assert files["html"].count(b"<svg") == 4 + 1 + 10
+    assert files["html"].count(b"<svg") == 4 + 1 + 10 + 2
 
 
 def test_a_day_that_lacks_a_table_is_left_out_of_the_month(generated_report: Path) -> None:

@@ -11,7 +11,10 @@ import pytest
 from research_to_prod.reports.validation_figures import out_of_sample, stress_curves, sweep_surface
 
 LIMITS = (0.8, 0.5)
-NUMBERS = np.random.default_rng(2).normal(0.3, 1, 12_870)
+NUMBERS = np.random.default_rng(2).normal(0.3, 1, 90)
+# Of a search of 500 trials.
+LOGITS = np.log(np.arange(1, 501) / np.arange(500, 0, -1))
+SPLITS, NONE = np.arange(500.0), np.empty(0)
 GRID = {(row, column): row * 0.1 - column * 0.2 for row in (12, 24, 48) for column in (6, 12)}
 DELAYS, SIZES = (1, 2, 3, 4), (0.0, 0.5, 1.0, 2.0)
 
@@ -21,11 +24,12 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "surface of nothing": lambda: sweep_surface(dict.fromkeys(GRID, math.nan), ("lookback", "rebalance"), (24, 6)),
     "surface of words": lambda: sweep_surface({("a", 1): 1.0, ("b$", 1): 0.5}, ("how$", "$x"), ("b$", 1)),
     "bars": lambda: sweep_surface({(12, ""): 1.0, (24, ""): -0.5, (48, ""): math.nan}, ("lookback", ""), (24, "")),
-    "out of sample": lambda: out_of_sample(NUMBERS, NUMBERS[:45], NUMBERS[45:90]),
-    "no overfitting": lambda: out_of_sample(None, NUMBERS[:45], NUMBERS[45:90]),
-    "no cross-validation": lambda: out_of_sample(NUMBERS, None, None),
-    "neither": lambda: out_of_sample(None, None, None),
-    "equal logits": lambda: out_of_sample(np.zeros(10), NUMBERS[:5], NUMBERS[:5]),
+    "out of sample": lambda: out_of_sample(LOGITS, SPLITS, NUMBERS[:45], NUMBERS[45:90]),
+    "no overfitting": lambda: out_of_sample(NONE, NONE, NUMBERS[:45], NUMBERS[45:90]),
+    "no cross-validation": lambda: out_of_sample(LOGITS, SPLITS, NONE, NONE),
+    "neither": lambda: out_of_sample(NONE, NONE, NONE, NONE),
+    "equal logits": lambda: out_of_sample(np.zeros(1), np.full(1, 10.0), NUMBERS[:5], NUMBERS[:5]),
+    "an idle winner": lambda: out_of_sample(LOGITS, SPLITS, NUMBERS[:5], np.full(5, math.nan)),
     "curves": lambda: stress_curves(DELAYS, (1, 0.9, 0.5, -0.1), SIZES, (1, 0.9, 0.7, 0.4), LIMITS),
     "no capacity": lambda: stress_curves(DELAYS, (1, 0.9, 0.5, -0.1), (), (), LIMITS),
     "no edge": lambda: stress_curves(DELAYS, [math.nan] * 4, SIZES, [math.nan] * 4, LIMITS),

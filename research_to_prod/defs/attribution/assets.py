@@ -260,7 +260,7 @@ def edge_verdicts(
     group_name="attribution",
     owners=["team:trading"],
     kinds={"numpy"},
-    code_version="1",
+    code_version="2",
     metadata=described("drawdowns"),
 )
 def drawdowns(
@@ -281,7 +281,7 @@ def drawdowns(
     waterfall = lake.read("pnl_waterfall", [each for each in days if lake.has("pnl_waterfall", each)])
     backtests, read = read_backtests(lake, settings, set(shadow.rows["strategy"].to_pylist()))
     rows, curves = drawdowns_of_day(shadow.rows, waterfall.rows, day, backtests)
-    records = rows.filter(pc.equal(rows["episode"], 0))
+    records = rows.filter(pc.is_valid(rows["standing"]))
     return publish(
         lake,
         "drawdowns",

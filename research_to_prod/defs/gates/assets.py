@@ -98,18 +98,20 @@ def gate_report(
     materializes, also when it refuses: refusals are results. Its checks, one a family, say whether it promotes.
     """
     from research_to_prod.defs.gates.judgement import judge, now_known, policy_into
-    from research_to_prod.defs.gates.shown import report_shown
+    from research_to_prod.defs.gates.shown import evidence_shown, report_shown, values_shown
     from research_to_prod.defs.research.inputs import require_unchanged
     from research_to_prod.values import Stage
 
     policy = policy_into(settings, Stage(config.to_stage))
     judged = judge(lake, context.partition_key, policy, now_known(settings))
-    require_unchanged(settings, judged.candidate)
+    require_unchanged(settings, judged.study.candidate)
     return publish(
         lake,
         "gate_report",
         context.partition_key,
         judged.report.to_table(),
         read=judged.read,
-        **report_shown(judged.report, judged.evidence),
+        **report_shown(judged.report),
+        **evidence_shown(judged),
+        **values_shown(judged.report),
     )

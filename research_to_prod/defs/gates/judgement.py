@@ -8,19 +8,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from research_to_prod.defs.gates.trading import read_evidence_of_trading
-from research_to_prod.defs.research.inputs import read_bars, read_candidate
+from research_to_prod.defs.research.inputs import Study, read_bars, read_candidate
 from research_to_prod.gates.evaluation import GateReport, evaluate
 from research_to_prod.gates.evidence import BookStrategy, Evidence, book_strategy, gather_evidence
 from research_to_prod.gates.policy import Policy, PolicyError, load_policy
 from research_to_prod.lake import Reader, Snapshot
 from research_to_prod.promotion.record import Record
 from research_to_prod.promotion.stages import standing
-from research_to_prod.research.candidate import Candidate
 from research_to_prod.research.trial_ledger import TrialRecord
 from research_to_prod.settings import Settings
 from research_to_prod.values import Stage
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from research_to_prod.promotion.ledger import Ledger
 
 POLICIES: Mapping[Stage, str] = MappingProxyType(
@@ -33,9 +34,19 @@ MONEY = (Stage.CANARY, Stage.LIVE)
 
 @dataclass(frozen=True)
 class Judgement:
-    """A candidate, its evidence, the gates' answers, and the snapshots that these rest on."""
+    """A candidate, its evidence, the gates' answers, and the snapshots that these rest on.
 
-    candidate: Candidate
+    Parameters
+    ----------
+    study
+        The candidate with its strategy and bars.
+    backtest, trials
+        Its rows of ``BACKTEST`` and ``TRIALS``.
+    """
+
+    study: Study
+    backtest: pa.Table
+    trials: pa.Table
     policy: Policy
     evidence: Evidence
     report: GateReport
@@ -151,7 +162,7 @@ def judge(lake: Reader, name: str, policy: Policy, past: Past) -> Judgement:
     shown = read_evidence_of_trading(lake, study, policy, past.records)
     evidence = replace(evidence, latency=shown.latency, paired=shown.paired, readiness=shown.readiness)
     read = (*study.read, backtest, trials, validation, quality, findings, *read, *shown.read)
-    return Judgement(candidate, policy, evidence, evaluate(policy, evidence), read)
+    return Judgement(study, backtest.rows, trials.rows, policy, evidence, evaluate(policy, evidence), read)
 
 
 def _live_book(

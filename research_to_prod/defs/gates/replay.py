@@ -67,9 +67,11 @@ def replay(record: Record, lake: Lake, settings: Settings, ledger: Ledger, code:
     except (LakeError, TrialLedgerError, ValueError) as error:
         return impossible(record, [str(error)], notes)
     try:
-        require_unchanged(settings, judged.candidate)
+        require_unchanged(settings, judged.study.candidate)
     except ValueError:
-        notes.append(f"the file of strategy {judged.candidate.strategy} is another by now; its recorded source ran")
+        notes.append(
+            f"the file of strategy {judged.study.candidate.strategy} is another by now; its recorded source ran"
+        )
     return compared(record, recorded, judged.report.canonical_bytes(), notes)
 
 

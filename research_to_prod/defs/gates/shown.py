@@ -1,41 +1,64 @@
-"""What the UI shows of a gate report: the verdict, the gates sorted by margin with a picture, and the numbers."""
+"""What the UI shows of a gate report: the verdict, the gates sorted by margin, and pictures of what they rest on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-import dagster as dg
+import numpy as np
 import pyarrow as pa
 
+from research_to_prod.defs.gates.judgement import Judgement
 from research_to_prod.defs.publishing import image, markdown_table
+from research_to_prod.defs.research.pictures import backtest_shown, searched
 from research_to_prod.gates.evaluation import GateReport
-from research_to_prod.gates.evidence import Evidence
 from research_to_prod.gates.gate import Gate
+from research_to_prod.research.bars import Floats
 
 
-def report_shown(report: GateReport, evidence: Evidence) -> dict[str, Any]:
-    """Return the metadata of a gate report.
-
-    Numbers go under their gates' names, so that Dagster plots each of them over time.
-    """
+def report_shown(report: GateReport) -> dict[str, Any]:
+    """Return the verdict of a gate report, and its gates with a picture of their margins."""
     from research_to_prod.reports.figures import gates_margin
 
     gating = by_margin(gate for gate in report.gates if gate.gating)
     reported = by_margin(gate for gate in report.gates if not gate.gating)
     bars = [(gate.gate, gate.relative_margin, gate.verdict) for gate in gating]
-    numbers = {gate.gate: gate.value for gate in report.gates if gate.value is not None}
     return {
         "verdict": report.verdict.value,
         "policy": report.policy_id,
+        "policy_sha256": report.policy_sha256,
         "gates": markdown_table(_table(gating)),
         "margins": image(gates_margin(*zip(*bars, strict=True)), "margin to each gate's threshold, in units of it"),
         "reported_beside_the_gates": markdown_table(_table(reported)),
-        # The search, overfitting, in against out of sample and stress are drawn once, where they are computed.
-        "pictures_of_the_evidence": dg.MetadataValue.asset(dg.AssetKey("validation")),
-        "n_trials": evidence.n_trials if evidence.n_trials is not None else "unknown",
-        "policy_sha256": report.policy_sha256,
-        **numbers,
+    }
+
+
+def values_shown(report: GateReport) -> dict[str, float]:
+    """Return what each gate measured under its name, so that Dagster plots it over time."""
+    return {gate.gate: gate.value for gate in report.gates if gate.value is not None}
+
+
+def evidence_shown(judged: Judgement) -> dict[str, Any]:
+    """Return the metadata of what the gates judged: the backtest, the search, and how its winners did out of sample.
+
+    Drawn from the stored rows, so that a picture shows what was judged and nothing newer.
+    """
+    from research_to_prod.reports.validation_figures import out_of_sample, sweep_surface
+
+    study, studies = judged.study, judged.evidence.studies
+
+    def series(name: str, metric: str) -> Floats:
+        return np.array([*studies.items(name, metric).values()], dtype=np.float64)
+
+    logits = series("overfitting", "logit"), series("overfitting", "splits")
+    sharpes = series("cpcv", "is_sharpe"), series("cpcv", "oos_sharpe")
+    surface = searched(study.candidate, study.candidate.own_parameters(study.strategy), judged.trials)
+    pbo = studies.value("overfitting", "pbo")
+    return {
+        **backtest_shown(study.candidate, judged.backtest, judged.evidence.n_trials),
+        **({} if pbo is None else {"pbo": pbo}),
+        "out_of_sample": image(out_of_sample(*logits, *sharpes), "overfitting, and in against out of sample"),
+        **({} if surface is None else {"sweep": image(sweep_surface(*surface), "the search around its parameters")}),
     }
 
 

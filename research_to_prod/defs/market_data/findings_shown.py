@@ -41,7 +41,7 @@ def _line(finding: Finding) -> str:
 
 def _picture(urgent: Sequence[Finding], markets: Sequence[Series]) -> dg.MarkdownMetadataValue:
     """Return the month of the market with the most errors, then the most warnings."""
-    from research_to_prod.defs.research.pictures import image
+    from research_to_prod.defs.publishing import image
     from research_to_prod.reports.figures import month_with_findings
 
     def weight(market: Series) -> tuple[int, int]:

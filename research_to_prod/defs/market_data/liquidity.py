@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.defs.partitions import UNIVERSE_FILE, WEEKS
-from research_to_prod.defs.publishing import publish
-from research_to_prod.defs.research.pictures import image
+from research_to_prod.defs.publishing import image, publish
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.universe import Universe

@@ -172,7 +172,7 @@ def records_that_end_early(read: Iterable[Snapshot], now: datetime) -> list[str]
 
 def _drill_out_of_date(judgement: Judgement, now: datetime) -> list[str]:
     """Return why the drill does not count any more: the gate saw its age when somebody looked, and time went on."""
-    rules = judgement.policy.for_type(judgement.candidate.type).readiness
+    rules = judgement.policy.for_type(judgement.study.candidate.type).readiness
     return [] if rules is None else drill_out_of_date(judgement.evidence.readiness, now, rules.kill_drill_age.value)
 
 

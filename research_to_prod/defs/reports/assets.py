@@ -13,7 +13,7 @@ from research_to_prod.lake import Lake
 from research_to_prod.lake.io_manager import inputs_metadata
 from research_to_prod.settings import Settings
 
-_OF_THE_DAY = ("pnl_waterfall", "edge_verdicts", "drawdowns", "failure_modes", "breaks")
+_OF_THE_DAY = ("pnl_waterfall", "drawdowns", "failure_modes", "breaks")
 
 
 @dg.asset(
@@ -22,6 +22,8 @@ _OF_THE_DAY = ("pnl_waterfall", "edge_verdicts", "drawdowns", "failure_modes", "
         "production_manifest",
         *(dg.AssetDep(name, partition_mapping=MONTH) for name in (*MONTH_TABLES, "quotes")),
         *(*_OF_THE_DAY, "venue_fills"),
+        # The evenings before show how the evidence came about.
+        dg.AssetDep("edge_verdicts", partition_mapping=dg.AllPartitionMapping()),
         # What the desk may or may not deliver: which questions stay open is told once all of it was looked for.
         *sorted(INBOX_KINDS.keys() - REQUIRED_KINDS - MONTH_TABLES.keys()),
     ],
@@ -29,7 +31,7 @@ _OF_THE_DAY = ("pnl_waterfall", "edge_verdicts", "drawdowns", "failure_modes", "
     group_name="reports",
     owners=["team:trading"],
     kinds={"html"},
-    code_version="3",
+    code_version="4",
 )
 def desk_report(
     context: dg.AssetExecutionContext,
@@ -42,9 +44,11 @@ def desk_report(
     One self-contained HTML page and the same numbers as JSON and Parquet, in ``data/reports/``. Where one day says too
     little, the recorded days among the thirty up to it are looked at.
     """
+    from research_to_prod.attribution.verdict_policy import load_attribution_policy
     from research_to_prod.defs.reports.standing import candidate_lines, delivery_exclusions
     from research_to_prod.promotion.files import replace_file
-    from research_to_prod.reports.compile_desk_report import compile_desk_report
+    from research_to_prod.reports.compile_desk_report import DayTables, compile_desk_report
+    from research_to_prod.reports.curves import looks_among
     from research_to_prod.reports.rendering import render_html, render_json, render_parquet
 
     day, now = context.partition_key, clock()
@@ -53,29 +57,35 @@ def desk_report(
     slippage, shadow, fills, venue_fills = (
         lake.read(name, day) for name in ("slippage", "shadow", "fills", "venue_fills")
     )
-    report = compile_desk_report(
-        day,
-        slippage.rows,
-        own["breaks"].rows,
+    evenings = sorted({each for each in lake.versions("edge_verdicts") if each and each < day} | {day})
+    verdicts = lake.read("edge_verdicts", looks_among(evenings))
+    tables = DayTables(
+        day=day,
+        slippage=slippage.rows,
+        breaks=own["breaks"].rows,
         shadow=shadow.rows,
         waterfall=own["pnl_waterfall"].rows,
-        verdicts=own["edge_verdicts"].rows,
+        verdicts=verdicts.rows,
         drawdowns=own["drawdowns"].rows,
         failure_modes=own["failure_modes"].rows,
         internal_fills=fills.rows.num_rows,
         venue_fills=venue_fills.rows.num_rows,
-        candidates=candidate_lines(lake, settings, now),
-        exclusions=delivery_exclusions(lake, day),
-        month=month,
         quotes=read_records(lake, day).quotes,
         present=[table for table in lake.tables() if lake.has(table, day)],
+    )
+    report = compile_desk_report(
+        tables,
+        month,
+        candidates=candidate_lines(lake, settings, now),
+        exclusions=delivery_exclusions(lake, day),
+        policy=load_attribution_policy(settings.desk / "policies" / "attribution.yaml"),
         prepared_at=now,
     )
     page, numbers, table = (settings.reports / f"desk-report-{day}.{kind}" for kind in ("html", "json", "parquet"))
     replace_file(page, render_html(report))
     replace_file(numbers, render_json(report))
     replace_file(table, render_parquet(report))
-    read_today = (each for snapshot in (*own.values(), venue_fills) for each in snapshot.versions)
+    read_today = (each for snapshot in (*own.values(), verdicts, venue_fills) for each in snapshot.versions)
     return dg.MaterializeResult(
         metadata={
             "page": dg.MetadataValue.path(page),

@@ -122,7 +122,7 @@ def backtest(
     what the gates judge. Positions decided at a bar's close trade at the next bar's open.
     """
     from research_to_prod.defs.research.inputs import read_study
-    from research_to_prod.defs.research.pictures import backtest_metadata
+    from research_to_prod.defs.research.pictures import backtest_shown
     from research_to_prod.research.trial_ledger import TrialLedger
     from research_to_prod.research.trials import backtest_candidate
 
@@ -137,8 +137,7 @@ def backtest(
         context.partition_key,
         rows,
         read=study.read,
-        trials_ever=ledger.count(study.candidate.strategy, study.candidate.universe),
-        **backtest_metadata(study.candidate, rows),
+        **backtest_shown(study.candidate, rows, ledger.count(study.candidate.strategy, study.candidate.universe)),
     )
 
 
@@ -153,7 +152,7 @@ def backtest(
     group_name="research",
     owners=["team:research"],
     kinds={"numba"},
-    code_version="1",
+    code_version="2",
     metadata=described("validation"),
 )
 def validation(
@@ -169,7 +168,7 @@ def validation(
     more trial in the append-only trial ledger.
     """
     from research_to_prod.defs.research.inputs import read_study
-    from research_to_prod.defs.research.pictures import validation_metadata
+    from research_to_prod.defs.research.pictures import validation_shown
     from research_to_prod.gates.validation_statistics import assess_significance
     from research_to_prod.research.trial_ledger import TrialLedger
     from research_to_prod.research.trials import Experiment
@@ -180,13 +179,13 @@ def validation(
     ledger = TrialLedger(settings.ledger / TRIAL_LEDGER)
     experiment = Experiment(study.candidate, study.strategy, study.bars, ledger, context.run.run_id, clock())
     made = validate_candidate(experiment, tried.rows)
-    significance = assess_significance(made.returns, made.own, study.candidate.sha256)
-    rows = validation_table(study.candidate.name, [*made.measures, *significance.measures])
+    measures = [*made.measures, *assess_significance(made.returns, made.own, study.candidate.sha256)]
+    rows = validation_table(study.candidate.name, measures)
     return publish(
         lake,
         "validation",
         context.partition_key,
         rows,
         read=(*study.read, tried),
-        **validation_metadata(experiment, tried.rows, made, significance),
+        **validation_shown(experiment, made, measures),
     )

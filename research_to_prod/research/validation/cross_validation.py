@@ -54,6 +54,9 @@ class CrossValidation:
         idle = "the trials chosen on a path did not trade out of sample"
         rows = measures(STUDY, WHOLE, paths=len(self.path_sharpes))
         rows += measures(STUDY, WHOLE, idle, quantile_05=self.quantile_05, positive_share=self.positive_share)
+        for number, (inside, outside) in enumerate(zip(self.is_sharpes, self.oos_sharpes, strict=True)):
+            values = {"is_sharpe": float(inside), "oos_sharpe": float(outside)}
+            rows += measures(STUDY, f"split_{number:02d}", "the chosen trial did not trade out of sample", **values)
         for number, sharpe in enumerate(self.path_sharpes):
             rows += measures(STUDY, f"path_{number:02d}", idle, sharpe=float(sharpe))
         return rows

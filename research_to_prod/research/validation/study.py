@@ -17,7 +17,7 @@ from research_to_prod.research.strategy import StrategyParameters
 from research_to_prod.research.trials import Experiment, Terms
 from research_to_prod.research.validation import stress
 from research_to_prod.research.validation.capacity import Capacity, assumed_impact, capacity_curve
-from research_to_prod.research.validation.cross_validation import CrossValidation, cross_validate
+from research_to_prod.research.validation.cross_validation import cross_validate
 from research_to_prod.research.validation.measures import Measure, unknown
 from research_to_prod.research.validation.neighbourhood import compare_neighbours, neighbours_of
 from research_to_prod.research.validation.regimes import label_days, regime_table
@@ -39,8 +39,6 @@ class Validation:
         (D, N) daily net returns of the candidate's search, as `trial_matrix` gives them.
     own
         (D,) of the candidate's own parameters.
-    cross_validation
-        None where it could not be made; its rows say why.
     capacity
         None for a market maker, whose quotes don't follow its capital.
     """
@@ -49,7 +47,6 @@ class Validation:
     returns: Floats
     own: Floats
     latency: LatencyStress
-    cross_validation: CrossValidation | None
     capacity: Capacity | None
 
 
@@ -84,10 +81,8 @@ def validate_candidate(experiment: Experiment, trials: pa.Table) -> Validation:
             rows += walk_forward(panel, rolling=rolling, purge=purge).measures(study)
         except ValueError as error:
             rows += unknown(study, str(error))
-    crossed: CrossValidation | None = None
     try:
-        crossed = cross_validate(panel, purge=purge, embargo=embargo)
-        rows += crossed.measures()
+        rows += cross_validate(panel, purge=purge, embargo=embargo).measures()
     except ValueError as error:
         rows += unknown("cpcv", str(error))
 
@@ -107,7 +102,7 @@ def validate_candidate(experiment: Experiment, trials: pa.Table) -> Validation:
     sized = _capacity(experiment)
     rows += unknown("capacity", "quotes don't follow the capital") if sized is None else sized.measures()
     rows += regime_table(own, label_days(experiment.bars))
-    return Validation(tuple(rows), returns, own, latency, crossed, sized)
+    return Validation(tuple(rows), returns, own, latency, sized)
 
 
 def trial_matrix(trials: pa.Table) -> Floats:

@@ -115,7 +115,8 @@ def test_the_summary_is_the_quantile_and_the_share_of_the_paths() -> None:
     rows = {(row.item, row.metric): row.value for row in found.measures()}
     assert rows[WHOLE, "paths"] == 5
     assert [rows[f"path_{number:02d}", "sharpe"] for number in range(5)] == paths.tolist()
-    assert len(rows) == 8
+    assert [rows[f"split_{number:02d}", "oos_sharpe"] for number in range(5)] == paths.tolist()
+    assert len(rows) == 18
 
 
 def test_one_path_without_a_sharpe_ratio_leaves_the_summary_unknown_with_a_reason() -> None:

@@ -13,13 +13,14 @@ import pyarrow as pa
 import pytest
 
 import research_to_prod
-from research_to_prod.defs.research.pictures import validation_metadata
+from research_to_prod.defs.research.pictures import backtest_shown, searched, validation_shown
 from research_to_prod.gates.validation_statistics import assess_significance
 from research_to_prod.research.bars import Bars
 from research_to_prod.research.candidate import Candidate, Window
+from research_to_prod.research.metrics import annualised_sharpe_ratio, sharpe_ratio
 from research_to_prod.research.strategy import load_strategy
 from research_to_prod.research.trial_ledger import TrialLedger
-from research_to_prod.research.trials import Experiment, run_trials
+from research_to_prod.research.trials import Experiment, backtest_candidate, run_trials
 from research_to_prod.research.validation.measures import missing_measures, validation_table
 from research_to_prod.research.validation.study import Validation, purge_days, trial_matrix, validate_candidate
 
@@ -64,7 +65,7 @@ def tried(asked: Experiment) -> pa.Table:
 
 def table(made: Validation) -> pa.Table:
     significance = assess_significance(made.returns, made.own, CANDIDATE.sha256)
-    return validation_table(CANDIDATE.name, [*made.measures, *significance.measures])
+    return validation_table(CANDIDATE.name, [*made.measures, *significance])
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +149,40 @@ def test_the_purge_is_the_longest_look_back_of_the_search_in_days(studied: Studi
     assert purge_days(studied[0]) == 2
 
 
-def test_the_ui_shows_the_numbers_that_are_known_and_three_pictures(studied: Studied) -> None:
-    asked, trials, made = studied
-    significance = assess_significance(made.returns, made.own, CANDIDATE.sha256)
-    shown = validation_metadata(asked, trials, made, significance)
-    assert {"out_of_sample", "stress", "sweep", "summary"} <= set(shown)
+def test_the_ui_shows_the_numbers_of_validation_that_are_known(studied: Studied) -> None:
+    asked, _, made = studied
+    shown = validation_shown(asked, made, made.measures)
+    assert {"stress", "summary"} <= set(shown)
     assert shown["trials_ever"] == asked.ledger.count("momentum", ["BTC/USDT"])
     numbers = {(row.study, row.metric): row.value for row in made.measures if row.item == "all"}
     assert shown["l_star_ms"] == numbers["latency_stress", "l_star_ms"]
     assert shown["capacity"] == numbers["capacity", "capacity"]
     assert 0 <= shown["dsr"] <= 1
+
+
+def test_the_ui_shows_the_numbers_of_a_backtest_and_the_count_that_deflates_them(studied: Studied) -> None:
+    asked, _, made = studied
+    rows = backtest_candidate(CANDIDATE, STRATEGY, asked.bars, asked.ledger, run_id="run", recorded_at=NOW)
+    shown = backtest_shown(CANDIDATE, rows, 40)
+    assert shown["sharpe"] == pytest.approx(annualised_sharpe_ratio(sharpe_ratio(made.own)))
+    assert shown["dsr"] < backtest_shown(CANDIDATE, rows, 2)["dsr"]
+    assert {"equity", "max_drawdown", "turnover_per_year", "net_return", "fees"} <= set(shown)
+    unknown = backtest_shown(CANDIDATE, rows, None)
+    assert unknown["trials_ever"] == "unknown"
+    assert "dsr" not in unknown
+
+
+def test_the_surface_is_the_search_with_what_it_does_not_show_at_the_candidates_own(studied: Studied) -> None:
+    asked, trials, _ = studied
+    found = searched(CANDIDATE, asked.own, trials)
+    assert found is not None
+    cells, names, own = found
+    assert (names, own) == (("lookback_hours", "rebalance_hours"), (24, 6))
+    sharpes = {
+        (tried["lookback_hours"], tried["rebalance_hours"]): row["sharpe_annual"]
+        for row in trials.to_pylist()
+        for tried in [json.loads(row["parameters"])]
+    }
+    assert cells == sharpes
+    alone = CANDIDATE.model_copy(update={"search_space": {"lookback_hours": (24,)}})
+    assert searched(alone, asked.own, trials) is None
