@@ -10,7 +10,7 @@ PEERS := .venv-peers/.installed
 PRODUCTION := .venv-production/.installed
 MUTANTS := .venv-mutants/.installed
 
-.PHONY: help install demo dev test test-production check peers bench attacks crash mutants fmt lock
+.PHONY: help install demo dev test test-production check peers bench attacks crash pictures mutants fmt lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -69,6 +69,9 @@ attacks: install ## run the attacks on the ledger again and write their table in
 
 crash: install ## kill every writer and break its disk; write into docs/reliability.md what held (a quarter of an hour)
 	$(BIN)/python -m tests.crash
+
+pictures: demo ## walk through the UI on the demo's data and take the pictures of README and docs again
+	$(BIN)/python -m tests.end_to_end.ui docs/pictures
 
 mutants: $(MUTANTS) ## break verdict, proof and verifier code on purpose; write into docs/mutants.md what no test noticed (hours)
 	.venv-mutants/bin/mutmut run

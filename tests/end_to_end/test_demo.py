@@ -41,6 +41,7 @@ from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name
 from research_to_prod.settings import Settings
 from research_to_prod.values import Stage
 from tests.end_to_end.desk import NOW, Desk, run_demo
+from tests.end_to_end.ui import CHROMIUM, served, walk
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +125,18 @@ def test_one_candidate_is_promoted_and_each_other_refused_for_its_own_reason(dec
         },
     }  # fmt: skip
     assert decided.promoted() == {GOOD}
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+def test_in_the_browser_a_researcher_sees_the_gates_and_is_refused(finished: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(finished[0], tmp_path / "data")
+    with served(tmp_path / "data") as url:
+        said = walk(url, "sol_breakout", tmp_path / "pictures")
+    assert "promotion of sol_breakout refused" in said
+    assert "deflated_sharpe_ratio" in said
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        "lineage.png", "gate_report.png", "gates.png", "refused.png"
+    }  # fmt: skip
 
 
 def test_the_closing_table_says_what_the_ledger_says(finished: tuple[Path, str], decided: Desk) -> None:
