@@ -54,10 +54,14 @@ class Severity(StrEnum):
 
 
 class Basis(StrEnum):
-    """What a signal rests on: things that are counted, or money that is valued, which one bad mark makes wrong."""
+    """What a signal rests on: what is counted, money that is valued, which one bad mark makes wrong, or nothing.
+
+    What is unseen never flattens: positions are closed by valid marks only.
+    """
 
     COUNTED = "counted"
     VALUED = "valued"
+    UNSEEN = "unseen"
 
 
 class Exposed(StrEnum):
@@ -271,7 +275,8 @@ def _asked(policy: LadderPolicy, signal: Signal, reading: Reading, reads: int) -
     level = Level(min(raised, max(base, Level.FLATTEN)))
     if reading.exposure is Exposed.NONE:
         level = min(level, policy.without_exposure.level)
-    if level >= Level.FLATTEN and signal.basis is Basis.VALUED and reads < policy.confirmations.value:
+    confirmed = signal.basis is Basis.COUNTED or (signal.basis is Basis.VALUED and reads >= policy.confirmations.value)
+    if level >= Level.FLATTEN and not confirmed:
         return Level.CANCEL_RISK
     return level
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from research_to_prod.operations.watch import Watch
 
 MINUTE = timedelta(minutes=1)
+_DECLARED = ("alerts/*.yaml", "runbooks/*.md", "channels.yaml", "policies/ladder.yaml")
 DUE_AFTER = timedelta(hours=3)
 """How long after its end a day's tables are there: the night's run is at 02:20 and takes minutes."""
 
@@ -71,7 +72,9 @@ def alerter(
     done, taken_to, told = _parsed(context.cursor)
     if done is not None and minute <= done:
         return dg.SensorResult(skip_reason=f"the turn of {done:%Y-%m-%d %H:%M} is done")
-    watching = _watching(settings, written(settings.desk, "alerts/*.yaml", "runbooks/*.md", "channels.yaml"))
+    watching = _watching(
+        settings, written(settings.desk, "alerts/*.yaml", "runbooks/*.md", "channels.yaml", "policies/ladder.yaml")
+    )
     taken = Readings(settings.operations).since(taken_to, watching.metrics, now)
     for each in taken.refused:
         context.log.warning("reading refused: %s", each)
@@ -207,15 +210,19 @@ class _Watching:
 def _watching(settings: Settings, _: Written) -> _Watching:
     """Return the alerter under the rules as they are written: parsed again only when a file has changed."""
     from research_to_prod.operations.alerting.rules import load_alert_policy
+    from research_to_prod.operations.control_journal import ControlJournal
     from research_to_prod.operations.delivery.channels import open_channels
     from research_to_prod.operations.incidents.intake import Desk
+    from research_to_prod.operations.ladder import load_ladder_policy
     from research_to_prod.operations.runbooks import load_runbooks
     from research_to_prod.operations.watch import Watch
 
     folder, policy = settings.operations, load_alert_policy(settings.desk / "alerts")
     desk = Desk("live", policy, load_runbooks(settings.desk / "runbooks"))
     channels = open_channels(settings.desk / "channels.yaml", os.environ, folder, sys.stdout)
-    return _Watching(Watch(folder, desk, channels, MINUTE), frozenset(policy.metrics))
+    controls = ControlJournal(settings.controls)
+    ladder = load_ladder_policy(settings.desk / "policies" / "ladder.yaml")
+    return _Watching(Watch(folder, desk, channels, MINUTE, controls, ladder), frozenset(policy.metrics))
 
 
 @lru_cache(maxsize=16)

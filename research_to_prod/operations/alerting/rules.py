@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from research_to_prod.declared import Frozen, read_declared
 from research_to_prod.market_data.calendars import EventKind
 from research_to_prod.market_data.liquidity import Regime
+from research_to_prod.operations import ladder
 from research_to_prod.operations.alerting.settings import Identifier, Seconds, Settings, Severity, Why
 from research_to_prod.values import digest
 
@@ -144,6 +145,15 @@ class Bound(Frozen):
         return found
 
 
+class HoldsBack(ladder.Rung):
+    """How far the mitigation ladder goes by itself when this pages, and why.
+
+    ``rests_on`` valued: from level 4 on it takes several measurements, because one bad mark looks alike.
+    """
+
+    rests_on: Literal[ladder.Basis.COUNTED, ladder.Basis.VALUED] = ladder.Basis.COUNTED
+
+
 class Condition(Frozen):
     """Bounds that must all be broken, for so long.
 
@@ -155,6 +165,8 @@ class Condition(Frozen):
         The rule's, unless given.
     exposed
         Holds only where something is at stake.
+    holds_back
+        The rule's, unless given.
     """
 
     all: tuple[Bound, ...] = Field(min_length=1)
@@ -162,6 +174,7 @@ class Condition(Frozen):
     severity: Severity | None = None
     exposed: bool = False
     never_muted: bool = False
+    holds_back: HoldsBack | None = None
 
 
 class Adjustment(Frozen):
@@ -190,6 +203,8 @@ class Rule(Frozen):
         No event mutes it, no parent inhibits it, and a flat book does not downgrade it.
     inhibits
         Rules that are consequences of this one at the same venue, while it fires.
+    holds_back
+        What its pages ask of the mitigation ladder; the level of their severity, unless given.
     """
 
     id: Identifier
@@ -204,6 +219,7 @@ class Rule(Frozen):
     never_muted: bool = False
     inhibits: tuple[Identifier, ...] = ()
     adjust: tuple[Adjustment, ...] = ()
+    holds_back: HoldsBack | None = None
     runbook: Identifier
     why: Why
 
