@@ -91,6 +91,18 @@ def _in_every_regime(value: object) -> object:
 ByRegime = Annotated[Levels, BeforeValidator(_in_every_regime)]
 
 
+class Chance(Frozen):
+    """What a share of few events must be beyond before it is one: luck.
+
+    Were ``share`` of the events bad, as in good times, so many bad ones or more would come in at most one of
+    1 / ``odds`` looks.
+    """
+
+    share: float = Field(gt=0, lt=1)
+    odds: float = Field(gt=0, le=0.05)
+    why: Why
+
+
 class Bound(Frozen):
     """One metric and the level from which it is too much (``at_least``) or too little (``at_most``).
 
@@ -101,6 +113,8 @@ class Bound(Frozen):
         between a firing rule goes on, and one that doesn't fire doesn't begin.
     minimum
         Events that the value must rest on; with fewer it says nothing, and counts as calm.
+    beyond
+        Of a metric that is a share of these events: chance, which begins nothing.
     within_blind_time
         The level is never above the blind-time budget (metric in seconds).
     times_depth
@@ -114,6 +128,7 @@ class Bound(Frozen):
     floor: ByRegime | None = None
     clears: float
     minimum: int = Field(0, ge=0)
+    beyond: Chance | None = None
     within_blind_time: bool = False
     times_depth: bool = False
 
@@ -128,6 +143,8 @@ class Bound(Frozen):
             raise ValueError(f"clears {self.clears} is not on the calm side of every level")
         if self.floor is not None and (self.of is not Basis.USUAL or not self.upward):
             raise ValueError("a floor is for at_least of what is usual")
+        if self.beyond is not None and not (self.upward and self.minimum):
+            raise ValueError("beyond chance is for at_least of a share of events, with a minimum of them")
         if (self.within_blind_time or self.times_depth) and not self.upward:
             raise ValueError("within_blind_time and times_depth are for at_least")
         return self
@@ -160,7 +177,7 @@ class Condition(Frozen):
     Parameters
     ----------
     lasting
-        ``for``: seconds without a break.
+        ``for``: seconds without a break; never more than half of the blind time, the other half is people's.
     severity
         The rule's, unless given.
     exposed
