@@ -63,6 +63,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "breaks": BREAKS,
         "postings": POSTINGS,
         "alert_evaluations": ALERT_EVALUATIONS,
+        "live_evaluations": ALERT_EVALUATIONS,
         "incidents": INCIDENTS,
         "kill_drill": KILL_DRILL,
         "control_state": CONTROL_STATE,

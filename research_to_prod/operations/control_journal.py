@@ -22,7 +22,6 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from research_to_prod.operations.ladder import (
-    MODES,
     Basis,
     LadderError,
     LadderPolicy,
@@ -33,9 +32,12 @@ from research_to_prod.operations.ladder import (
     release,
     step,
 )
-from research_to_prod.promotion.controls import Control, Scope
+from research_to_prod.promotion.controls import Control, Mode, Scope
 from research_to_prod.promotion.files import make_folder, sync_folder
 from research_to_prod.values import canonical_json, sha256_hex
+
+MODES = {level: Mode.NONE if level is Level.OBSERVE else Mode.REDUCE_ONLY for level in Level} | {Level.KILL: Mode.HALT}
+"""What the production manifest is told; below the kill, exits stay possible."""
 
 
 class ControlJournalError(ValueError):

@@ -19,7 +19,6 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from research_to_prod.declared import Frozen, read_declared
 from research_to_prod.market_data.liquidity import Regime
-from research_to_prod.promotion.controls import Mode
 from research_to_prod.values import digest
 
 
@@ -38,8 +37,6 @@ class Level(IntEnum):
     KILL = 5
 
 
-MODES = {level: Mode.NONE if level is Level.OBSERVE else Mode.REDUCE_ONLY for level in Level} | {Level.KILL: Mode.HALT}
-"""What the production manifest is told; below the kill, exits stay possible."""
 TWO_PEOPLE_FROM = Level.FLATTEN
 RULE = "rule:ladder"
 """Who raised what no person did."""

@@ -18,14 +18,12 @@ from research_to_prod.operations.alerting.evaluation import (
     Evaluation,
     Key,
     Observation,
-    Phase,
     Result,
     State,
     evaluate,
 )
-from research_to_prod.operations.alerting.records import line_of
+from research_to_prod.operations.alerting.kept import keep
 from research_to_prod.operations.alerting.situation import Context, Subject
-from research_to_prod.operations.append_only import AppendOnly
 from research_to_prod.operations.control_journal import ControlJournal, Ladders, Target
 from research_to_prod.operations.delivery.heartbeat import FILE, Beat, beat, last_beat
 from research_to_prod.operations.delivery.message import messages
@@ -96,7 +94,7 @@ class Watch:
         self._put()
         own = self._of_itself(before, now)
         result = evaluate(self._desk.policy, [*observations, *own], context, self._states(), now)
-        self._write_down(result.evaluations, now)
+        keep(self._folder, result.evaluations, self._desk.policy, now)
         try:
             # Before anybody is told: killed in between, the next turn finds the level held and tells what still fires.
             self._hold_back(result.evaluations, now)
@@ -137,12 +135,6 @@ class Watch:
         self._outbox.put(messages(incidents, self._told))
         self._told = len(incidents.log)
         return incidents
-
-    def _write_down(self, evaluations: Iterable[Evaluation], now: datetime) -> None:
-        """Keep every evaluation that fires, is about to, or has just ended, before anything is told of it."""
-        kept = [each for each in evaluations if {each.case.before.phase, each.after.phase} != {Phase.CALM}]
-        with AppendOnly(self._folder / f"evaluations-{now:%Y-%m-%d}.jsonl").turn() as turn:
-            turn.append(line_of(each, self._desk.policy) for each in kept)
 
     def _of_itself(self, before: Beat | None, now: datetime) -> list[Observation]:
         interval = self._interval.total_seconds()

@@ -16,6 +16,7 @@ from research_to_prod.market_data.liquidity import Regime
 from research_to_prod.operations.alerting.rules import load_alert_policy
 from research_to_prod.operations.control_journal import (
     ALL,
+    MODES,
     ControlJournal,
     ControlJournalError,
     Target,
@@ -23,7 +24,6 @@ from research_to_prod.operations.control_journal import (
 )
 from research_to_prod.operations.holding_back import with_rules
 from research_to_prod.operations.ladder import (
-    MODES,
     Basis,
     Exposed,
     LadderError,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from research_to_prod.operations.alerting.evaluation import Observation
+from research_to_prod.operations.alerting.kept import kept_lines
 from research_to_prod.operations.alerting.records import replay_line
 from research_to_prod.operations.control_journal import ControlJournal
 from research_to_prod.operations.delivery.heartbeat import FILE, Beat, beat, last_beat, silence
@@ -71,7 +72,7 @@ def test_the_next_turn_in_another_process_goes_on_where_the_last_one_stopped(tmp
 def test_what_an_incident_rests_on_is_found_and_judged_again_to_the_byte(tmp_path: Path) -> None:
     for minute in range(3):
         turn(tmp_path, Memory(), NOON + minute * MINUTE, stale(NOON + minute * MINUTE))
-    lines = (tmp_path / f"evaluations-{NOON:%Y-%m-%d}.jsonl").read_bytes().splitlines()
+    lines = list(kept_lines(tmp_path, f"{NOON:%Y-%m-%d}"))
     assert [replay_line(line, POLICY) for line in lines] == lines
     kept = {f"{row['rule']}/{row['condition']} {row['subject']} {row['as_of']}" for row in map(json.loads, lines)}
     told = (json.loads(line) for line in (tmp_path / INCIDENTS).read_bytes().splitlines())
