@@ -207,7 +207,7 @@ def run(around: Surroundings, system: System, begin: int, end: int, *, every_tur
         if not busy and calm[minute] and (minute + 1 == end or calm[minute + 1]):
             continue
         now = world.at(minute)
-        _operate(work, now)
+        operate(work, now)
         observations = list(_observations(world, values, shown, minute, now))
         result = evaluate(
             system.policy,
@@ -246,7 +246,7 @@ def run(around: Surroundings, system: System, begin: int, end: int, *, every_tur
     return Run(tuple(pages), flaps, turns)
 
 
-def _operate(work: Work, now: datetime) -> None:
+def operate(work: Work, now: datetime) -> None:
     """Do what the person on call had to do until ``now``: acknowledge, and resolve what stays calm."""
     for incident in work.incidents.told():
         if not incident.severity.pages:
