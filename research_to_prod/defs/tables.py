@@ -61,6 +61,7 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "drawdowns": DRAWDOWNS,
         "failure_modes": FAILURE_MODES,
         "breaks": BREAKS,
+        "running_breaks": BREAKS,
         "postings": POSTINGS,
         "alert_evaluations": ALERT_EVALUATIONS,
         "live_evaluations": ALERT_EVALUATIONS,
