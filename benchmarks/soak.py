@@ -118,7 +118,7 @@ class Soak:
     now: datetime = START
     cursors: dict[str, str | None] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
-    reconciled: list[str] = field(default_factory=list)
+    reconciled: list[tuple[str, bool]] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     incomplete: int = 0
     answers: list[tuple[int, int]] = field(default_factory=list)
@@ -156,7 +156,7 @@ class Soak:
             self.tick(alerter)
         self.tick(control_watcher)
         if number % 5 == 0:
-            self.reconcile(run=number % reconcile_every == 0)
+            self.reconcile(run=(number + 5) % reconcile_every == 0)
         with self.incidents.work() as work:
             operate(work, self.now)
 
@@ -205,14 +205,15 @@ class Soak:
             return
         self.asked.append(f"reconcile {asked.run_key}")
         if run and asked.partition_key is not None:
-            self.materialize(asked.partition_key, *DESK, execution.venue_records, reconciliation)
-            self.reconciled.append(asked.partition_key)
+            done = self.materialize(asked.partition_key, *DESK, execution.venue_records, reconciliation)
+            self.reconciled.append((asked.partition_key, done))
 
-    def materialize(self, day: str, *assets: Any) -> None:
-        """Run assets of a day; one whose reading was not complete says so and fails nothing."""
-        dg.materialize(
+    def materialize(self, day: str, *assets: Any) -> bool:
+        """Run assets of a day and return whether that worked: while the venue is away fills can't be read."""
+        result = dg.materialize(
             list(assets), instance=self.instance, resources=self.resources, partition_key=day, raise_on_error=False
         )
+        return result.success
 
 
 def soak(
@@ -262,7 +263,7 @@ def told_of(day: Soak, minutes: int, memory: list[int]) -> dict[str, object]:
     asked = Counter(day.asked)
     due = {f"reconcile {(START - timedelta(days=1)):%Y-%m-%d} at {START + n * MINUTE:%Y%m%dT%H%M}"
            for n in range(0, minutes, 5)}  # fmt: skip
-    days = sorted({*day.reconciled, *([f"{START:%Y-%m-%d}"] if minutes >= 1440 else [])})
+    days = sorted({*(each for each, _ in day.reconciled), *([f"{START:%Y-%m-%d}"] if minutes >= 1440 else [])})
     tables = [*VENUE_RECORDS, "breaks", "postings"]
     missing = [f"{table} {each}" for each in days for table in tables if not day.lake.has(table, each)]
     ladders = ControlJournal(day.settings.controls).ladders()
@@ -282,7 +283,11 @@ def told_of(day: Soak, minutes: int, memory: list[int]) -> dict[str, object]:
         "faults injected": dict(sorted(Counter(str(each.kind) for each in day.server.journal.records).items())),
         "requests": day.server.requests,
         "incidents opened, and of them not seen": (len(opened), sum(subjects[e.incident_id].blind for e in opened)),
-        "reconciliations asked for, and run": (len(due & set(asked)), len(day.reconciled)),
+        "reconciliations asked for, run, and of them failed": (
+            len(due & set(asked)),
+            len(day.reconciled),
+            sum(not done for _, done in day.reconciled),
+        ),
         "ladders": {f"{t.scope.value} {t.name}".strip(): int(s.level) for t, s in ladders.states.items()},
         "CPU of an alerter's tick, median, and of the last hour, ms": [
             round(1e3 * median(each)) for each in (day.cpu[1:] or [0.0], day.cpu[-60:])
