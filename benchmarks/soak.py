@@ -61,6 +61,7 @@ MINUTE = timedelta(minutes=1)
 HELD = ("BTC/USDT", "DOGE/USDT", "ETH/USDT:USDT")
 GRACE = 20  # minutes after an episode in which what it began may still be told
 DESK = (execution.fills, execution.order_events, execution.ledger_entries, execution.positions)
+SERVER_ERRORS = frozenset({FaultKind.BAD_GATEWAY, FaultKind.SERVER_ERROR})
 NOISE = tuple(
     FaultRule("*", kind, probability=0.0025)
     for kind in (FaultKind.RESET, FaultKind.BAD_GATEWAY, FaultKind.EMPTY_BODY, FaultKind.CUT_JSON)
@@ -185,7 +186,9 @@ class Soak:
                 market = {"venue": SANDBOX, "instrument": symbol}
                 found.append(Measured(metric="market_data_age", value=age, at=self.now, **market))
         self.incomplete = 0 if whole else self.incomplete + 1
-        self.answers.append((self.server.requests - begun, len(self.server.journal.records) - failed))
+        # What came back as 5xx: a body that can't be read is no server's error by its status.
+        errors = sum(each.kind in SERVER_ERRORS for each in self.server.journal.records[failed:])
+        self.answers.append((self.server.requests - begun, errors))
         sent, wrong = (sum(column) for column in zip(*self.answers[-2:], strict=True))
         venue: list[dict[str, Any]] = [
             {"metric": "incomplete_fetches", "value": float(self.incomplete)},
