@@ -10,7 +10,7 @@ PEERS := .venv-peers/.installed
 PRODUCTION := .venv-production/.installed
 MUTANTS := .venv-mutants/.installed
 
-.PHONY: help install demo dev test test-production check peers bench attacks crash pictures mutants fmt lock
+.PHONY: help install demo dev test test-production check peers bench soak attacks crash pictures mutants fmt lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,9 @@ $(PEERS): $(INSTALLED) benchmarks/requirements.lock
 
 bench: peers ## run all benchmarks; fails when a target is missed
 	.venv-peers/bin/python -m benchmarks
+
+soak: install ## a day on the sandbox venue at full speed, with faults on the wire (minutes)
+	$(BIN)/python -m benchmarks.soak
 
 attacks: install ## run the attacks on the ledger again and write their table into docs/audit.md
 	$(BIN)/python -m benchmarks.ledger_attacks

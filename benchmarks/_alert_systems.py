@@ -1,8 +1,8 @@
 """Ways to alert, each through the project's own `evaluate` and `take_in`: the shipped rules, and the baselines.
 
 A baseline differs from the shipped rules in its levels and in what it is told of the moment, and in nothing else: the
-times that a condition must last, minimum counts, grouping and reopening are the same. Belongs here: the systems, and
-who was paged when. Doesn't: whether that was right (``_alert_scores``).
+times that a condition must last, minimum counts, chance, parents, grouping and reopening are the same. Belongs here:
+the systems, and who was paged when. Doesn't: whether that was right (``_alert_scores``).
 """
 
 from __future__ import annotations
@@ -158,7 +158,11 @@ def _at_constant_levels(rule: Rule, day: float, night: float, *, z: bool) -> Rul
         normal = 1.0 if z else (bound.floor or bound.levels).normal
         assert normal is not None
         levels = Levels(normal=normal * day, thin=normal * night, stressed=normal * day)
-        return bound.model_copy(update={"at_least": levels, "of": Basis.VALUE, "floor": None, **plain})
+        # A z-score is no share of events, of which chance could be told.
+        beyond = None if z else bound.beyond
+        return bound.model_copy(
+            update={"at_least": levels, "of": Basis.VALUE, "floor": None, "beyond": beyond, **plain}
+        )
 
     # Of two levels of one metric the one that pages is left: both would be the same limit of a z-score.
     paging = [each for each in rule.any if (each.severity or rule.severity).pages]
@@ -203,7 +207,7 @@ def run(around: Surroundings, system: System, begin: int, end: int, *, every_tur
         if not busy and calm[minute] and (minute + 1 == end or calm[minute + 1]):
             continue
         now = world.at(minute)
-        _operate(work, now)
+        operate(work, now)
         observations = list(_observations(world, values, shown, minute, now))
         result = evaluate(
             system.policy,
@@ -242,7 +246,7 @@ def run(around: Surroundings, system: System, begin: int, end: int, *, every_tur
     return Run(tuple(pages), flaps, turns)
 
 
-def _operate(work: Work, now: datetime) -> None:
+def operate(work: Work, now: datetime) -> None:
     """Do what the person on call had to do until ``now``: acknowledge, and resolve what stays calm."""
     for incident in work.incidents.told():
         if not incident.severity.pages:

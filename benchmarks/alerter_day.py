@@ -123,7 +123,7 @@ def day(data: Path, minutes: int, instance: dg.DagsterInstance) -> dict[str, obj
         "CPU of a tick, median and largest after the first, ms": [round(1e3 * f(cpu[1:])) for f in (median, max)],
         "CPU of a tick, median of the last hour, ms": round(1e3 * median(cpu[-60:])),
         "largest memory after a quarter and at the end, MB": memory,
-        "files at the end, kB": {p.name: p.stat().st_size // 1024 for p in sorted(settings.operations.glob("*.json*"))},
+        "files at the end, kB": {p.name: p.stat().st_size // 1024 for p in sorted(settings.operations.glob("*.*"))},
     }
 
 

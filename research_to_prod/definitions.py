@@ -23,6 +23,7 @@ from research_to_prod.defs.operations import checks as operations_checks
 from research_to_prod.defs.operations import control_state as control_assets
 from research_to_prod.defs.operations import kill_drill as kill_drill_assets
 from research_to_prod.defs.operations import risk_posture as posture_assets
+from research_to_prod.defs.operations import running_day as running_day_assets
 from research_to_prod.defs.operations import watching
 from research_to_prod.defs.promotion import assets as promotion_assets
 from research_to_prod.defs.promotion import metrics as promotion_metrics
@@ -52,6 +53,7 @@ defs: dg.Definitions = dg.load_definitions_from_modules(
         attribution_checks,
         operations_assets,
         operations_checks,
+        running_day_assets,
         alerting_assets,
         control_assets,
         kill_drill_assets,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from research_to_prod.operations.ladder import (
-    MODES,
+    Basis,
     LadderError,
     LadderPolicy,
     Level,
@@ -32,9 +32,12 @@ from research_to_prod.operations.ladder import (
     release,
     step,
 )
-from research_to_prod.promotion.controls import Control, Scope
+from research_to_prod.promotion.controls import Control, Mode, Scope
 from research_to_prod.promotion.files import make_folder, sync_folder
 from research_to_prod.values import canonical_json, sha256_hex
+
+MODES = {level: Mode.NONE if level is Level.OBSERVE else Mode.REDUCE_ONLY for level in Level} | {Level.KILL: Mode.HALT}
+"""What the production manifest is told; below the kill, exits stay possible."""
 
 
 class ControlJournalError(ValueError):
@@ -89,16 +92,16 @@ class Ladders:
         )
 
 
-def replayed(lines: Iterable[bytes]) -> Ladders:
-    """Return where every ladder stands after all lines.
+def replayed(lines: Iterable[bytes], after: Ladders | None = None, count: int = 0) -> Ladders:
+    """Return where every ladder stands after all lines, those before ``after`` (so many as ``count``) not among them.
 
     Raises
     ------
     ControlJournalError
         At the first line that is not readable, or does not follow from those before it.
     """
-    ladders = Ladders({})
-    for number, written in enumerate(lines, start=1):
+    ladders = after or Ladders({})
+    for number, written in enumerate(lines, start=count + 1):
         try:
             content = json.loads(written)
             event = _adapter(content["kind"]).validate_python(content["event"])
@@ -114,6 +117,8 @@ def replayed(lines: Iterable[bytes]) -> Ladders:
 class ControlJournal:
     """The journal in its file; one writer at a time, and a line that was written is on the disk.
 
+    What this process has gone through already is compared byte for byte, and not gone through again.
+
     Parameters
     ----------
     path
@@ -122,10 +127,11 @@ class ControlJournal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._known = (b"", Ladders({}))
 
     def ladders(self) -> Ladders:
         """Return where every ladder stands; ControlJournalError where the file does not hold."""
-        return replayed(self._lines())
+        return self._followed(self._whole())
 
     def read(self, policy: LadderPolicy, target: Target, reading: Reading) -> State:
         """Take a reading in, and return where its ladder stands; what changes nothing leaves no line."""
@@ -133,7 +139,21 @@ class ControlJournal:
             before = ladders.states.get(target, State())
             if step(policy, before, reading) == before:
                 return before
-            return self._append(ladders, policy, target, reading)
+            return self._append(ladders, policy, [(target, reading)]).states[target]
+
+    def follow(self, policy: LadderPolicy, read: Callable[[Ladders], Mapping[Target, Reading]]) -> Ladders:
+        """Take in what rules read, given where the ladders stand, and return where they stand then.
+
+        A reading leaves a line only where a level or a confirmation that still counts changes: a rule that fires for a
+        night is read six hundred times. All lines of one call are written at once.
+        """
+        with self._alone() as ladders:
+            events = [
+                (target, reading)
+                for target, reading in sorted(read(ladders).items())
+                if _decides(policy, ladders.states.get(target, State()), reading)
+            ]
+            return self._append(ladders, policy, events) if events else ladders
 
     def release(self, policy: LadderPolicy, target: Target, asked: Release) -> State:
         """Let a ladder down in the name of people, and return where it stands.
@@ -144,37 +164,59 @@ class ControlJournal:
             When it is not theirs to let down so.
         """
         with self._alone() as ladders:
-            return self._append(ladders, policy, target, asked)
+            return self._append(ladders, policy, [(target, asked)]).states[target]
 
-    def _append(self, ladders: Ladders, policy: LadderPolicy, target: Target, event: Reading | Release) -> State:
+    def _append(
+        self, ladders: Ladders, policy: LadderPolicy, events: Iterable[tuple[Target, Reading | Release]]
+    ) -> Ladders:
         lines = []
         if ladders.policy != policy:
             line, ladders = _line(ladders, None, policy)
             lines.append(line)
-        line, ladders = _line(ladders, target, event)
+        for target, event in events:
+            line, ladders = _line(ladders, target, event)
+            lines.append(line)
         with self.path.open("ab") as file:
-            file.write(b"".join(each + b"\n" for each in [*lines, line]))
+            file.write(b"".join(each + b"\n" for each in lines))
             file.flush()
             os.fsync(file.fileno())
         sync_folder(self.path.parent)
-        return ladders.states[target]
+        return ladders
 
-    def _lines(self) -> list[bytes]:
+    def _whole(self) -> bytes:
         if not self.path.exists():
-            return []
+            return b""
         content = self.path.read_bytes()
         # A crash within a write leaves a line without its end, which nobody was told of.
-        return content[: content.rfind(b"\n") + 1].splitlines()
+        return content[: content.rfind(b"\n") + 1]
+
+    def _followed(self, content: bytes) -> Ladders:
+        known, ladders = self._known
+        if not content.startswith(known):
+            known, ladders = b"", Ladders({})
+        ladders = replayed(content[len(known) :].splitlines(), ladders, known.count(b"\n"))
+        self._known = (content, ladders)
+        return ladders
 
     @contextmanager
     def _alone(self) -> Iterator[Ladders]:
         make_folder(self.path.parent)
         with self.path.with_name(f".{self.path.name}.lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            lines = self._lines()
+            content = self._whole()
             if self.path.exists():
-                os.truncate(self.path, sum(len(each) + 1 for each in lines))
-            yield replayed(lines)
+                os.truncate(self.path, len(content))
+            yield self._followed(content)
+
+
+def _decides(policy: LadderPolicy, before: State, reading: Reading) -> bool:
+    after = step(policy, before, reading)
+    valued = [each.name for each in reading.signals if each.basis is Basis.VALUED]
+
+    def confirmed(state: State) -> list[int]:
+        return [min(state.reads.get(name, 0), policy.confirmations.value) for name in valued]
+
+    return after.level != before.level or confirmed(after) != confirmed(before)
 
 
 def _line(ladders: Ladders, target: Target | None, event: LadderPolicy | Reading | Release) -> tuple[bytes, Ladders]:

@@ -93,6 +93,7 @@ def reconcile_day(
     policy: ReconciliationPolicy,
     looked_at: datetime,
     regime: Regime = Regime.STRESSED,
+    told_to: datetime | None = None,
 ) -> Reconciled:
     """Reconcile every venue of a day.
 
@@ -103,12 +104,15 @@ def reconcile_day(
     regime
         How liquid the markets are: decides how long both sides have to hear of a fact. A day that is over loses
         nothing by the longest wait.
+    told_to
+        Up to when the desk has delivered a day that still runs; nothing later is judged. None: all of it.
     """
+    heard = looked_at if told_to is None else min(looked_at, told_to)
     breaks, postings = [BREAKS.empty()], [POSTINGS.empty()]
     for venue in tables.venues:
         own = DayTables(*(_of(each, venue) for each in (tables.desk, tables.venue, tables.certificates)))
         sides = sides_of(own)
-        proof = proof_of(own.certificates, day, policy.wait(regime), looked_at)
+        proof = proof_of(own.certificates, day, policy.wait(regime), heard)
         found = reconcile(*sides, held_of(own, proof), proof, policy)
         known = before.filter(pc.equal(before["venue"], venue))
         breaks.append(update_register(known, found, proof, policy, venue=venue, day=day, looked_at=looked_at))
@@ -145,16 +149,16 @@ def sides_of(tables: DayTables) -> tuple[Side, Side]:
     )
 
 
-def proof_of(certificates: Mapping[str, pa.Table], day: str, wait: timedelta, looked_at: datetime) -> Proof:
+def proof_of(certificates: Mapping[str, pa.Table], day: str, wait: timedelta, heard: datetime) -> Proof:
     """Return what the certificates of one venue prove of a day.
 
     A scope is complete when every fetch of it is. What is judged ends where the first of the fetches began, by the
-    venue's clock: nothing younger is known to be in all of them.
+    venue's clock, or at ``heard`` if that is earlier: nothing younger is known to be in all of them.
     """
     start, end = day_bounds(day)
     complete: dict[tuple[Source, str], bool] = {}
     fetches: dict[tuple[Source, str], str] = {}
-    began = [looked_at]
+    began = [heard]
     for table, rows in certificates.items():
         for row in rows.to_pylist():
             # A wallet's payments come from several endpoints.

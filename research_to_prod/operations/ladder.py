@@ -19,7 +19,6 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from research_to_prod.declared import Frozen, read_declared
 from research_to_prod.market_data.liquidity import Regime
-from research_to_prod.promotion.controls import Mode
 from research_to_prod.values import digest
 
 
@@ -38,8 +37,6 @@ class Level(IntEnum):
     KILL = 5
 
 
-MODES = {level: Mode.NONE if level is Level.OBSERVE else Mode.REDUCE_ONLY for level in Level} | {Level.KILL: Mode.HALT}
-"""What the production manifest is told; below the kill, exits stay possible."""
 TWO_PEOPLE_FROM = Level.FLATTEN
 RULE = "rule:ladder"
 """Who raised what no person did."""
@@ -54,10 +51,14 @@ class Severity(StrEnum):
 
 
 class Basis(StrEnum):
-    """What a signal rests on: things that are counted, or money that is valued, which one bad mark makes wrong."""
+    """What a signal rests on: what is counted, money that is valued, which one bad mark makes wrong, or nothing.
+
+    What is unseen never flattens: positions are closed by valid marks only.
+    """
 
     COUNTED = "counted"
     VALUED = "valued"
+    UNSEEN = "unseen"
 
 
 class Exposed(StrEnum):
@@ -271,7 +272,8 @@ def _asked(policy: LadderPolicy, signal: Signal, reading: Reading, reads: int) -
     level = Level(min(raised, max(base, Level.FLATTEN)))
     if reading.exposure is Exposed.NONE:
         level = min(level, policy.without_exposure.level)
-    if level >= Level.FLATTEN and signal.basis is Basis.VALUED and reads < policy.confirmations.value:
+    confirmed = signal.basis is Basis.COUNTED or (signal.basis is Basis.VALUED and reads >= policy.confirmations.value)
+    if level >= Level.FLATTEN and not confirmed:
         return Level.CANCEL_RISK
     return level
 

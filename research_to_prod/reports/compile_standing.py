@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from research_to_prod.operations.alerting.settings import Severity
 from research_to_prod.operations.contracts import Age, BreakVerdict
-from research_to_prod.operations.control_journal import Ladders
+from research_to_prod.operations.control_journal import MODES, Ladders
 from research_to_prod.operations.incidents.lifecycle import UNTAKEN
 from research_to_prod.operations.incidents.store import Incidents
-from research_to_prod.operations.ladder import MODES, Level
+from research_to_prod.operations.ladder import Level
 from research_to_prod.operations.register import age_of
 from research_to_prod.reports.desk_report import Status
 from research_to_prod.reports.risk_posture import BreakAgeLine, ControlLine, Finding, IncidentLine

@@ -81,6 +81,16 @@ def test_a_fault_is_in_the_journal_and_in_what_is_measured_and_nowhere_else() ->
     assert all(np.array_equal(sound.values[key], faulty.values[key]) for key in sound.values if key[1] != BTC)
 
 
+def test_faults_of_later_weeks_leave_those_of_earlier_ones_in_what_is_measured() -> None:
+    lost = Fault(Kind.LOSSES, Subject(strategy="carry"), 100, 160, 0.9)
+    once = injected(sound_weeks(3, 1), [lost], 3)
+    again = injected(once, [Fault(Kind.BAD_PRICE, BTC, 600, 610, 250.0)], 4)
+    for metric in ("loss_share_5m", "loss_share_1h", "loss_share_day"):
+        key = (metric, Subject(strategy="carry"))
+        assert np.array_equal(once.values[key], again.values[key])
+    assert once.values["loss_share_1h", Subject(strategy="carry")][159] > 0.5
+
+
 def test_every_kind_is_drawn_as_often_and_only_where_it_can_happen() -> None:
     sound = sound_weeks(5, 2)
     drawn = with_faults(sound, 1, 2, lambda week: week == 1).journal

@@ -9,14 +9,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from research_to_prod.defs.operations.alerting import alert_evaluations, incidents
+from research_to_prod.defs.operations.alerting import alert_evaluations, incidents, live_evaluations
 from research_to_prod.defs.resources import build_resources
 from research_to_prod.execution.contracts import INBOX_KINDS
 from research_to_prod.lake import Lake
 from research_to_prod.lake.io_manager import read_versions
 from research_to_prod.market_data.contracts import FETCH_CERTIFICATES
 from research_to_prod.operations.contracts import BREAKS
+from research_to_prod.settings import Settings
 from tests.operations.alerting.test_day_measures import BTC, START, at, rows
+from tests.operations.alerting.test_kept import written
 
 DAY = "2026-01-06"
 
@@ -84,3 +86,23 @@ def test_runbooks_that_nobody_has_drilled_for_a_quarter_are_a_warning(data: Path
     (check,) = [each for each in late.get_asset_check_evaluations() if each.check_name == "rules_have_runbooks"]
     assert late.success
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+
+
+def test_what_the_alerter_kept_of_a_day_is_stored_and_its_file_goes_when_the_day_is_over(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    written(settings.operations)
+    kept = settings.operations / "evaluations-2026-01-05.lines"
+
+    def stored(clock: datetime) -> dg.ExecuteInProcessResult:
+        resources = build_resources({"R2P_DATA": str(tmp_path)}, clock=lambda: clock)
+        return dg.materialize([live_evaluations], partition_key="2026-01-05", resources=resources)
+
+    assert stored(datetime(2026, 1, 5, 13, tzinfo=UTC)).success
+    assert kept.exists()
+    result = stored(datetime(2026, 1, 6, 2, tzinfo=UTC))
+    assert not kept.exists()
+    rows = Lake(settings.lake).read("live_evaluations", "2026-01-05").rows
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.passed, check.metadata["judged again"].value) == (True, rows.num_rows)
+    assert stored(datetime(2026, 1, 7, 2, tzinfo=UTC)).success
+    assert Lake(settings.lake).read("live_evaluations", "2026-01-05").rows == rows

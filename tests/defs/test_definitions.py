@@ -153,6 +153,7 @@ def test_the_nightly_run_covers_the_day_after_the_trade() -> None:
         "breaks",
         "postings",
         "alert_evaluations",
+        "live_evaluations",
         "incidents",
         "desk_report",
     } == names

@@ -23,6 +23,7 @@ from research_to_prod.operations.control_journal import ALL, ControlJournal
 from research_to_prod.operations.delivery.heartbeat import FILE, last_beat
 from research_to_prod.operations.ladder import Level, Release
 from research_to_prod.operations.readings import Measured, Readings
+from research_to_prod.promotion.controls import Mode, Scope
 from research_to_prod.settings import Settings
 from tests.operations.alerting.test_day_measures import rows
 from tests.operations.test_ladder import PEOPLE, POLICY, reading, signal
@@ -218,6 +219,22 @@ def test_controls_that_change_renew_the_manifest_once_each(desk: Desk) -> None:
     assert keys(desk.tick(control_watcher)) == []
     journal.release(POLICY, ALL, Release(NOON + timedelta(days=999), Level.OBSERVE, PEOPLE, "drill over"))
     assert keys(desk.tick(control_watcher)) == [journal.ladders().head] != first
+
+
+def test_a_page_holds_its_venue_back_and_renews_the_manifest_once(desk: Desk) -> None:
+    desk.tick(alerter)
+    desk.tick(control_watcher)
+    asked = []
+    for _ in range(3):
+        desk.now += MINUTE
+        desk.measure("unknown_orders", 1, venue="sandbox")
+        desk.tick(alerter)
+        asked += keys(desk.tick(control_watcher))
+    ladders = ControlJournal(desk.settings.controls).ladders()
+    assert asked == [ladders.head]
+    (control,) = [each for each in ladders.controls() if each.scope is Scope.VENUE]
+    assert (control.name, control.mode) == ("sandbox", Mode.REDUCE_ONLY)
+    assert control.reason.startswith("level 4, flatten: unknown_order/0 (P1) in a unknown market, exposure X2")
 
 
 def test_a_journal_that_has_not_grown_is_not_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

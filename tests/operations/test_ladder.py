@@ -13,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research_to_prod.market_data.liquidity import Regime
+from research_to_prod.operations.alerting.rules import load_alert_policy
 from research_to_prod.operations.control_journal import (
     ALL,
+    MODES,
     ControlJournal,
     ControlJournalError,
     Target,
     replayed,
 )
+from research_to_prod.operations.holding_back import with_rules
 from research_to_prod.operations.ladder import (
-    MODES,
     Basis,
     Exposed,
     LadderError,
@@ -39,7 +41,7 @@ from research_to_prod.promotion.controls import Mode, Scope, in_force
 from research_to_prod.settings import Settings
 
 FILE = Settings().desk / "policies" / "ladder.yaml"
-POLICY = load_ladder_policy(FILE)
+POLICY = with_rules(load_ladder_policy(FILE), load_alert_policy(Settings().desk / "alerts"))
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 PEOPLE = ("user:ann", "user:bob")
 
@@ -64,7 +66,7 @@ def climbed(*readings: Reading) -> State:
     return state
 
 
-LOSS = signal("daily_loss_limit", basis=Basis.VALUED)
+LOSS = signal("drawdown_burn/1", basis=Basis.VALUED)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +84,10 @@ LOSS = signal("daily_loss_limit", basis=Basis.VALUED)
         ((signal(),), {"exposure": None}, 3),
         ((signal(overdue=True),), {}, 3),
         ((signal(overdue=True),), {"exposure": None, "regime": None}, 4),
-        ((signal("position_limit"),), {}, 3),
-        ((signal("position_limit", overdue=True),), {"exposure": None, "regime": None}, 4),
+        ((signal("exposure_limit/0"),), {}, 3),
+        ((signal("exposure_limit/0", overdue=True),), {"exposure": None, "regime": None}, 4),
         ((signal("kill_switch"),), {}, 5),
-        ((signal("position_limit"),), {"exposure": Exposed.NONE}, 1),
+        ((signal("exposure_limit/0"),), {"exposure": Exposed.NONE}, 1),
         ((signal(severity=Severity.P3, overdue=True),), {"regime": None}, 0),
     ],
 )
@@ -106,7 +108,7 @@ def test_what_rests_on_money_flattens_only_on_the_third_valid_reading_in_a_row()
 
 
 def test_what_is_counted_flattens_on_the_first_reading() -> None:
-    assert level(signal("liquidation_distance")) == 4
+    assert level(signal("margin/2")) == 4
 
 
 def test_a_level_says_since_when_and_because_of_what() -> None:
@@ -139,7 +141,7 @@ def test_a_reading_that_goes_back_or_names_a_signal_twice_is_refused() -> None:
 def test_a_ladder_is_let_down_by_enough_people_who_say_why(
     at: int, to: int, people: tuple[str, ...], why: str, says: str
 ) -> None:
-    name = "liquidation_distance" if at in {0, 4} else "position_limit"
+    name = "margin/2" if at in {0, 4} else "exposure_limit/0"
     state = climbed(reading(5, signal(name)))
     moment = NOW + timedelta(minutes=1 if at == 0 else 6)
     with pytest.raises(LadderError, match=says):
@@ -163,7 +165,7 @@ def test_up_to_flattening_exits_stay_possible() -> None:
 SIGNALS = st.lists(
     st.builds(
         Signal,
-        st.sampled_from(["a", "b", "daily_loss_limit", "position_limit", "kill_switch"]),
+        st.sampled_from(["a", "b", "drawdown_burn/1", "exposure_limit/0", "kill_switch"]),
         st.sampled_from(Severity), st.sampled_from(Basis), st.sampled_from([True, False, None]), st.booleans(),
     ),
     max_size=4, unique_by=lambda each: each.name,
@@ -189,7 +191,7 @@ def test_it_never_comes_down_by_itself_whatever_is_read(drawn: list[Any]) -> Non
     assert heights == sorted(heights)
 
 
-@given(READINGS, st.sampled_from(sorted({"a", "b", "position_limit"})))
+@given(READINGS, st.sampled_from(sorted({"a", "b", "exposure_limit/0"})))
 def test_one_more_signal_that_fires_never_lowers_the_level(drawn: list[Any], name: str) -> None:
     plain, more = State(), State()
     for each in made(drawn):
@@ -220,13 +222,13 @@ VENUE = Target(Scope.VENUE, "binance")
 
 def test_the_journal_says_where_every_ladder_stands_and_what_the_manifest_is_told(journal: ControlJournal) -> None:
     assert journal.ladders().controls() == ()
-    journal.read(POLICY, VENUE, reading(1, signal("order_rate_limit")))
+    journal.read(POLICY, VENUE, reading(1, signal("exposure_limit/0")))
     journal.read(POLICY, ALL, reading(1, signal("kill_switch")))
     journal.read(POLICY, Target(Scope.CANDIDATE, "c"), reading(1, signal(severity=Severity.P3)))
     everything, venue = journal.ladders().controls()
     assert (everything.scope, everything.mode) == (Scope.ALL, Mode.HALT)
     assert (venue.scope, venue.name, venue.mode) == (Scope.VENUE, "binance", Mode.REDUCE_ONLY)
-    assert venue.reason.startswith("level 3, cancel risk: order_rate_limit (P1)")
+    assert venue.reason.startswith("level 3, cancel risk: exposure_limit/0 (P1)")
     assert len(in_force((everything, venue), NOW + timedelta(hours=1))) == 2
     journal.release(POLICY, ALL, Release(NOW + timedelta(minutes=2), Level.OBSERVE, PEOPLE, "drill over"))
     assert [each.scope for each in journal.ladders().controls()] == [Scope.VENUE]
@@ -279,7 +281,7 @@ def test_another_policy_keeps_the_level_and_is_a_line_of_its_own(journal: Contro
 @pytest.mark.parametrize("attack", ["edit", "cut", "swap", "forge"])
 def test_an_edited_missing_moved_or_forged_line_is_an_error(journal: ControlJournal, attack: str) -> None:
     journal.read(POLICY, ALL, reading(1, signal()))
-    journal.read(POLICY, ALL, reading(2, signal("position_limit")))
+    journal.read(POLICY, ALL, reading(2, signal("exposure_limit/0")))
     lines = journal.path.read_bytes().splitlines()
     if attack == "edit":
         lines[1] = lines[1].replace(b'"level":2', b'"level":0')
@@ -301,7 +303,7 @@ def test_a_line_torn_by_a_crash_was_told_to_nobody_and_is_cut(journal: ControlJo
     whole = journal.path.read_bytes()
     journal.path.write_bytes(whole + b'{"prev":"')
     assert journal.ladders().states[ALL].level == 2
-    journal.read(POLICY, ALL, reading(2, signal("position_limit")))
+    journal.read(POLICY, ALL, reading(2, signal("exposure_limit/0")))
     assert journal.path.read_bytes().startswith(whole)
     assert journal.ladders().states[ALL].level == 3
 

@@ -149,7 +149,7 @@ def test_a_page_fills_in_every_number() -> None:
     assert numbers().keys() == PLACEHOLDERS
     steps = render(RUNBOOKS["md_stale"], numbers())
     assert steps[0].endswith("2,000,000 quote currency is at stake (X1).")
-    assert "Past 39.8 s block new entries on BTC/USDT:USDT" in steps[2]
+    assert "Past 39.8 s reduce on BTC/USDT:USDT" in steps[2]
     assert not [step for runbook in RUNBOOKS.values() for step in render(runbook, numbers()) if "{" in step]
 
 

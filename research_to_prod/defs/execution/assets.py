@@ -1,6 +1,7 @@
 """The desk's own records of a day, and the venue's."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
@@ -14,6 +15,9 @@ from research_to_prod.execution.contracts import INBOX_KINDS, REQUIRED_KINDS, VE
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.universe import Universe
 from research_to_prod.settings import Settings
+
+if TYPE_CHECKING:
+    from research_to_prod.execution.account_reading import Reading
 
 QUARANTINE = "inbox_quarantine"
 ACCOUNT_READ = "the_account_was_read_completely"
@@ -141,15 +145,9 @@ def venue_records(
     What was read completely once is not replaced by a reading that is not.
     """
     from research_to_prod.defs.market_data.assets import keep_certificates
-    from research_to_prod.execution.account_reading import Reading, known_symbols, read_account
 
-    universe = Universe.load(settings.desk / UNIVERSE_FILE)
     day = context.partition_key
-    traded = lake.sql("SELECT DISTINCT venue, symbol FROM fills") if "fills" in lake.tables() else None
-    readings: list[Reading] = []
-    for name, symbols in known_symbols(universe, traded).items():
-        client = venues.client(universe.venue(name))
-        readings.append(read_account(client, symbols, day, client.clock()))
+    readings = read_accounts(lake, settings, venues, day)
     problems = [problem for reading in readings for problem in reading.problems]
     for table in _VENUE_MEANING:
         certificates = [each for reading in readings for each in reading.certificates[table]]
@@ -167,6 +165,19 @@ def venue_records(
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"problems": problems},
     )
+
+
+def read_accounts(lake: Lake, settings: Settings, venues: Venues, day: str) -> "list[Reading]":
+    """Return what each venue's account says of a day, or of its part that is over."""
+    from research_to_prod.execution.account_reading import known_symbols, read_account
+
+    universe = Universe.load(settings.desk / UNIVERSE_FILE)
+    traded = lake.sql("SELECT DISTINCT venue, symbol FROM fills") if "fills" in lake.tables() else None
+    readings = []
+    for name, symbols in known_symbols(universe, traded).items():
+        client = venues.client(universe.venue(name))
+        readings.append(read_account(client, symbols, day, client.clock()))
+    return readings
 
 
 def _was_complete(lake: Lake, table: str, day: str) -> bool:

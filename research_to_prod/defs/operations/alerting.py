@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from research_to_prod.defs.operations.day_sources import DAILY, DaySources
 from research_to_prod.defs.partitions import DAYS
@@ -104,6 +105,59 @@ def alert_evaluations(
         passed=not missing,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"what is missing": "; ".join(missing) or "nothing"},
+    )
+
+
+@dg.asset(
+    partitions_def=DAYS,
+    group_name="operations",
+    owners=["team:operations"],
+    kinds={"python"},
+    code_version="1",
+    metadata=described("live_evaluations"),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "live_replays_to_the_byte",
+            asset="live_evaluations",
+            partitions_def=DAYS,
+            description="Each row that was judged under the rules of today, judged again from its inputs, is the same.",
+        )
+    ],
+)
+def live_evaluations(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Store what the alerter judged on a day: every evaluation that fired, was about to, or had just ended.
+
+    The alerter's file of a day that is over goes once the table has all of it to the byte; what the table had stays.
+    """
+    from research_to_prod.operations.alerting.contracts import ALERT_EVALUATIONS
+    from research_to_prod.operations.alerting.kept import kept_table, let_go
+    from research_to_prod.operations.alerting.records import replay
+    from research_to_prod.operations.alerting.rules import load_alert_policy
+
+    day, table = context.partition_key, "live_evaluations"
+    before = lake.read(table, day).rows if lake.has(table, day) else ALERT_EVALUATIONS.empty()
+    rows = kept_table(settings.operations, day, before)
+    yield publish(lake, table, day, rows, firing=pc.sum(rows["severity"].is_valid()).as_py() or 0)
+    stored = lake.read(table, day).rows
+    freed = let_go(settings.operations, day, stored) if day_bounds(day)[1] <= clock() else 0
+    policy = load_alert_policy(settings.desk / "alerts")
+    same = stored.filter(pc.equal(stored["policy_sha256"], policy.sha256))
+    wrong = sum(replay(row, policy) != row for batch in same.to_batches(5_000) for row in batch.to_pylist())
+    yield dg.AssetCheckResult(
+        asset_key=table,
+        check_name="live_replays_to_the_byte",
+        passed=not wrong,
+        metadata={
+            "judged again": same.num_rows,
+            "not the same": wrong,
+            "judged under other rules": stored.num_rows - same.num_rows,
+            "bytes of the alerter's file that went": freed,
+        },
     )
 
 

@@ -72,8 +72,10 @@ def reconciliation(
     day_before = f"{datetime.fromisoformat(day) - timedelta(days=1):%Y-%m-%d}"
     if lake.has("breaks", day_before):
         before.append(carried(lake.read("breaks", day_before).rows))
-    if lake.has("breaks", day):
-        before.append(lake.read("breaks", day).rows)
+    # Breaks that were seen while the day ran keep their first sight.
+    last_look = next((name for name in ("breaks", "running_breaks") if lake.has(name, day)), None)
+    if last_look is not None:
+        before.append(lake.read(last_look, day).rows)
     policy = load_reconciliation_policy(settings.desk / "policies" / POLICY_FILE)
     done = reconcile_day(tables, pa.concat_tables(before), day, policy, clock())
     read: tuple[Snapshot, ...] = (*desk.values(), *venue.values(), *proofs.values())

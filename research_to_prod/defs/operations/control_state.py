@@ -30,8 +30,7 @@ def control_state(
     them down, in the names of people. The production manifest withholds what they hold back.
     """
     from research_to_prod.operations.contracts import CONTROL_STATE
-    from research_to_prod.operations.control_journal import ControlJournal
-    from research_to_prod.operations.ladder import MODES
+    from research_to_prod.operations.control_journal import MODES, ControlJournal
 
     now = clock()
     states = ControlJournal(settings.controls).ladders().states

@@ -18,6 +18,7 @@ import dagster as dg
 
 from research_to_prod.defs.automation import posture, production
 from research_to_prod.defs.operations.posture_sources import PostureSources, Written, written
+from research_to_prod.defs.operations.running_day import NEEDED
 from research_to_prod.defs.partitions import UNIVERSE_FILE
 from research_to_prod.defs.resources import Venues
 from research_to_prod.execution.contracts import VENUE_RECORDS
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from research_to_prod.operations.watch import Watch
 
 MINUTE = timedelta(minutes=1)
+_DECLARED = ("alerts/*.yaml", "runbooks/*.md", "channels.yaml", "policies/ladder.yaml")
 DUE_AFTER = timedelta(hours=3)
 """How long after its end a day's tables are there: the night's run is at 02:20 and takes minutes."""
 
@@ -39,6 +41,12 @@ reconcile = dg.define_asset_job(
     "reconcile",
     selection=dg.AssetSelection.assets(*VENUE_RECORDS, "breaks", "postings"),
     description="The newest day that the desk has delivered against the venue's records, read again.",
+)
+
+reconcile_running = dg.define_asset_job(
+    "reconcile_running",
+    selection=dg.AssetSelection.assets("running_breaks"),
+    description="The running day, as far as the desk has delivered it, against the venue's records, read now.",
 )
 
 
@@ -71,7 +79,9 @@ def alerter(
     done, taken_to, told = _parsed(context.cursor)
     if done is not None and minute <= done:
         return dg.SensorResult(skip_reason=f"the turn of {done:%Y-%m-%d %H:%M} is done")
-    watching = _watching(settings, written(settings.desk, "alerts/*.yaml", "runbooks/*.md", "channels.yaml"))
+    watching = _watching(
+        settings, written(settings.desk, "alerts/*.yaml", "runbooks/*.md", "channels.yaml", "policies/ladder.yaml")
+    )
     taken = Readings(settings.operations).since(taken_to, watching.metrics, now)
     for each in taken.refused:
         context.log.warning("reading refused: %s", each)
@@ -185,14 +195,32 @@ def reconciliation_schedule(
     context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
 ) -> dg.RunRequest | dg.SkipReason:
     """Read the venue again for the newest day delivered: late records come in, and breaks that they explain end."""
-    going = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    if context.instance.get_runs(dg.RunsFilter(job_name=reconcile.name, statuses=going), limit=1):
+    if _still_runs(context, reconcile.name):
         return dg.SkipReason("the last reconciliation still runs")
     at = context.scheduled_execution_time
     days = {day for day in delivered_days(settings.inbox, ["fills"]) if day < f"{at:%Y-%m-%d}"}
     if not days:
         return dg.SkipReason("the desk has delivered no day that is over")
     return dg.RunRequest(run_key=f"{max(days)} at {at:%Y%m%dT%H%M}", partition_key=max(days))
+
+
+# Stopped by default, as the one above: a desk that delivers its records while the day runs starts it.
+@dg.schedule(job=reconcile_running, cron_schedule="*/5 * * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
+def running_day_schedule(
+    context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> dg.RunRequest | dg.SkipReason:
+    """Compare the running day, once the desk has delivered what says how far it has told it."""
+    at = context.scheduled_execution_time
+    if _still_runs(context, reconcile_running.name):
+        return dg.SkipReason("the last comparison of the running day still runs")
+    if f"{at:%Y-%m-%d}" not in delivered_days(settings.inbox, NEEDED):
+        return dg.SkipReason(f"the desk has delivered no {' or no '.join(NEEDED)} of {at:%Y-%m-%d} yet")
+    return dg.RunRequest(run_key=f"running day at {at:%Y%m%dT%H%M}")
+
+
+def _still_runs(context: dg.ScheduleEvaluationContext, job: str) -> bool:
+    going = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    return bool(context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=going), limit=1))
 
 
 @dataclass(frozen=True)
@@ -207,15 +235,19 @@ class _Watching:
 def _watching(settings: Settings, _: Written) -> _Watching:
     """Return the alerter under the rules as they are written: parsed again only when a file has changed."""
     from research_to_prod.operations.alerting.rules import load_alert_policy
+    from research_to_prod.operations.control_journal import ControlJournal
     from research_to_prod.operations.delivery.channels import open_channels
     from research_to_prod.operations.incidents.intake import Desk
+    from research_to_prod.operations.ladder import load_ladder_policy
     from research_to_prod.operations.runbooks import load_runbooks
     from research_to_prod.operations.watch import Watch
 
     folder, policy = settings.operations, load_alert_policy(settings.desk / "alerts")
     desk = Desk("live", policy, load_runbooks(settings.desk / "runbooks"))
     channels = open_channels(settings.desk / "channels.yaml", os.environ, folder, sys.stdout)
-    return _Watching(Watch(folder, desk, channels, MINUTE), frozenset(policy.metrics))
+    controls = ControlJournal(settings.controls)
+    ladder = load_ladder_policy(settings.desk / "policies" / "ladder.yaml")
+    return _Watching(Watch(folder, desk, channels, MINUTE, controls, ladder), frozenset(policy.metrics))
 
 
 @lru_cache(maxsize=16)

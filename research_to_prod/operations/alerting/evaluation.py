@@ -16,7 +16,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from research_to_prod.market_data.liquidity import Regime
-from research_to_prod.operations.alerting.rules import AlertPolicy, Basis, Bound, Condition, NoData, Per, Rule
+from research_to_prod.operations.alerting.levels import beyond_chance, lasting_of, threshold_of
+from research_to_prod.operations.alerting.rules import AlertPolicy, Bound, Condition, NoData, Per, Rule
 from research_to_prod.operations.alerting.settings import SEVERITIES, Exposed, Severity
 from research_to_prod.operations.alerting.situation import Context, Situation, Subject, situation_of
 
@@ -97,7 +98,15 @@ class State:
 
 @dataclass(frozen=True)
 class Case:
-    """All that one evaluation follows from, besides the policy; ``watched``: whether it must be measured."""
+    """All that one evaluation follows from, besides the policy.
+
+    Parameters
+    ----------
+    watched
+        Whether it must be measured.
+    parents, awaited
+        Rules of which this one is a consequence: that fire, and that will if they last.
+    """
 
     rule: str
     condition: int
@@ -109,6 +118,7 @@ class Case:
     situation: Situation
     before: State
     parents: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,6 +205,7 @@ def evaluate(
     situations: dict[Subject, Situation] = {}
     found: list[Evaluation] = []
     parents: dict[str, list[tuple[str, str]]] = {}
+    coming: dict[str, list[tuple[str, str]]] = {}
     # Rules that inhibit go first: whether they fire is an input of the others.
     for rule in sorted(policy.rules, key=lambda rule: (not rule.inhibits, rule.number)):
         watched = set(context.watched.get(rule.per, (Subject(),) if rule.per is Per.DESK else ()))
@@ -202,7 +213,10 @@ def evaluate(
         for subject in sorted(subjects | open_before.get(rule.id, set())):
             if subject not in situations:
                 situations[subject] = situation_of(subject, context, policy.settings)
-            above = tuple(sorted({by for by, venue in parents.get(rule.id, ()) if venue and venue == subject.venue}))
+            above, ahead = (
+                tuple(sorted({by for by, venue in given.get(rule.id, ()) if venue and venue == subject.venue}))
+                for given in (parents, coming)
+            )
             for number, condition in enumerate(rule.any):
                 key = (rule.id, number, subject)
                 case = Case(
@@ -216,6 +230,7 @@ def evaluate(
                     situation=situations[subject],
                     before=previous.get(key, State()),
                     parents=above,
+                    awaited=ahead,
                 )
                 evaluation = judge(policy, case)
                 found.append(evaluation)
@@ -223,6 +238,9 @@ def evaluate(
                 if evaluation.tells and evaluation.known:
                     for other in rule.inhibits:
                         parents.setdefault(other, []).append((rule.id, subject.venue))
+                elif evaluation.after.phase is Phase.PENDING and evaluation.sight is Sight.BROKEN:
+                    for other in rule.inhibits:
+                        coming.setdefault(other, []).append((rule.id, subject.venue))
     numbers = {rule.id: rule.number for rule in policy.rules}
     found.sort(key=lambda each: (numbers[each.case.rule], each.case.condition, each.case.subject))
     states = {(each.case.rule, each.case.condition, each.case.subject): each.after for each in found}
@@ -259,32 +277,6 @@ def judge(policy: AlertPolicy, case: Case) -> Evaluation:
     )
 
 
-def threshold_of(rule: Rule, bound: Bound, usual: float | None, situation: Situation) -> float | None:
-    """Return the level of ``bound`` in ``situation``, in the metric's unit; None where it can't be told."""
-    level = bound.levels.at(situation.regime)
-    if level is None:
-        return None
-    if bound.of is Basis.BUDGET:
-        level *= situation.budget
-    elif bound.of is Basis.USUAL:
-        floor = None if bound.floor is None else bound.floor.at(situation.regime)
-        usual = usual if usual is not None and math.isfinite(usual) else None
-        if usual is None and floor is None:
-            return None
-        level = max(level * (usual or 0.0), -math.inf if floor is None else floor)
-    if bound.times_depth:
-        if situation.depth_share is None:
-            return None
-        level *= min(1.0, situation.depth_share)
-    for adjust in rule.adjust:
-        if any(each in situation.events for each in adjust.events):
-            # Stricter is nearer: lower for what must stay below, higher for a positive level that must be kept.
-            level = level / adjust.times if not bound.upward and level > 0 else level * adjust.times
-    if bound.within_blind_time and situation.blind_seconds is not None and situation.exposed is not Exposed.X0:
-        level = min(level, situation.blind_seconds)
-    return level
-
-
 _Seen = tuple[Sight, str, float | None, float | None]
 
 
@@ -306,7 +298,8 @@ def _sight(
     if bound.minimum and reading.count is not None and reading.count < bound.minimum:
         return Sight.TOO_FEW
     if value >= level if bound.upward else value <= level:
-        return Sight.BROKEN
+        lucky = bound.beyond is not None and not beyond_chance(bound.beyond, value, reading.count or 0)
+        return Sight.BETWEEN if lucky else Sight.BROKEN
     clear = bound.clears * level
     return Sight.CALM if (value <= clear if bound.upward else value >= clear) else Sight.BETWEEN
 
@@ -342,8 +335,10 @@ def _step(rule: Rule, condition: Condition, sight: Sight, case: Case, seen_at: d
         before = State()
     if sight is Sight.BROKEN:
         since = before.since or now
-        lasted = (now - since).total_seconds() >= condition.lasting
-        return State(Phase.FIRING if before.phase is Phase.FIRING or lasted else Phase.PENDING, since, None, seen_at)
+        lasted = (now - since).total_seconds() >= lasting_of(condition, case.situation)
+        # A cause that is about to be told speaks for its consequences; should it go calm, they do.
+        begins = lasted and (bool(case.parents) or not case.awaited)
+        return State(Phase.FIRING if before.phase is Phase.FIRING or begins else Phase.PENDING, since, None, seen_at)
     calm_since = None if sight is Sight.BETWEEN else before.calm_since or now
     over = calm_since is not None and (now - calm_since).total_seconds() >= rule.clear_after
     if before.phase is not Phase.FIRING or over:

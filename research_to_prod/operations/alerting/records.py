@@ -88,7 +88,12 @@ def replay(row: Mapping[str, Any], policy: AlertPolicy) -> dict[str, Any]:
 
 def line_of(evaluation: Evaluation, policy: AlertPolicy) -> bytes:
     """Return the row of an evaluation as one line of canonical JSON, without its end."""
-    return canonical_json(_plain(row_of(evaluation, policy)))
+    return line_of_row(row_of(evaluation, policy))
+
+
+def line_of_row(row: Mapping[str, Any]) -> bytes:
+    """Return a row, as it was made or as the table has it, as that line."""
+    return canonical_json(_plain(row))
 
 
 def replay_line(line: bytes, policy: AlertPolicy) -> bytes:

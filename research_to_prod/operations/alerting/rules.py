@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from research_to_prod.declared import Frozen, read_declared
 from research_to_prod.market_data.calendars import EventKind
 from research_to_prod.market_data.liquidity import Regime
+from research_to_prod.operations import ladder
 from research_to_prod.operations.alerting.settings import Identifier, Seconds, Settings, Severity, Why
 from research_to_prod.values import digest
 
@@ -90,6 +91,18 @@ def _in_every_regime(value: object) -> object:
 ByRegime = Annotated[Levels, BeforeValidator(_in_every_regime)]
 
 
+class Chance(Frozen):
+    """What a share of few events must be beyond before it is one: luck.
+
+    Were ``share`` of the events bad, as in good times, so many bad ones or more would come in at most one of
+    1 / ``odds`` looks.
+    """
+
+    share: float = Field(gt=0, lt=1)
+    odds: float = Field(gt=0, le=0.05)
+    why: Why
+
+
 class Bound(Frozen):
     """One metric and the level from which it is too much (``at_least``) or too little (``at_most``).
 
@@ -100,6 +113,8 @@ class Bound(Frozen):
         between a firing rule goes on, and one that doesn't fire doesn't begin.
     minimum
         Events that the value must rest on; with fewer it says nothing, and counts as calm.
+    beyond
+        Of a metric that is a share of these events: chance, which begins nothing.
     within_blind_time
         The level is never above the blind-time budget (metric in seconds).
     times_depth
@@ -113,6 +128,7 @@ class Bound(Frozen):
     floor: ByRegime | None = None
     clears: float
     minimum: int = Field(0, ge=0)
+    beyond: Chance | None = None
     within_blind_time: bool = False
     times_depth: bool = False
 
@@ -127,6 +143,8 @@ class Bound(Frozen):
             raise ValueError(f"clears {self.clears} is not on the calm side of every level")
         if self.floor is not None and (self.of is not Basis.USUAL or not self.upward):
             raise ValueError("a floor is for at_least of what is usual")
+        if self.beyond is not None and not (self.upward and self.minimum):
+            raise ValueError("beyond chance is for at_least of a share of events, with a minimum of them")
         if (self.within_blind_time or self.times_depth) and not self.upward:
             raise ValueError("within_blind_time and times_depth are for at_least")
         return self
@@ -144,17 +162,28 @@ class Bound(Frozen):
         return found
 
 
+class HoldsBack(ladder.Rung):
+    """How far the mitigation ladder goes by itself when this pages, and why.
+
+    ``rests_on`` valued: from level 4 on it takes several measurements, because one bad mark looks alike.
+    """
+
+    rests_on: Literal[ladder.Basis.COUNTED, ladder.Basis.VALUED] = ladder.Basis.COUNTED
+
+
 class Condition(Frozen):
     """Bounds that must all be broken, for so long.
 
     Parameters
     ----------
     lasting
-        ``for``: seconds without a break.
+        ``for``: seconds without a break; never more than half of the blind time, the other half is people's.
     severity
         The rule's, unless given.
     exposed
         Holds only where something is at stake.
+    holds_back
+        The rule's, unless given.
     """
 
     all: tuple[Bound, ...] = Field(min_length=1)
@@ -162,6 +191,7 @@ class Condition(Frozen):
     severity: Severity | None = None
     exposed: bool = False
     never_muted: bool = False
+    holds_back: HoldsBack | None = None
 
 
 class Adjustment(Frozen):
@@ -190,6 +220,8 @@ class Rule(Frozen):
         No event mutes it, no parent inhibits it, and a flat book does not downgrade it.
     inhibits
         Rules that are consequences of this one at the same venue, while it fires.
+    holds_back
+        What its pages ask of the mitigation ladder; the level of their severity, unless given.
     """
 
     id: Identifier
@@ -204,6 +236,7 @@ class Rule(Frozen):
     never_muted: bool = False
     inhibits: tuple[Identifier, ...] = ()
     adjust: tuple[Adjustment, ...] = ()
+    holds_back: HoldsBack | None = None
     runbook: Identifier
     why: Why
 

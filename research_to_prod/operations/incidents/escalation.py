@@ -5,12 +5,11 @@ Belongs here: which steps are due. Doesn't: the roles' people and rotas, which a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from research_to_prod.operations.alerting.settings import Exposed, Paging, Severity
-from research_to_prod.operations.incidents.lifecycle import UNTAKEN, Event, Incident, Transition
+from research_to_prod.operations.incidents.lifecycle import UNTAKEN, Event, Incident
 from research_to_prod.operations.incidents.store import Work
 
 LADDER = "ladder"
@@ -28,20 +27,26 @@ class Due:
 def due(incident: Incident, paging: Paging, now: datetime) -> Due | None:
     """Return the next step of an incident that nobody has taken, if its time has come.
 
-    The first step is the page that opened it. A P1 with anything at stake asks for the ladder once it has been unread
-    for as long as the book can bear to be blind, between the steps to people.
+    The first step is the page that opened it. A P1 with anything at stake asks for the ladder once it is `overdue`,
+    between the steps to people.
     """
     if incident.status not in UNTAKEN or incident.page is None:
         return None
     steps = [(step.after, step.to) for step in paging.escalation.get(incident.severity, ())[1:]]
-    page = incident.page
-    if incident.severity is Severity.P1 and page.exposed is not Exposed.X0 and page.blind_seconds is not None:
-        steps.append((page.blind_seconds, LADDER))
+    bears = _bears(incident, paging)
+    if bears is not None:
+        steps.append((bears, LADDER))
     waiting = sorted(steps)[incident.escalations :]
     if not waiting or (now - incident.opened_at).total_seconds() < waiting[0][0]:
         return None
     after, to = waiting[0]
     return Due(to, f"nobody has acknowledged it within {after:.0f} s")
+
+
+def overdue(incident: Incident, paging: Paging, now: datetime) -> bool:
+    """Whether a P1 with anything at stake has been unread for as long as the book can bear to be blind."""
+    bears = _bears(incident, paging)
+    return incident.status in UNTAKEN and bears is not None and (now - incident.opened_at).total_seconds() >= bears
 
 
 def escalate(work: Work, paging: Paging, now: datetime) -> None:
@@ -56,7 +61,14 @@ def escalate(work: Work, paging: Paging, now: datetime) -> None:
             )  # fmt: skip
 
 
-def asks_for_ladder(incident: Incident, history: Sequence[Transition]) -> bool:
-    """Whether this opening of an incident has asked for a step of the mitigation ladder, and nobody has taken it."""
-    asked = (each for each in history if each.event is Event.ESCALATED and each.at >= incident.opened_at)
-    return incident.status in UNTAKEN and any(each.page is not None and each.page.to == LADDER for each in asked)
+def _bears(incident: Incident, paging: Paging) -> float | None:
+    """Return after how many seconds unread an incident asks for the ladder; None where it never does.
+
+    Where the blind time isn't known it is when the second person is told: not known is no reason to wait for ever.
+    """
+    page = incident.page
+    if incident.severity is not Severity.P1 or page is None or page.exposed is Exposed.X0:
+        return None
+    if page.blind_seconds is not None:
+        return page.blind_seconds
+    return next((step.after for step in paging.escalation.get(Severity.P1, ())[1:]), 0.0)

@@ -38,8 +38,8 @@ class TestLevels:
     @pytest.mark.parametrize(
         ("regime", "usual", "level"),
         [
-            (Regime.NORMAL, 0.2, 5), (Regime.DEEP, 0.2, 5), (Regime.NORMAL, 3.0, 30), (Regime.THIN, 0.2, 15),
-            (Regime.UNKNOWN, 0.2, 15), (Regime.THIN, 3.0, 30), (Regime.STRESSED, 0.2, 2),
+            (Regime.NORMAL, 0.2, 60), (Regime.DEEP, 0.2, 60), (Regime.NORMAL, 8.0, 80), (Regime.THIN, 0.2, 60),
+            (Regime.UNKNOWN, 0.2, 60), (Regime.THIN, 8.0, 80), (Regime.STRESSED, 0.2, 30), (Regime.STRESSED, 8.0, 80),
         ],
     )  # fmt: skip
     def test_silence_is_ten_usual_gaps_of_the_hour_and_not_less_than_the_regimes_floor(
@@ -49,12 +49,25 @@ class TestLevels:
         assert found.threshold == pytest.approx(level)
 
     def test_no_silence_is_longer_than_the_book_can_bear(self) -> None:
-        """Three usual seconds make thirty; with 2 million at 21 UTC there are 27, with a flat book all thirty."""
+        """A socket has a minute to come back; 2 million at 21 UTC give it 27 seconds, a flat book all sixty."""
         thin_book = (market(depth=2.36e6),)
         exposed = of(judged([age(28, 3.0)], context(held(2e6), markets=thin_book)), "md_stale")
         assert exposed.threshold == pytest.approx(27, abs=0.5)
         assert exposed.fires
         assert not firing(judged([age(28, 3.0)], context(markets=thin_book)), "md_stale")
+
+    @pytest.mark.parametrize(
+        ("bad", "sent", "sight"),
+        [
+            (1, 10, Sight.BETWEEN), (3, 10, Sight.BETWEEN), (4, 10, Sight.BROKEN), (5, 25, Sight.BETWEEN),
+            (6, 25, Sight.BROKEN), (9, 100, Sight.BETWEEN), (10, 100, Sight.BROKEN), (9, 9, Sight.TOO_FEW),
+            (0, 25, Sight.CALM),
+        ],
+    )  # fmt: skip
+    def test_rejects_that_luck_explains_begin_nothing(self, bad: int, sent: int, sight: Sight) -> None:
+        """Limits from SciPy's binomial tail: four of ten, six of 25 and ten of 100 are rarer than one in 10,000."""
+        rate = reading("reject_rate", bad / sent, Subject(strategy="momentum"), count=sent)
+        assert of(judged([rate], context(held())), "reject_rate").sight is sight
 
     def test_a_limit_shrinks_with_the_depth_of_the_hour_and_never_grows(self) -> None:
         for share, level in ((0.5, 0.5), (3.0, 1.0)):
@@ -110,6 +123,18 @@ class TestDuration:
         unseen = float("nan")
         assert self.play(*begun, (90, 30), (200, unseen), (390, 30))[2:] == ["firing", "firing", "firing"]
 
+    def test_no_condition_is_waited_for_longer_than_half_of_the_blind_time(self) -> None:
+        """Two million at 11 UTC bear 40 s: after 20 of the 60 s that a burst of errors must last it is told."""
+        large = context(held(2e6))
+        states: dict[Key, State] = {}
+        phases = []
+        for second in (0, 19, 20):
+            at = NOON + timedelta(seconds=second)
+            result = judged([reading("server_errors", 0.5, VENUE, at, count=40)], large, states, at)
+            states = dict(result.states)
+            phases.append(of(result, "venue_status", 1).after.phase)
+        assert phases == ["pending", "pending", "firing"]
+
     def test_two_windows_must_both_burn(self) -> None:
         momentum = Subject(strategy="momentum")
         hour, minutes = (reading(each, 0.4, momentum) for each in ("loss_share_1h", "loss_share_5m"))
@@ -150,7 +175,9 @@ class TestBlindness:
         later = NOON + timedelta(seconds=10)
         calm = judged([age(1, at=timedelta(seconds=10))], self.now(held()), dict(blind.states), later)
         assert not firing(calm, "md_stale")
-        broken = of(judged([age(9, at=timedelta(seconds=10))], self.now(held()), dict(blind.states), later), "md_stale")
+        broken = of(
+            judged([age(90, at=timedelta(seconds=10))], self.now(held()), dict(blind.states), later), "md_stale"
+        )
         assert (broken.fires, broken.blind, broken.after.since) == (True, False, later)
 
     @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
@@ -245,6 +272,20 @@ class TestParentsAndEvents:
             BTC: "venue_status",
             elsewhere: None,
         }
+
+    def test_what_a_cause_would_explain_waits_for_it_and_speaks_when_it_goes_calm(self) -> None:
+        """A burst of errors is told after a minute: silence and slow answers of that minute are parts of it, or not."""
+        told: dict[float, list[list[str]]] = {}
+        for later in (0.5, 0.0):
+            states: dict[Key, State] = {}
+            told[later] = []
+            for second, errors in ((0, 0.5), (60, later)):
+                at = NOON + timedelta(seconds=second)
+                burst = reading("server_errors", errors, VENUE, at, count=40)
+                result = judged([burst, age(600, at=at - NOON)], context(held()), states, at)
+                states = dict(result.states)
+                told[later].append([each.case.rule for each in firing(result) if each.tells])
+        assert told == {0.5: [[], ["venue_status"]], 0.0: [[], ["md_stale"]]}
 
     def test_not_to_know_how_a_venue_is_speaks_for_nothing(self) -> None:
         now = context(held(), watched={"venue": (VENUE,)}, watched_since=NOON - timedelta(hours=1))

@@ -10,16 +10,25 @@ from pathlib import Path
 import pytest
 
 from research_to_prod.operations.alerting.evaluation import Observation
+from research_to_prod.operations.alerting.kept import kept_lines
 from research_to_prod.operations.alerting.records import replay_line
+from research_to_prod.operations.control_journal import ControlJournal
 from research_to_prod.operations.delivery.heartbeat import FILE, Beat, beat, last_beat, silence
 from research_to_prod.operations.delivery.prometheus import Gauge, exposition, write_textfile
+from research_to_prod.operations.ladder import load_ladder_policy
 from research_to_prod.operations.watch import INCIDENTS, METRICS, STATES, TurnResult, Watch, WatchError
+from research_to_prod.settings import Settings
 from tests.operations.alerting.book import BTC, NOON, POLICY, context, held, reading
 from tests.operations.delivery.told import Memory
 from tests.operations.incidents.firings import DESK
 
 MINUTE = timedelta(minutes=1)
+LADDER = load_ladder_policy(Settings().desk / "policies" / "ladder.yaml")
 SAMPLE = re.compile(r'[a-z_0-9]+(\{[a-z]+="(?:[^"\\\n]|\\.)*"(,[a-z]+="(?:[^"\\\n]|\\.)*")*\})? \S+')
+
+
+def started(folder: Path, channel: Memory) -> Watch:
+    return Watch(folder, DESK, [channel], MINUTE, ControlJournal(folder / "controls.jsonl"), LADDER)
 
 
 def turn(folder: Path, channel: Memory, now: datetime, *observations: Observation) -> TurnResult:
@@ -27,13 +36,13 @@ def turn(folder: Path, channel: Memory, now: datetime, *observations: Observatio
     desk_wide = [reading("asset_lag", 0, at=now), reading("reconciliation_lag", 0, at=now)]
     silent = {each: reading(each, 0, at=now) for each in ("asset_freshness_burn",)}
     own = [Observation(o.metric, type(BTC)(), o.value, o.at) for o in (*desk_wide, *silent.values())]
-    watch = Watch(folder, DESK, [channel], MINUTE)
+    watch = started(folder, channel)
     return watch.turn([*own, *observations], context(held(), watched_since=now), now)
 
 
 def about(channel: Memory, folder: Path) -> list[str]:
     """The rules whose messages the channel got, in order."""
-    incidents = Watch(folder, DESK, [channel], MINUTE).incidents.read()
+    incidents = started(folder, channel).incidents.read()
     return [incidents.get(key.partition(":")[0]).opened.rule for key in channel.keys]
 
 
@@ -63,7 +72,7 @@ def test_the_next_turn_in_another_process_goes_on_where_the_last_one_stopped(tmp
 def test_what_an_incident_rests_on_is_found_and_judged_again_to_the_byte(tmp_path: Path) -> None:
     for minute in range(3):
         turn(tmp_path, Memory(), NOON + minute * MINUTE, stale(NOON + minute * MINUTE))
-    lines = (tmp_path / f"evaluations-{NOON:%Y-%m-%d}.jsonl").read_bytes().splitlines()
+    lines = list(kept_lines(tmp_path, f"{NOON:%Y-%m-%d}"))
     assert [replay_line(line, POLICY) for line in lines] == lines
     kept = {f"{row['rule']}/{row['condition']} {row['subject']} {row['as_of']}" for row in map(json.loads, lines)}
     told = (json.loads(line) for line in (tmp_path / INCIDENTS).read_bytes().splitlines())

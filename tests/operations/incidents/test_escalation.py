@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from research_to_prod.operations.incidents.escalation import asks_for_ladder
+from research_to_prod.operations.incidents.escalation import overdue
 from research_to_prod.operations.incidents.lifecycle import Status
-from tests.operations.alerting.book import ACCOUNT, context, held, reading
+from tests.operations.alerting.book import ACCOUNT, POLICY, context, held, reading
 from tests.operations.incidents.firings import Play, pages
 
+PAGING = POLICY.settings.paging
 STALE = reading("market_data_age", 100)
 LOST = reading("unknown_orders", 1, ACCOUNT)
 
@@ -39,12 +40,22 @@ def test_an_unread_p1_asks_for_the_ladder_when_the_book_can_bear_no_more(play: P
     """2 million at 11 UTC bear 39.8 s, long before the second person's five minutes."""
     play.see(LOST, about=context(held(2e6)))
     assert play.wait(39) == []
-    assert not asks_for_ladder(play.only, play.store.read().history(play.only.id))
+    assert not overdue(play.only, PAGING, play.now)
     assert pages(play.wait(1)) == ["P1 unknown_order to ladder"]
-    assert asks_for_ladder(play.only, play.store.read().history(play.only.id))
+    assert overdue(play.only, PAGING, play.now)
     assert pages(play.wait(260)) == ["P1 unknown_order to second"]
     play.person(play.only, Status.ACKED)
-    assert not asks_for_ladder(play.only, play.store.read().history(play.only.id))
+    assert not overdue(play.only, PAGING, play.now)
+
+
+def test_where_the_blind_time_is_not_known_an_unread_p1_asks_when_the_second_person_is_told(play: Play) -> None:
+    play.see(LOST, about=context(held(None)))
+    assert play.only.page is not None
+    assert play.only.page.blind_seconds is None
+    assert play.wait(299) == []
+    assert not overdue(play.only, PAGING, play.now)
+    assert pages(play.wait(1)) == ["P1 unknown_order to ladder", "P1 unknown_order to second"]
+    assert overdue(play.only, PAGING, play.now)
 
 
 def test_a_flat_book_never_asks_for_the_ladder(play: Play) -> None:

@@ -190,7 +190,7 @@ def test_the_page_has_what_a_person_needs_to_weigh_it(play: Play) -> None:
     (step,) = play.see(STALE, about=context(held(2e6), events=("weekend",)))
     page = step.page
     assert page is not None
-    assert page.text == "P2 Market data stands still: sandbox BTC/USDT:USDT, market_data_age 100 s against 5 s"
+    assert page.text == "P2 Market data stands still: sandbox BTC/USDT:USDT, market_data_age 100 s against 39.8 s"
     assert page.context == (
         "at stake 2,000,000 quote currency, X1; market normal",
         "blindness tolerable for 39.8 s; 24 min to unwind",

@@ -1,0 +1,82 @@
+"""The day that still runs, compared in the graph: unpartitioned, because its partition exists when it is over."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import dagster as dg
+import pyarrow as pa
+
+from research_to_prod.defs.execution.assets import read_accounts
+from research_to_prod.defs.operations.assets import POLICY_FILE, VENUE_TABLES
+from research_to_prod.defs.publishing import publish, table_preview
+from research_to_prod.defs.resources import Venues
+from research_to_prod.defs.tables import described
+from research_to_prod.lake import Lake
+from research_to_prod.settings import Settings
+
+COMPARED = ("fills", "order_events", "ledger_entries", "positions")
+NEEDED = ("fills", "positions")
+"""Without which nothing says how far the desk has told its day."""
+
+
+@dg.asset(
+    group_name="operations",
+    owners=["team:operations"],
+    kinds={"python"},
+    code_version="1",
+    metadata=described("running_breaks"),
+)
+def running_breaks(
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    venues: dg.ResourceParam[Venues],
+    clock: dg.ResourceParam[Callable[[], datetime]],
+) -> dg.MaterializeResult:
+    """Compare the running day as far as the desk has delivered it with the venue's records, read now.
+
+    Nothing younger than the desk's newest statement of positions is judged. What it finds is measured for the alerter,
+    and the day's own reconciliation goes on with the same breaks when it is over.
+    """
+    from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
+    from research_to_prod.gates.capital import load_allocation
+    from research_to_prod.market_data.certificates import certificates_table
+    from research_to_prod.operations.contracts import BREAKS
+    from research_to_prod.operations.daily import DayTables
+    from research_to_prod.operations.readings import Readings
+    from research_to_prod.operations.reconciliation_policy import load_reconciliation_policy
+    from research_to_prod.operations.register import carried
+    from research_to_prod.operations.running_day import compare_running, measured
+
+    day = f"{clock():%Y-%m-%d}"
+    desk: dict[str, pa.Table] = {}
+    for kind in COMPARED:
+        try:
+            desk[kind] = read_inbox(settings.inbox, kind, day).rows
+        except MissingDeliveryError as error:
+            if kind in NEEDED:
+                raise dg.Failure(str(error), allow_retries=False) from error
+    accounts = read_accounts(lake, settings, venues, day)
+    venue = {name: pa.concat_tables([each.tables[name] for each in accounts]) for name in VENUE_TABLES}
+    proofs = {
+        name: certificates_table([proof for each in accounts for proof in each.certificates[name]], f"{name}-{day}")
+        for name in VENUE_TABLES
+    }
+    yesterday = f"{datetime.fromisoformat(day) - timedelta(days=1):%Y-%m-%d}"
+    before = [BREAKS.empty()]
+    if lake.has("breaks", yesterday):
+        before.append(carried(lake.read("breaks", yesterday).rows))
+    if lake.has("running_breaks", day):
+        before.append(lake.read("running_breaks", day).rows)
+    policy = load_reconciliation_policy(settings.desk / "policies" / POLICY_FILE)
+    now = clock()
+    rows = compare_running(DayTables(desk, venue, proofs), pa.concat_tables(before), day, policy, now)
+    capital = load_allocation(settings.desk / "capital" / "allocation.yaml").book_capital.value
+    Readings(settings.operations).add(measured(rows, proofs, capital, now), now)
+    return publish(
+        lake,
+        "running_breaks",
+        day,
+        rows,
+        not_read=[problem for each in accounts for problem in each.problems],
+        preview=table_preview(rows.drop_columns(["evidence_ids"])),
+    )
