@@ -334,6 +334,9 @@ class Lake:
                 "delta.checkpointInterval": "20",
             },
             raise_if_key_not_exists=False,
+            # Of writers that create at once delta-rs lets the later ones commit a second creation, under another table
+            # id, in a third of the tries. Without its own retries they lose the race, and find the table next time.
+            commit_properties=CommitProperties(max_commit_retries=0),
         )
 
 
