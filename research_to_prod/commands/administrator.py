@@ -1,4 +1,4 @@
-"""`r2p backup` and `r2p restore`: a whole installation, copied while it works, and made again."""
+"""`r2p backup`, `r2p restore`, `r2p upgrade`: an installation copied while it works, made again, taken to a release."""
 
 from __future__ import annotations
 
@@ -56,6 +56,24 @@ def restore(
     )
 
 
+@commands.command()
+def upgrade() -> None:
+    """Give the lake's tables the columns that this release declares and they were made without.
+
+    Stored files and versions stay as they are: rows from before are null there. Nothing is changed when one of the
+    tables can't be upgraded; all that is in the way is named then, with exit code 2.
+    """
+    from research_to_prod.defs.tables import stored_tables, tables_to_upgrade
+    from research_to_prod.lake import Lake
+
+    with _told():
+        lake = Lake(Settings.from_environment(os.environ).lake)
+        added = {table: lake.upgrade(table, stored_tables()[table]) for table in tables_to_upgrade(lake)}
+    for table, columns in added.items():
+        Console().print(f"{table}: {', '.join(columns)}", highlight=False)
+    Console().print(f"{len(added)} tables were given columns" if added else "every table has the declared columns")
+
+
 def _installation() -> Installation:
     from research_to_prod.operations.backup import Installation
 
@@ -67,7 +85,7 @@ def _installation() -> Installation:
 @contextmanager
 def _told() -> Iterator[None]:
     """Say what is wrong in its own words, with exit code 2: nothing was done then, or nothing that counts."""
-    from research_to_prod.lake import LakeError
+    from research_to_prod.lake import LakeError, SchemaError
     from research_to_prod.operations.backup import BackupError
     from research_to_prod.operations.database_copy import DatabaseCopyError
     from research_to_prod.promotion.keys import KeyFileError
@@ -75,5 +93,14 @@ def _told() -> Iterator[None]:
 
     try:
         yield
-    except (BackupError, DatabaseCopyError, KeyFileError, LakeError, LedgerError, OSError, SettingsError) as error:
+    except (
+        BackupError,
+        DatabaseCopyError,
+        KeyFileError,
+        LakeError,
+        LedgerError,
+        OSError,
+        SchemaError,
+        SettingsError,
+    ) as error:
         raise typer.BadParameter(str(error)) from None
