@@ -50,7 +50,7 @@ def restore(
         made = bring_back(folder, _installation())
     Console().print(
         f"restored as of {made.taken_at:%Y-%m-%d %H:%M:%SZ}: {made.records} ledger records, {len(made.tables)} tables; "
-        "next: r2p doctor, then hold the ledger against its witness (docs/deployment.md)",
+        "next: r2p hold, r2p doctor, and the ledger's witness (docs/deployment.md)",
         soft_wrap=True,
         highlight=False,
     )

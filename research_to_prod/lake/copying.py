@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,11 @@ def _put(here: pafs.FileSystem, there: pafs.FileSystem, target: str, earlier: Pa
         if earlier is not None and (earlier / name).exists():
             path = Path(target, name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.hardlink_to(earlier / name)
-        else:
-            _copy(here, there, name)
+            # Not every file system has links.
+            with suppress(OSError):
+                path.hardlink_to(earlier / name)
+                return
+        _copy(here, there, name)
 
     return put
 

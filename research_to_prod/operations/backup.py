@@ -100,12 +100,16 @@ def back_up(installation: Installation, folder: Path, now: datetime) -> tuple[Pa
     Raises
     ------
     BackupError
-        If another backup is being taken, there is no data, or the copied ledger does not verify.
+        If another backup is being taken, there is no data, ``folder`` lies in it, or the copied ledger does not verify.
     OSError, LakeError, DatabaseCopyError
         What can't be read or written; no backup appears then.
     """
     if not installation.data.is_dir():
         raise BackupError(f"{installation.data} is no folder; set R2P_DATA to that of the installation")
+    if folder.resolve().is_relative_to(installation.data.resolve()):
+        raise BackupError(
+            f"{folder} lies in {installation.data}; a backup goes to another disk, not into what it copies"
+        )
     target = folder / f"{now:%Y-%m-%dT%H%M%SZ}"
     made = folder / f".{target.name}{_PARTIAL}"
     with _alone(folder):

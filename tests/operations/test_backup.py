@@ -258,6 +258,24 @@ def test_a_ledger_that_does_not_verify_is_not_backed_up(data: Path, tmp_path: Pa
     assert backups(tmp_path / "backups") == []
 
 
+def test_a_backup_does_not_go_into_what_it_copies(data: Path) -> None:
+    with pytest.raises(BackupError, match="goes to another disk"):
+        back_up(place(data), data / "reports" / "backups", NOW)
+
+
+def test_where_links_are_not_to_be_had_files_are_copied(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    back_up(place(data), tmp_path / "backups", NOW)
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    monkeypatch.setattr("research_to_prod.operations.backup.replace_file", lambda path, data: path.write_bytes(data))
+    second, inventory = back_up(place(data), tmp_path / "backups", NOW + timedelta(days=1))
+    assert restore(second, place(tmp_path / "elsewhere")) == inventory
+
+
 def test_two_backups_to_one_folder_do_not_run_at_once(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
@@ -317,7 +335,7 @@ def test_the_commands_say_what_they_did_and_what_is_wrong(data: Path, tmp_path: 
     (backup,) = backups(tmp_path / "backups")
     assert (code, told.startswith(f"{backup}: 3 ledger records, 1 tables")) == (0, True)
     code, told = r2p("restore", str(backup), data=tmp_path / "elsewhere")
-    assert (code, "3 ledger records, 1 tables; next: r2p doctor" in told) == (0, True)
+    assert (code, "3 ledger records, 1 tables; next: r2p hold" in told) == (0, True)
     code, told = r2p("restore", str(backup), data=tmp_path / "elsewhere")
     assert (code, "empty places only" in told) == (2, True)
     assert r2p("backup", str(tmp_path / "backups"), data=tmp_path / "nowhere")[0] == 2
