@@ -77,6 +77,7 @@ def main() -> None:
             f"{workers} workers: {PARTITIONS} months in {taken[workers]:.0f} s, {taken[workers] / PARTITIONS:.1f} s a "
             f"month, {runs / PARTITIONS:.1f} s a run; load of {os.cpu_count()} cores before {load:.1f}",
             highlight=False,
+            soft_wrap=True,
         )
     console.print(f"two workers are {taken[1] / taken[2]:.2f} times as fast as one", highlight=False)
 
