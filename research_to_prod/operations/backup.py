@@ -149,8 +149,10 @@ def restore(backup: Path, installation: Installation) -> Inventory:
     """
     inventory = inventory_of(backup)
     wrong = [name for name, kept in inventory.files.items() if not _is_as_kept(backup / name, kept)]
+    there = {each.relative_to(backup).as_posix() for each in backup.rglob("*") if each.is_file()}
+    wrong += sorted(there - inventory.files.keys() - {INVENTORY})
     if wrong:
-        raise BackupError(f"{backup}: {len(wrong)} files are missing or were changed: {', '.join(wrong[:5])}")
+        raise BackupError(f"{backup}: {len(wrong)} files are missing, changed or added: {', '.join(wrong[:5])}")
     if (found := _verified(backup / _DATA)) != inventory.records:
         raise BackupError(f"{backup}: the ledger has {found} records, the inventory says {inventory.records}")
     has_database = (backup / _DATABASE).exists()

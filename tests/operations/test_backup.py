@@ -294,6 +294,10 @@ def lose(backup: Path) -> None:
     next((backup / "lake").rglob("*.parquet")).unlink()
 
 
+def add(backup: Path) -> None:
+    (backup / "data" / "operations" / "outbox.jsonl").write_bytes(b"{}")
+
+
 def cut(backup: Path) -> None:
     (backup / INVENTORY).unlink()
 
@@ -309,7 +313,7 @@ def cut_the_ledger_with_its_inventory(backup: Path) -> None:
     (backup / INVENTORY).write_text(told.model_copy(update={"files": files}).model_dump_json())
 
 
-@pytest.mark.parametrize("damage", [change, lose, cut, cut_the_ledger_with_its_inventory])
+@pytest.mark.parametrize("damage", [change, lose, add, cut, cut_the_ledger_with_its_inventory])
 def test_a_damaged_backup_restores_nothing(data: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     backup, _ = back_up(place(data), tmp_path / "backups", NOW)
     damage(backup)
