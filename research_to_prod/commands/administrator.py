@@ -58,20 +58,20 @@ def restore(
 
 @commands.command()
 def upgrade() -> None:
-    """Give the lake's tables the columns that this release declares and they were made without.
+    """Make the lake's tables what this release declares: columns are added, or may be null from now on.
 
-    Stored files and versions stay as they are: rows from before are null there. Nothing is changed when one of the
-    tables can't be upgraded; all that is in the way is named then, with exit code 2.
+    Stored files and versions stay as they are: rows from before are null in a column that came later. Nothing is
+    changed when one of the tables can't be upgraded; all that is in the way is named then, with exit code 2.
     """
     from research_to_prod.defs.tables import stored_tables, tables_to_upgrade
     from research_to_prod.lake import Lake
 
     with _told():
         lake = Lake(Settings.from_environment(os.environ).lake)
-        added = {table: lake.upgrade(table, stored_tables()[table]) for table in tables_to_upgrade(lake)}
-    for table, columns in added.items():
+        changed = {table: lake.upgrade(table, stored_tables()[table]) for table in tables_to_upgrade(lake)}
+    for table, columns in changed.items():
         Console().print(f"{table}: {', '.join(columns)}", highlight=False)
-    Console().print(f"{len(added)} tables were given columns" if added else "every table has the declared columns")
+    Console().print(f"{len(changed)} tables were upgraded" if changed else "every table is as declared")
 
 
 def _installation() -> Installation:

@@ -136,7 +136,7 @@ def _lake(settings: Settings, now: datetime) -> Iterator[Finding]:
         return
     if lacking := tables_to_upgrade(lake):
         told = "; ".join(f"{table}: {', '.join(columns)}" for table, columns in lacking.items())
-        yield Finding("lake", Health.FAILED, f"tables lack columns that this release declares: {told}", "`r2p upgrade`")
+        yield Finding("lake", Health.FAILED, f"tables are of an earlier release: {told}", "`r2p upgrade`")
     yield Finding("lake", Health.FINE, f"{len(tables)} tables under {settings.lake}")
     yesterday = f"{now - timedelta(days=1):%Y-%m-%d}"
     days = lake.partitions("breaks")

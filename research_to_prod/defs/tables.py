@@ -80,7 +80,7 @@ def stored_tables() -> Mapping[str, Schema]:
 
 
 def tables_to_upgrade(lake: Lake) -> dict[str, list[str]]:
-    """Return the declared columns that tables of the lake were made without.
+    """Return, by table, the columns that the lake has not, or not as this release declares them.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def tables_to_upgrade(lake: Lake) -> dict[str, list[str]]:
     found, refused = {}, []
     for table in sorted(stored_tables().keys() & set(lake.tables())):
         try:
-            found[table] = lake.missing_columns(table, stored_tables()[table])
+            found[table] = lake.outdated_columns(table, stored_tables()[table])
         except SchemaError as error:
             refused.append(str(error))
     if refused:

@@ -1,9 +1,9 @@
-"""How a stored table comes by columns that were declared after it was made.
+"""How a stored table comes to be what was declared after it was made.
 
-Columns are only ever added, nullable and behind the others: files that are there stay as they are, every version keeps
-its columns and its content hash, and rows from before read as null there. Anything else that changes is refused: it
-would make old versions unreadable, or their hashes untrue. Belongs here: holding a table against its declaration, and
-adding. Doesn't: writing rows (``lake.py``).
+Columns are only ever added, nullable and behind the others, or allowed to be null: files that are there stay as they
+are, every version keeps its columns and its content hash, and rows from before are null where a column came later.
+Anything else that changes is refused: it would make old versions unreadable, or their hashes untrue. Belongs here:
+holding a table against its declaration, and upgrading it. Doesn't: writing rows (``lake.py``).
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ def refuse_other_storage(table: str, delta: DeltaTable, schema: Schema) -> None:
     Raises
     ------
     SchemaError
-        With every column that differs, and what to do: adding columns is `add_later_columns`'s.
+        With every column that differs, and what to do.
     """
-    if later := missing_columns(table, delta, schema):
-        raise SchemaError(f"table {table} has no column {', '.join(later)} yet; run `r2p upgrade`")
+    if outdated := outdated_columns(table, delta, schema):
+        told = ", ".join(outdated)
+        raise SchemaError(f"table {table} was made by a release that declared {told} otherwise; run `r2p upgrade`")
 
 
-def missing_columns(table: str, delta: DeltaTable, schema: Schema) -> list[str]:
-    """Return the declared columns that the table was made without.
+def outdated_columns(table: str, delta: DeltaTable, schema: Schema) -> list[str]:
+    """Return the declared columns that the table was made without, or made not to be null although they may be.
 
     Raises
     ------
     SchemaError
-        If it can't be given them: columns that nobody declares, other types, new ones that are not nullable or not
+        If it can't be upgraded: columns that nobody declares, other types, new ones that are not nullable or not
         last, other slices.
     """
     have, want = stored_columns(delta), schema.arrow
@@ -61,27 +62,31 @@ def missing_columns(table: str, delta: DeltaTable, schema: Schema) -> list[str]:
             "use the release that wrote it, or move its folder out of the lake and materialize its partitions again"
         )
         raise SchemaError(f"table {table} is stored with {'; with '.join(problems)}; {remedy}")
-    return [each.name for each in later]
+    loosened = [field.name for field in have if not field.nullable and want.field(field.name).nullable]
+    return [*loosened, *(each.name for each in later)]
 
 
-def add_later_columns(table: str, delta: DeltaTable, schema: Schema) -> list[str]:
-    """Give the table the columns that were declared after it was made; return their names.
+def upgrade(table: str, delta: DeltaTable, schema: Schema) -> list[str]:
+    """Make the table what ``schema`` declares; return the columns that it was not.
 
     Raises
     ------
     SchemaError
-        As `missing_columns`; nothing is changed then.
+        As `outdated_columns`; nothing is changed then.
     CommitFailedError
-        If somebody else committed meanwhile: ask again.
+        If somebody else committed meanwhile: do it again.
     """
-    later = missing_columns(table, delta, schema)
-    if later:
-        once = CommitProperties(max_commit_retries=0)
+    outdated = outdated_columns(table, delta, schema)
+    have = stored_columns(delta).names
+    once = CommitProperties(max_commit_retries=0)
+    for name in outdated:
+        if name in have:
+            delta.alter.drop_column_not_null(name, commit_properties=once)
+    if later := [schema.arrow.field(name) for name in outdated if name not in have]:
         # First: whoever sees the columns knows that files may lack them.
         delta.alter.set_table_properties({_LATER: "true"}, raise_if_not_exists=False, commit_properties=once)
-        fields = DeltaSchema.from_arrow(pa.schema([schema.arrow.field(name) for name in later])).fields
-        delta.alter.add_columns(list(fields), commit_properties=once)
-    return later
+        delta.alter.add_columns(list(DeltaSchema.from_arrow(pa.schema(later)).fields), commit_properties=once)
+    return outdated
 
 
 def stored_columns(delta: DeltaTable) -> pa.Schema:

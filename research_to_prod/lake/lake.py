@@ -131,25 +131,26 @@ class Lake:
         )
 
     def upgrade(self, table: str, schema: Schema) -> list[str]:
-        """Give a table the columns that ``schema`` declares and it was made without; return their names.
+        """Make a stored table what ``schema`` declares; return the columns that it was not.
 
-        Files and versions stay as they are: rows from before are null there.
+        Columns are added, nullable and behind the others, or allowed to be null. Files and versions stay as they are:
+        rows from before are null where a column came later.
 
         Raises
         ------
         SchemaError
-            If more has changed than columns that are nullable and behind the others; the table stays as it was.
+            If anything else has changed; the table stays as it was.
         LakeError
             If there is no such table, or others kept committing to it.
         """
         for _ in range(_ATTEMPTS):
             with suppress(CommitFailedError):
-                return evolution.add_later_columns(table, self._open(table), schema)
+                return evolution.upgrade(table, self._open(table), schema)
         raise LakeError(f"upgrading {table} lost its commit race {_ATTEMPTS} times; stop its writers")
 
-    def missing_columns(self, table: str, schema: Schema) -> list[str]:
-        """Return what `upgrade` would add, and refuse what it would refuse."""
-        return evolution.missing_columns(table, self._open(table), schema)
+    def outdated_columns(self, table: str, schema: Schema) -> list[str]:
+        """Return what `upgrade` would change, and refuse what it would refuse."""
+        return evolution.outdated_columns(table, self._open(table), schema)
 
     def _commit(
         self, table: str, partition: str | None, schema: Schema, changed: Callable[[DeltaTable], Change]

@@ -43,11 +43,11 @@ def upgrade(lake: Lake) -> tuple[int, str]:
 
 
 def test_a_table_is_given_its_new_column_and_a_second_time_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert upgrade(lake) == (0, "every table has the declared columns")
+    assert upgrade(lake) == (0, "every table is as declared")
     declare(monkeypatch, drawdowns=with_column("drawdowns", NOTE))
-    assert upgrade(lake) == (0, "drawdowns: note 1 tables were given columns")
+    assert upgrade(lake) == (0, "drawdowns: note 1 tables were upgraded")
     assert "note" in lake.read("drawdowns").rows.column_names
-    assert upgrade(lake) == (0, "every table has the declared columns")
+    assert upgrade(lake) == (0, "every table is as declared")
 
 
 def test_one_table_that_cannot_be_upgraded_keeps_all_as_they_are_and_each_such_is_named(

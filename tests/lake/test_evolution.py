@@ -113,12 +113,24 @@ def test_a_span_does_not_hide_a_file_that_was_changed_before_the_upgrade(lake: L
 
 def test_writing_before_the_upgrade_names_the_remedy_and_writing_by_an_older_release_is_refused(lake: Lake) -> None:
     lake.write("bars", "2024-01", bars(1, 2), OLD)
-    with pytest.raises(SchemaError, match="has no column trades yet; run `r2p upgrade`"):
+    with pytest.raises(SchemaError, match="made by a release that declared trades otherwise; run `r2p upgrade`"):
         lake.write("bars", "2024-01", bars(1, 2, trades=7), NEW)
     lake.upgrade("bars", NEW)
     with pytest.raises(SchemaError, match="other columns or types: trades; use the release that wrote it"):
         lake.write("bars", "2024-01", bars(1, 2), OLD)
     assert lake.read("bars").rows.num_rows == 2
+
+
+def test_a_column_that_may_be_null_from_now_on_takes_nulls_and_old_versions_stay(lake: Lake) -> None:
+    cited = lake.write("bars", "2024-01", bars(1, 2), OLD)
+    loose = replace(OLD, columns=(OLD.columns[0], replace(OLD.columns[1], nullable=True)))
+    unknown = bars(2, 1).set_column(1, "close", pa.array([None], pa.float64()))
+    with pytest.raises(SchemaError, match="declared close otherwise; run `r2p upgrade`"):
+        lake.write("bars", "2024-02", unknown, loose)
+    assert lake.upgrade("bars", loose) == ["close"]
+    lake.write("bars", "2024-02", unknown, loose)
+    assert lake.read("bars").rows["close"].to_pylist() == [1.0, 1.0, None]
+    assert lake.read_version(cited)["close"].to_pylist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(
