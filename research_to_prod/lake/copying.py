@@ -153,5 +153,7 @@ def _copy(here: pafs.FileSystem, there: pafs.FileSystem, name: str) -> None:
 
 
 def _opened(storage: pafs.FileSystem, name: str) -> pa.NativeFile:
-    storage.create_dir(name.rpartition("/")[0], recursive=True)
+    # The files of an unpartitioned table lie in its own folder.
+    if folder := name.rpartition("/")[0]:
+        storage.create_dir(folder, recursive=True)
     return storage.open_output_stream(name)

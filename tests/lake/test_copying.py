@@ -48,6 +48,14 @@ def test_copies_taken_one_after_the_other_while_others_write_are_each_a_version_
         assert copy.read_version(made[version - 1])["n"].to_pylist() == [version - 1]
 
 
+def test_a_table_without_partitions_is_copied_too(tmp_path: Path) -> None:
+    whole = Schema("numbers", NUMBERS.columns, key=("name", "n"))
+    rows = pa.table({"name": ["ann"], "n": pa.array([1], pa.int64())})
+    made = Lake(tmp_path / "lake").write("numbers", None, rows, whole)
+    copy_table(f"{tmp_path}/lake/numbers", f"{tmp_path}/copy/numbers")
+    assert Lake(tmp_path / "copy").read_version(made).to_pylist() == rows.to_pylist()
+
+
 def test_a_log_with_a_hole_is_not_copied(tmp_path: Path) -> None:
     for n in range(3):
         write(tmp_path / "lake", "ann", n)
