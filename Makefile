@@ -10,7 +10,8 @@ PEERS := .venv-peers/.installed
 PRODUCTION := .venv-production/.installed
 MUTANTS := .venv-mutants/.installed
 
-.PHONY: help install demo dev test test-production check peers bench soak attacks crash pictures mutants fmt lock
+.PHONY: help install demo dev test test-production bench-production check peers bench soak attacks crash pictures mutants \
+  fmt lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -39,6 +40,9 @@ test: install ## run all tests, a file a process, two at a time
 
 test-production: $(PRODUCTION) ## run the demo's graph on Postgres, Redis, S3 and two Celery workers, all started here
 	.venv-production/bin/python -m pytest tests/production
+
+bench-production: $(PRODUCTION) ## time a backfill of 40 months on the same services, with one worker and with two
+	.venv-production/bin/python -m tests.production.backfill
 
 $(PRODUCTION): $(INSTALLED) tests/production/requirements.lock
 	test -x .venv-production/bin/python || $(BIN)/python -m venv --without-pip .venv-production

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from research_to_prod.commands import incident, policy
+from research_to_prod.commands.administrator import commands as administrator_commands
 from research_to_prod.commands.controls import commands as control_commands
 from research_to_prod.commands.ledger import commands as ledger_commands
 from research_to_prod.commands.operator import commands as operator_commands
@@ -32,6 +33,7 @@ app.add_typer(trace_commands)
 app.add_typer(taking_back_commands)
 app.add_typer(control_commands)
 app.add_typer(operator_commands)
+app.add_typer(administrator_commands)
 app.add_typer(scaffold_commands, name="new")
 
 

@@ -126,6 +126,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def _lake(settings: Settings, now: datetime) -> Iterator[Finding]:
+    from research_to_prod.defs.tables import tables_to_upgrade
     from research_to_prod.lake import Lake
 
     lake = Lake(settings.lake)
@@ -133,6 +134,9 @@ def _lake(settings: Settings, now: datetime) -> Iterator[Finding]:
     if not tables:
         yield Finding("lake", Health.ATTENTION, f"no table under {settings.lake}", "`r2p demo`, or a first month")
         return
+    if lacking := tables_to_upgrade(lake):
+        told = "; ".join(f"{table}: {', '.join(columns)}" for table, columns in lacking.items())
+        yield Finding("lake", Health.FAILED, f"tables are of an earlier release: {told}", "`r2p upgrade`")
     yield Finding("lake", Health.FINE, f"{len(tables)} tables under {settings.lake}")
     yesterday = f"{now - timedelta(days=1):%Y-%m-%d}"
     days = lake.partitions("breaks")

@@ -1,4 +1,4 @@
-"""Which table holds what: the schema of each asset that stores rows in the lake, by asset name."""
+"""Which table holds what: the schema of each asset that stores rows in the lake, by asset name; and who lags behind."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from research_to_prod.attribution.contracts import LATENCY_COSTS, MARKOUTS, SLIP
 from research_to_prod.attribution.pnl_contracts import DRAWDOWNS, EDGE_VERDICTS, FAILURE_MODES, PNL_WATERFALL, SHADOW
 from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_RECORDS
 from research_to_prod.gates.contracts import GATE_REPORT, READINESS
-from research_to_prod.lake import Schema
+from research_to_prod.lake import Lake, Schema, SchemaError
 from research_to_prod.market_data.contracts import (
     CANDLE_QUARANTINE,
     CANDLES,
+    FETCH_CERTIFICATES,
     FUNDING_RATES,
     LIQUIDITY_PROFILE,
     MARKET_FINDINGS,
@@ -71,6 +72,32 @@ TABLES: Mapping[str, Schema] = MappingProxyType(
         "risk_posture": RISK_POSTURE,
     }
 )
+
+
+def stored_tables() -> Mapping[str, Schema]:
+    """Return the schema of every table of the lake: of the assets, and what assets keep beside their own rows."""
+    from research_to_prod.execution.quarantine_table import INBOX_QUARANTINE
+
+    return {**TABLES, "fetch_certificates": FETCH_CERTIFICATES, "inbox_quarantine": INBOX_QUARANTINE}
+
+
+def tables_to_upgrade(lake: Lake) -> dict[str, list[str]]:
+    """Return, by table, the columns that the lake has not, or not as this release declares them.
+
+    Raises
+    ------
+    SchemaError
+        Naming every table that is not stored as declared and can't be upgraded.
+    """
+    found, refused = {}, []
+    for table in sorted(stored_tables().keys() & set(lake.tables())):
+        try:
+            found[table] = lake.outdated_columns(table, stored_tables()[table])
+        except SchemaError as error:
+            refused.append(str(error))
+    if refused:
+        raise SchemaError("\n".join(refused))
+    return {table: columns for table, columns in found.items() if columns}
 
 
 def described(table: str) -> dict[str, dg.TableSchema]:

@@ -14,9 +14,10 @@ from deltalake import DeltaTable
 
 from research_to_prod.lake import files, log
 from research_to_prod.lake.content import content_hash
+from research_to_prod.lake.evolution import stored_columns
 from research_to_prod.lake.log import LakeError, Version
 from research_to_prod.lake.schema import PARTITION, SLICE, Schema, SchemaError
-from research_to_prod.lake.slices import Contents, combined_hash, contents
+from research_to_prod.lake.slices import Contents, Slicing, combined_hash, contents
 
 Span = tuple[datetime, datetime]
 """From the first time until before the second."""
@@ -107,12 +108,29 @@ def within(span: Span, conformed: pa.Table, schema: Schema, delta: DeltaTable, c
     touched = {name: each for name, each in held.items() if first <= name <= last}
     (found,) = files.rows(delta, [partition], schema.key, slices=(first, last))
     if contents(slicing.split(found)) != touched:
-        raise LakeError(f"{current.table} {partition}: the stored files were changed; write the whole partition again")
+        held = _counted_anew(slicing, schema, delta, current, held)
+        touched = {name: each for name, each in held.items() if first <= name <= last}
     kept = found.filter(slicing.outside(found, span))
     parts = slicing.split(schema.conform(pa.concat_tables([kept, conformed]), partition))
     held = {name: each for name, each in held.items() if name not in touched} | contents(parts)
     replaces = f"{PARTITION} = '{partition}' AND {SLICE} >= '{first}' AND {SLICE} <= '{last}'"
     return _sliced(parts, held, partition, schema, replaces)
+
+
+def _counted_anew(slicing: Slicing, schema: Schema, delta: DeltaTable, current: Version, held: Contents) -> Contents:
+    """Return the contents of the slices of ``current`` with the columns that the table was given since.
+
+    Raises
+    ------
+    LakeError
+        If it was given none, or the stored rows are not what was committed: a new hash over them would hide it.
+    """
+    partition = str(current.partition)
+    columns = stored_columns(DeltaTable(delta.table_uri, version=current.version)).names
+    (rows,) = files.rows(delta, [partition], schema.key)
+    if columns == rows.column_names or contents(slicing.split(rows.select(columns))) != held:
+        raise LakeError(f"{current.table} {partition}: the stored files were changed; write the whole partition again")
+    return contents(slicing.split(rows))
 
 
 def _sliced(parts: dict[str, pa.Table], held: Contents, partition: str, schema: Schema, replaces: str) -> Change:

@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 from deltalake import ColumnProperties, DeltaTable, WriterProperties
 from deltalake.fs import DeltaStorageHandler
 
+from research_to_prod.lake.evolution import files_may_lack_columns, stored_columns
 from research_to_prod.lake.schema import PARTITION, SLICE, Schema, in_order
 
 # Rows are stored in key order, so small groups let a reader of one market skip the others; 2**16 rows are 1.5 months of
@@ -81,7 +82,7 @@ def datasets(
         Texts come dictionary-encoded.
     """
     hive = delta.metadata().partition_columns
-    declared = pa.schema([field for field in pa.schema(delta.schema().to_arrow()) if field.name not in hive])
+    declared = stored_columns(delta)
     form = pads.ParquetFileFormat()
     if encoded:
         texts = {field.name for field in declared if pa.types.is_string(field.type)}
@@ -125,9 +126,10 @@ def relation(
 ) -> duckdb.DuckDBPyRelation:
     """Return a lazy relation over the files of one table version, without the storage's columns."""
     filters = None if partitions is None else [(PARTITION, "in", list(partitions))]
-    if is_remote(delta.table_uri):
-        # Through delta-rs: DuckDB's own S3 client is an extension, which it would fetch from the internet.
-        stored = connection.from_arrow(delta.to_pyarrow_dataset(partitions=filters))
+    if is_remote(delta.table_uri) or files_may_lack_columns(delta):
+        # Through delta-rs: DuckDB's own S3 client is an extension, which it would fetch from the internet, and DuckDB
+        # takes the columns of the first file for those of all.
+        stored = connection.from_arrow(delta.to_pyarrow_dataset(file_pruning_predicate=filters))
         hive = delta.metadata().partition_columns
         return stored.select(*[duckdb.ColumnExpression(name) for name in stored.columns if name not in hive])
     # delta-rs percent-encodes its URIs; DuckDB wants the path, and a checkout may lie under one with a space.

@@ -11,7 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,17 +23,15 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from research_to_prod.lake import change, files, log
+from research_to_prod.lake import change, evolution, files, log
 from research_to_prod.lake.change import Change
 from research_to_prod.lake.handles import Handles
 from research_to_prod.lake.log import LakeError, Version
-from research_to_prod.lake.schema import Schema, SchemaError
-from research_to_prod.lake.slices import Slicing, partition_hash
+from research_to_prod.lake.schema import Schema
+from research_to_prod.lake.slices import partition_hash
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SAFE_TABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_KEY_PROPERTY = "r2p.key"
-_SLICING_PROPERTY = "r2p.slicing"
 # Tried with three processes on one partition: no writer needed more than 6 attempts; 30 leaves room for 50 writers.
 _ATTEMPTS = 30
 
@@ -140,6 +138,28 @@ class Lake:
             lambda target: change.within(span, conformed, schema, target, log.versions(table, target)[partition]),
         )
 
+    def upgrade(self, table: str, schema: Schema) -> list[str]:
+        """Make a stored table what ``schema`` declares; return the columns that it was not.
+
+        Columns are added, nullable and behind the others, or allowed to be null. Files and versions stay as they are:
+        rows from before are null where a column came later.
+
+        Raises
+        ------
+        SchemaError
+            If anything else has changed; the table stays as it was.
+        LakeError
+            If there is no such table, or others kept committing to it.
+        """
+        for _ in range(_ATTEMPTS):
+            with suppress(CommitFailedError):
+                return evolution.upgrade(table, self._open(table), schema)
+        raise LakeError(f"upgrading {table} lost its commit race {_ATTEMPTS} times; stop its writers")
+
+    def outdated_columns(self, table: str, schema: Schema) -> list[str]:
+        """Return what `upgrade` would change, and refuse what it would refuse."""
+        return evolution.outdated_columns(table, self._open(table), schema)
+
     def _commit(
         self, table: str, partition: str | None, schema: Schema, changed: Callable[[DeltaTable], Change]
     ) -> Version:
@@ -206,6 +226,8 @@ class Lake:
     def read_version(self, version: Version) -> pa.Table:
         """Read exactly what ``version`` committed, and prove it by its hash.
 
+        Columns that the table was given later are null in it.
+
         Raises
         ------
         LakeError
@@ -218,13 +240,13 @@ class Lake:
             raise LakeError(
                 f"{version.table} {version.partition or ''} version {version.version} cannot be read: {error}"
             ) from error
-        found = partition_hash(rows, _slicing(delta))
+        found = partition_hash(rows, evolution.slicing_of(delta))
         if found != version.content_sha256:
             raise LakeError(
                 f"{version.table} {version.partition or ''} version {version.version} has content {found}, "
                 f"recorded was {version.content_sha256}: the stored files were changed"
             )
-        return rows
+        return evolution.with_later_columns(rows, self._open(version.table))
 
     def pieces(self, version: Version, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield some columns of what ``version`` committed, as stored, a row group or less at a time.
@@ -326,7 +348,7 @@ class Lake:
     def _open_or_create(self, table: str, schema: Schema) -> DeltaTable:
         delta = self._handles.newest(self._uri(table))
         if delta is not None:
-            _refuse_other_storage(table, delta, schema)
+            evolution.refuse_other_storage(table, delta, schema)
             return delta
         return DeltaTable.create(
             self._uri(table),
@@ -337,12 +359,15 @@ class Lake:
             # Superseded versions stay readable: an audit re-reads what the gate read.
             # A write re-reads the log since the last checkpoint: 17 ms after 10 commits, 63 ms after 100.
             configuration={
-                _KEY_PROPERTY: ",".join(schema.key),
-                _SLICING_PROPERTY: str(schema.slicing or ""),
+                evolution.KEY_PROPERTY: ",".join(schema.key),
+                evolution.SLICING_PROPERTY: str(schema.slicing or ""),
                 "delta.enableExpiredLogCleanup": "false",
                 "delta.checkpointInterval": "20",
             },
             raise_if_key_not_exists=False,
+            # Of writers that create at once delta-rs lets the later ones commit a second creation, under another table
+            # id, in a third of the tries. Without its own retries they lose the race, and find the table next time.
+            commit_properties=CommitProperties(max_commit_retries=0),
         )
 
 
@@ -353,30 +378,13 @@ def _read(table: str, delta: DeltaTable, partitions: str | Sequence[str] | None,
         _refuse_missing(table, versions, wanted)
     if not versions or wanted == []:
         raise LakeError(f"nothing of {table} was asked for, or nothing was written; name a partition that was")
-    key = delta.metadata().configuration[_KEY_PROPERTY].split(",")
+    key = delta.metadata().configuration[evolution.KEY_PROPERTY].split(",")
     if not set(where) <= set(key):
         raise LakeError(f"rows of {table} can be chosen by {', '.join(key)}; not by {', '.join(where)}")
     chosen = tuple(versions[name] for name in sorted(versions, key=str) if wanted is None or name in wanted)
     # Partitions one after the other: the order is (partition, key), and no sort sees more than one.
     parts = files.rows(delta, [each.partition for each in chosen], key, where)
     return Snapshot(pa.concat_tables(parts), chosen)
-
-
-def _slicing(delta: DeltaTable) -> Slicing | None:
-    return Slicing.parse(delta.metadata().configuration.get(_SLICING_PROPERTY))
-
-
-def _refuse_other_storage(table: str, delta: DeltaTable, schema: Schema) -> None:
-    have = {field.name: field.type for field in pa.schema(delta.schema().to_arrow())}
-    want = {field.name: field.type for field in schema.stored}
-    changed = sorted(name for name in have.keys() | want.keys() if have.get(name) != want.get(name))
-    remedy = "move its folder out of the lake and materialize its partitions again"
-    if changed:
-        raise SchemaError(f"table {table} is stored with other columns or types: {', '.join(changed)}; {remedy}")
-    if _slicing(delta) != schema.slicing:
-        raise SchemaError(
-            f"table {table} is stored in slices {_slicing(delta)}, declared are {schema.slicing}; {remedy}"
-        )
 
 
 def _refuse_missing(table: str, versions: Mapping[str | None, Version], wanted: Sequence[str | None]) -> None:

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ import research_to_prod
 from research_to_prod.cli import app
 from research_to_prod.defs.gates.judgement import Past, judge
 from research_to_prod.defs.research.assets import TRIAL_LEDGER
-from research_to_prod.defs.tables import TABLES
+from research_to_prod.defs.tables import TABLES, stored_tables
 from research_to_prod.gates.policy import load_policy
-from research_to_prod.lake import Lake
+from research_to_prod.lake import Column, Lake
 from research_to_prod.market_data.certificates import certificates_table, issue
 from research_to_prod.market_data.contracts import (
     FETCH_CERTIFICATES,
@@ -245,12 +245,21 @@ def an_edited_strategy(desk: Desk) -> None:
     (desk.folder / "strategies" / "momentum.py").write_text("raise RuntimeError('edited')\n", encoding="utf-8")
 
 
+def an_upgraded_lake(desk: Desk) -> None:
+    """A release declares another column of every table whose rows the code doesn't make into objects by all columns."""
+    note = Column("note", pa.string(), "what a later release adds", nullable=True)
+    for table in set(desk.lake.tables()) - {"fetch_certificates"}:
+        schema = stored_tables()[table]
+        assert desk.lake.upgrade(table, replace(schema, columns=(*schema.columns, note))) == ["note"]
+
+
 LATER: dict[str, Callable[[Desk], None]] = {
     "nothing": lambda _: None,
     "newer data": a_newer_fetch,
     "more trials": more_trials,
     "an edited policy": another_policy,
     "an edited strategy": an_edited_strategy,
+    "an upgraded lake": an_upgraded_lake,
 }
 
 

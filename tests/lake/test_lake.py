@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 
 import duckdb
 import numpy as np
@@ -349,6 +350,18 @@ def test_processes_writing_at_once_lose_and_double_nothing(lake: Lake) -> None:
     for version, content in acknowledged:
         as_of = lake.read("bars", version=int(version)).versions
         assert content in {each.content_sha256 for each in as_of}
+
+
+def test_writers_that_create_a_table_at_once_make_one_table(tmp_path: Path) -> None:
+    def write(root: Path, barrier: Barrier, month: int) -> int:
+        barrier.wait()
+        return Lake(root).write("bars", f"2024-0{month}", bars(month, 1), BARS).version
+
+    for attempt in range(12):  # a creation lost the race in a third of the tries
+        root, barrier = tmp_path / str(attempt), Barrier(3)
+        with ThreadPoolExecutor(3) as writers:
+            made = list(writers.map(write, [root] * 3, [barrier] * 3, [1, 2, 3]))
+        assert sorted(made) == [1, 2, 3]
 
 
 def test_a_commit_made_between_opening_and_writing_is_survived(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

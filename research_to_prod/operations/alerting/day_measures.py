@@ -65,13 +65,15 @@ def events_seen(connection: duckdb.DuckDBPyConnection, moment: datetime) -> pa.T
     Columns ``venue, symbol, newest, usual_gap`` (median seconds between events of the day so far) and ``crossed``
     (seconds for which the newest quotes have been crossed).
     """
+    # Before, not at: what came at midnight is the next day's, and the views have it only once that day was delivered.
+    # A day that was judged again then heard its markets 60 s later than the first time.
     return connection.execute(_SEEN, [moment, moment - timedelta(days=1)]).to_arrow_table()
 
 
 _SEEN = """
 WITH q AS (SELECT venue, symbol, quoted_at AS ts, bid >= ask AS crossed FROM quotes
-           WHERE quoted_at <= $1 AND quoted_at > $2),
-e AS (SELECT venue, symbol, ts FROM q UNION ALL SELECT venue, symbol, ts FROM trades WHERE ts <= $1 AND ts > $2),
+           WHERE quoted_at >= $2 AND quoted_at < $1),
+e AS (SELECT venue, symbol, ts FROM q UNION ALL SELECT venue, symbol, ts FROM trades WHERE ts >= $2 AND ts < $1),
 g AS (SELECT *, epoch(ts - lag(ts) OVER (PARTITION BY venue, symbol ORDER BY ts)) AS gap FROM e),
 s AS (SELECT venue, symbol, max(ts) FILTER (NOT crossed) AS sane, bool_or(crossed) AS any_crossed FROM q GROUP BY ALL)
 SELECT venue, symbol, max(ts) AS newest, quantile_cont(gap, 0.5) FILTER (gap > 0) AS usual_gap,

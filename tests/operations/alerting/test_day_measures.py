@@ -90,6 +90,12 @@ def test_a_market_s_age_counts_from_its_newest_quote_or_trade_and_is_judged_by_i
     assert measured(at(6), seen=table)["market_data_age", "sandbox BTC/USDT"] == 1.5 * 3600
 
 
+def test_a_finished_day_is_judged_the_same_once_the_next_one_was_delivered() -> None:
+    day, next_day = [quote(22), quote(23)], [quote(24), quote(25)]
+    trades = [BTC | {"ts": at(hour)} for hour in (23.5, 24)]
+    assert seen(END, [*day, *next_day], trades) == seen(END, day, trades[:1])
+
+
 def test_quotes_count_as_crossed_from_the_last_sane_one_on() -> None:
     quotes = [quote(1), quote(2, bid=3.0), quote(3, bid=3.0)]
     assert measured(at(3.5), seen=seen(at(3.5), quotes))["book_crossed", "sandbox BTC/USDT"] == 2.5 * 3600

@@ -1,0 +1,106 @@
+"""`r2p backup`, `r2p restore`, `r2p upgrade`: an installation copied while it works, made again, taken to a release."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from research_to_prod.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from research_to_prod.operations.backup import Installation
+
+commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@commands.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Backups go into folders of their own under it, named by the time.")],
+) -> None:
+    """Copy ledger, keys, incidents, inbox, reports, lake and run history into a new folder, while everything works.
+
+    It holds the private key that signs the ledger: keep it where only the desk's administrators can read.
+    """
+    from research_to_prod.operations.backup import back_up
+
+    with _told():
+        target, made = back_up(_installation(), folder, datetime.now(UTC))
+    Console().print(
+        f"{target}: {made.records} ledger records, {len(made.tables)} tables, {len(made.files)} files",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+@commands.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="One backup: a folder that `r2p backup` named.")],
+) -> None:
+    """Make the installation of the settings from a backup; the data folder, the lake and the database must be empty."""
+    from research_to_prod.operations.backup import restore as bring_back
+
+    with _told():
+        made = bring_back(folder, _installation())
+    Console().print(
+        f"restored as of {made.taken_at:%Y-%m-%d %H:%M:%SZ}: {made.records} ledger records, {len(made.tables)} tables; "
+        "next: r2p hold, r2p doctor, and the ledger's witness (docs/deployment.md)",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+@commands.command()
+def upgrade() -> None:
+    """Make the lake's tables what this release declares: columns are added, or may be null from now on.
+
+    Stored files and versions stay as they are: rows from before are null in a column that came later. Nothing is
+    changed when one of the tables can't be upgraded; all that is in the way is named then, with exit code 2.
+    """
+    from research_to_prod.defs.tables import stored_tables, tables_to_upgrade
+    from research_to_prod.lake import Lake
+
+    with _told():
+        lake = Lake(Settings.from_environment(os.environ).lake)
+        changed = {table: lake.upgrade(table, stored_tables()[table]) for table in tables_to_upgrade(lake)}
+    for table, columns in changed.items():
+        Console().print(f"{table}: {', '.join(columns)}", highlight=False)
+    Console().print(f"{len(changed)} tables were upgraded" if changed else "every table is as declared")
+
+
+def _installation() -> Installation:
+    from research_to_prod.operations.backup import Installation
+
+    settings = Settings.from_environment(os.environ)
+    postgres = None if settings.postgres is None else settings.postgres.get_secret_value()
+    return Installation(settings.data, settings.lake, postgres)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what is wrong in its own words, with exit code 2: nothing was done then, or nothing that counts."""
+    from research_to_prod.lake import LakeError, SchemaError
+    from research_to_prod.operations.backup import BackupError
+    from research_to_prod.operations.database_copy import DatabaseCopyError
+    from research_to_prod.promotion.keys import KeyFileError
+    from research_to_prod.promotion.ledger import LedgerError
+
+    try:
+        yield
+    except (
+        BackupError,
+        DatabaseCopyError,
+        KeyFileError,
+        LakeError,
+        LedgerError,
+        OSError,
+        SchemaError,
+        SettingsError,
+    ) as error:
+        raise typer.BadParameter(str(error)) from None
