@@ -1,8 +1,8 @@
 """What grows with the desk: the nightly run at 1, 10 and 100 times the sample's day, the demo, the definitions' load.
 
 A night is to cost at most linearly more time and memory. The larger days are the sandbox's own day with every decision,
-order, fill, order event, entry of the venue's ledger and quote repeated under other ids, some microseconds later; positions
-and fees stay, so that reconciliation finds many breaks: its hardest case.
+order, fill, order event, entry of the venue's ledger and quote repeated under other ids, some microseconds later;
+positions and fees stay, so that reconciliation finds many breaks: its hardest case.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +94,11 @@ def main() -> int:
         demonstration = demo(Path(folder) / "demo")
     seconds: Seconds = {f"night of {fills:,} fills": np.array([took]) for fills, took, _ in nights.values()}
     claims = [Claim(f"memory of the night of {fills:,} fills, GB", memory) for fills, _, memory in nights.values()]
-    for less, more in zip(SCALES, SCALES[1:], strict=False):
+    for less, more in pairwise(SCALES):
+        (_, took, held), (_, took_more, held_more) = nights[less], nights[more]
         claims += [
-            Claim(f"time at {more} over {less} times the sample", nights[more][1] / nights[less][1], at_most=more / less),
-            Claim(f"memory at {more} over {less} times", nights[more][2] / nights[less][2], at_most=more / less),
+            Claim(f"time at {more} over {less} times the sample", took_more / took, at_most=more / less),
+            Claim(f"memory at {more} over {less} times the sample", held_more / held, at_most=more / less),
         ]
     loaded = load()
     seconds |= loaded | {"demo": np.array([demonstration])}
