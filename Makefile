@@ -67,9 +67,8 @@ bench: peers ## run all benchmarks; fails when a target is missed
 attacks: install ## run the attacks on the ledger again and write their table into docs/audit.md
 	$(BIN)/python -m benchmarks.ledger_attacks
 
-mutants: $(MUTANTS) ## break verdict, proof and verifier code on purpose; write into docs/mutants.md what no test noticed (hours)
-	.venv-mutants/bin/mutmut run
-	.venv-mutants/bin/mutmut results --all true | $(BIN)/python -m benchmarks.mutants
+mutants: $(MUTANTS) ## break verdict, proof and verifier code on purpose; write into docs/mutants.md what no test noticed (hours; MODULES=gates.gate for one)
+	$(BIN)/python -m benchmarks.mutants $(MODULES)
 
 # mutmut runs the tests on the packages of .venv, and is kept out of it.
 $(MUTANTS): $(INSTALLED)

@@ -124,7 +124,7 @@ def _reads_back(text: str, kind: str) -> bool:
         if kind == "time":
             return time_text(datetime.fromisoformat(text)) == text
         if kind == "number":
-            number = int(text) if text.lstrip("-").isdecimal() else float(text)
+            number = int(text) if text.removeprefix("-").isdecimal() else float(text)
             return math.isfinite(number) and repr(number) == text
     except (ValueError, OverflowError):
         return False
@@ -136,9 +136,12 @@ def time_text(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(value: Mapping[str, Any]) -> bytes:
     """Return the RFC 8785 form of a value without floats and with ASCII names: there json's own encoder gives it."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def parse_record(line: bytes) -> dict[str, Any]:
@@ -473,7 +476,7 @@ class Log:
             try:
                 payload = _open_envelope(self._read(approval["envelope_sha256"]), approval["key_id"], key)
                 told = payload["decision_sha256"], payload["signed_at"], payload["expires_at"]
-            except (KeyError, TypeError, ValueError):
+            except (AttributeError, KeyError, TypeError, ValueError):
                 yield f"{who} is not signed by them"
                 continue
             if told[:2] != (digest, approval["signed_at"]):
@@ -481,9 +484,13 @@ class Log:
             if not approval["signed_at"] <= record["recorded_at"] < str(told[2]):
                 yield f"{who} holds from {approval['signed_at']} to {told[2]}, not at {record['recorded_at']}"
         if record["type"] in {"promote", "policy_change"}:
-            stage, asked = self._asked_for(record)
-            if len(set(people)) < max(asked, self._people.get(stage, 0)):
-                before = self._people.get(stage, 0)
+            try:
+                stage, asked = self._asked_for(record)
+            except (AttributeError, OverflowError, TypeError, ValueError):
+                yield f"its policy, blob {record['policy']['sha256']}, is not of the known form"
+                return
+            before = self._people.get(stage, 0)
+            if len(set(people)) < max(asked, before):
                 yield (
                     f"a way to {stage} is approved by {len(people)} people; its policy asks for {asked}, the one "
                     f"before for {before}: for fewer than before it takes a policy_change that so many approve"
@@ -564,7 +571,7 @@ class Log:
 
 
 def _open_envelope(envelope: Any, key_id: str, key: Key) -> dict[str, Any]:
-    """Return the payload of a DSSE envelope that ``key`` signed; ValueError, KeyError or TypeError when it did not."""
+    """Return the payload of a DSSE envelope that ``key`` signed; one of four errors when it did not, or is none."""
     payload, kind = base64.b64decode(envelope["payload"], validate=True), envelope["payloadType"].encode()
     message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
     signed = {each["keyid"]: base64.b64decode(each["sig"], validate=True) for each in envelope["signatures"]}
@@ -685,7 +692,7 @@ def check(source: Source, sizes: Sequence[int], keys: Mapping[str, Key], witness
             problems.append(f"truncated: the witness saw {seen.size} records, here are {len(lines)}")
         elif seen.size > len(log.records):
             problems.append(f"of the {seen.size} records that the witness saw, {len(log.records)} verify here")
-        elif seen.origin != log.origin or (seen.size and witnessed_root != seen.root):
+        elif seen.size and (seen.origin != log.origin or witnessed_root != seen.root):
             problems.append(f"forked: the first {seen.size} records are not those that the witness saw")
     return log, _report(log, problems, seen, cosigned)
 

@@ -159,8 +159,20 @@ def test_another_spelling_of_the_same_draft_is_refused(draft, respell):
     data = draft(1).canonical_bytes()
     assert Draft.from_canonical_bytes(data) == draft(1)
     assert respell(data) != data
-    with pytest.raises(ValueError, match=r"canonical form|Extra inputs|valid integer"):
+    with pytest.raises(
+        ValueError, match=r"^not in canonical form \(RFC 8785, absent fields left out\)$|Extra inputs|valid integer"
+    ):
         Draft.from_canonical_bytes(respell(data))
+
+
+def test_a_record_says_what_its_draft_decided_and_is_approved_by_the_same_digest(draft):
+    decided = draft(1)
+    record = decided.placed(GENESIS, 7, GENESIS)
+    assert record.decided() == decided.decided()
+    assert record.decision_digest() == decided.decision_digest()
+    assert record.model_dump(mode="json", exclude_none=True) == decided.decided() | {
+        "v": 2, "log_id": GENESIS, "seq": 7, "prev": GENESIS
+    }  # fmt: skip
 
 
 def test_an_unknown_field_is_refused_by_name(draft):
