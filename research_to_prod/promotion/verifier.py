@@ -639,9 +639,9 @@ class Report:
     def text(self) -> str:
         """Return the report for people."""
         verdict = "DOES NOT HOLD" if self.problems else "holds"
+        seen = f"Witnessed up to record {self.witnessed - 1}" if self.witnessed else "Not witnessed"
         lines = [f"The ledger of {self.records} records {verdict}. Root: {self.root}"]
-        lines += [f"Witnessed up to record {self.witnessed - 1}, " if self.witnessed else "Not witnessed, "]
-        lines[-1] += f"{max(0, self.records - self.witnessed)} records unwitnessed."
+        lines += [f"{seen}, {max(0, self.records - self.witnessed)} records unwitnessed."]
         for title, found in (("problem", self.problems), ("checked", self.checked), ("not checked", self.not_checked)):
             lines += [f"{title}: {each}" for each in found]
         return "\n".join(lines) + "\n"
