@@ -5,9 +5,13 @@ That real runs write such events is held by ``test_evidence``; here a test decid
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -52,26 +56,138 @@ class NewestVersions:
         return self.newest[table]
 
 
-@dataclass
-class Desk:
-    """An event log and a lake in which a test may write anything."""
+class DagsterLog:
+    """Dagster's own, in memory, into which events are written one by one."""
 
-    instance: dg.DagsterInstance
-    lake: NewestVersions = field(default_factory=NewestVersions)
-    made: dict[tuple[str, str], int] = field(default_factory=dict)
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
 
     def run(self) -> str:
         run = DagsterRun(job_name="nightly")
         self.instance.add_run(run)
         return run.run_id
 
-    def store(self, kind: DagsterEventType, data: Any, run: str, at: float | None = None) -> None:
+    def materialized(self, told: dg.AssetMaterialization, run: str) -> int:
+        if run:
+            self._store(DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(told), run)
+        else:
+            self.instance.report_runless_asset_event(told)
+        partition = told.partition or ""
+        return self.instance.event_log_storage.get_latest_storage_id_by_partition(
+            told.asset_key, DagsterEventType.ASSET_MATERIALIZATION, {partition}
+        )[partition]
+
+    def planned(self, key: dg.AssetCheckKey, partition: str, run: str, at: float | None) -> None:
+        planned = AssetCheckEvaluationPlanned(
+            asset_key=key.asset_key, check_name=key.name, partitions_subset=DefaultPartitionsSubset({partition})
+        )
+        self._store(DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, planned, run, at)
+
+    def answered(self, told: dg.AssetCheckEvaluation, run: str, at: float | None) -> None:
+        if run:
+            self._store(DagsterEventType.ASSET_CHECK_EVALUATION, told, run, at)
+        else:
+            self.instance.report_runless_asset_event(told)
+
+    def wipe(self, asset: str) -> None:
+        self.instance.wipe_assets([dg.AssetKey(asset)])
+
+    def _store(self, kind: DagsterEventType, data: Any, run: str, at: float | None = None) -> None:
         event = DagsterEvent(event_type_value=kind.value, job_name="nightly", event_specific_data=data)
         self.instance.report_dagster_event(event, run, timestamp=at)
 
+
+@dataclass(frozen=True)
+class Execution:
+    """An execution of a check as the log keeps it."""
+
+    id: int
+    key: dg.AssetCheckKey
+    partition: str | None
+    run_id: str
+    status: Any
+    event: Any
+
+
+class PlainLog:
+    """What the proof asks of Dagster, answered from two lists in microseconds (held to it by ``test_event_log``)."""
+
+    def __init__(self) -> None:
+        self.instance = self.event_log_storage = self
+        self._materializations: list[Any] = []
+        self._executions: list[Execution] = []
+        self._ids, self._runs = itertools.count(1), set[str]()
+
+    def run(self) -> str:
+        run = f"run-{len(self._runs)}"
+        self._runs.add(run)
+        return run
+
+    def materialized(self, told: dg.AssetMaterialization, run: str) -> int:
+        record = SimpleNamespace(storage_id=next(self._ids), run_id=run, asset_materialization=told)
+        self._materializations.append(record)
+        return int(record.storage_id)
+
+    def planned(self, key: dg.AssetCheckKey, partition: str, run: str, at: float | None) -> None:
+        event = SimpleNamespace(timestamp=at or time.time(), dagster_event=SimpleNamespace())
+        status = SimpleNamespace(value="PLANNED")
+        self._executions.append(Execution(next(self._ids), key, partition, run, status, event))
+
+    def answered(self, told: dg.AssetCheckEvaluation, run: str, at: float | None) -> None:
+        answer = SimpleNamespace(asset_check_evaluation_data=told)
+        event = SimpleNamespace(timestamp=at or time.time(), dagster_event=answer)
+        key, status = told.asset_check_key, SimpleNamespace(value="SUCCEEDED" if told.passed else "FAILED")
+        for index, each in enumerate(self._executions):
+            if run and (each.key, each.run_id, each.partition) == (key, run, told.partition):
+                self._executions[index] = replace(each, status=status, event=event)
+                return
+        self._executions.append(Execution(next(self._ids), key, told.partition, run, status, event))
+
+    def wipe(self, asset: str) -> None:
+        key = dg.AssetKey(asset)
+        self._materializations = [
+            each for each in self._materializations if each.asset_materialization.asset_key != key
+        ]
+        self._executions = [each for each in self._executions if each.key.asset_key != key]
+
+    def get_run_by_id(self, run_id: str) -> str | None:
+        return run_id if run_id in self._runs else None
+
+    def get_latest_storage_id_by_partition(
+        self, asset_key: dg.AssetKey, event_type: DagsterEventType, partitions: AbstractSet[str]
+    ) -> dict[str, int]:
+        assert event_type is DagsterEventType.ASSET_MATERIALIZATION
+        told = [(each.asset_materialization, each.storage_id) for each in self._materializations]
+        return {each.partition: at for each, at in told if each.asset_key == asset_key and each.partition in partitions}
+
+    def fetch_materializations(self, records_filter: dg.AssetRecordsFilter, limit: int) -> Any:
+        wanted = records_filter.storage_ids
+        found = [
+            each
+            for each in reversed(self._materializations)
+            if each.asset_materialization.asset_key == records_filter.asset_key
+            and (wanted is None or each.storage_id in wanted)
+        ]
+        return SimpleNamespace(records=found[:limit])
+
+    def get_asset_check_execution_history(
+        self, check_key: dg.AssetCheckKey, limit: int, cursor: int | None = None
+    ) -> list[Execution]:
+        found = [each for each in reversed(self._executions) if each.key == check_key]
+        return [each for each in found if not cursor or each.id < cursor][:limit]
+
+
+@dataclass
+class Desk:
+    """An event log and a lake in which a test may write anything."""
+
+    log: Any
+    lake: NewestVersions = field(default_factory=NewestVersions)
+    made: dict[tuple[str, str], int] = field(default_factory=dict)
+
     def make(self, asset: str, partition: str, *read: tuple[str, str], run: str | None = None, **says: Any) -> str:
         """Materialize, having read the newest versions; ``says`` is metadata in place of the true one."""
-        run = self.run() if run is None else run
+        run = self.log.run() if run is None else run
         table = self.lake.newest.setdefault(asset, {})
         count = sum(len(each) for each in self.lake.newest.values())
         before = table.get(partition)
@@ -82,24 +198,12 @@ class Desk:
             **inputs_metadata([self.lake.newest[each][key] for each, key in read]),
         } | says
         told = dg.AssetMaterialization(asset, metadata=said, partition=partition)
-        if run:
-            self.store(DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(told), run)
-        else:
-            self.instance.report_runless_asset_event(told)
-        self.made[asset, partition] = self.newest_event(asset, partition)
+        self.made[asset, partition] = self.log.materialized(told, run)
         return run
 
-    def newest_event(self, asset: str, partition: str) -> int:
-        return self.instance.event_log_storage.get_latest_storage_id_by_partition(
-            dg.AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, {partition}
-        )[partition]
-
     def plan(self, asset: str, check: str, partition: str, at: float | None = None) -> str:
-        run = self.run()
-        planned = AssetCheckEvaluationPlanned(
-            asset_key=dg.AssetKey(asset), check_name=check, partitions_subset=DefaultPartitionsSubset({partition})
-        )
-        self.store(DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, planned, run, at)
+        run: str = self.log.run()
+        self.log.planned(dg.AssetCheckKey(dg.AssetKey(asset), check), partition, run, at)
         return run
 
     def answer(
@@ -116,10 +220,7 @@ class Desk:
             ),
         } | other
         told = dg.AssetCheckEvaluation(asset_key=dg.AssetKey(asset), check_name=check, partition=partition, **said)
-        if run:
-            self.store(DagsterEventType.ASSET_CHECK_EVALUATION, told, run, at)
-        else:
-            self.instance.report_runless_asset_event(told)
+        self.log.answered(told, run, at)
         return run
 
     def everything(self, name: str = NAME) -> None:
@@ -135,7 +236,7 @@ class Desk:
         self.answer("gate_report", "risk_gates_pass", name)
 
     def prove(self, to_stage: Stage = Stage.PAPER) -> Proof:
-        return prove(self.instance, self.lake, NAME, POLICY, to_stage)  # type: ignore[arg-type]
+        return prove(self.log.instance, self.lake, NAME, POLICY, to_stage)  # type: ignore[arg-type]
 
     def refusals(self) -> set[str]:
         return set(self.prove().refusals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -10,7 +11,7 @@ import pytest
 
 from research_to_prod.promotion import evidence
 from research_to_prod.values import digest
-from tests.promotion.event_log import MONTHS, NAME, OTHER, Desk, small_graph
+from tests.promotion.event_log import MONTHS, NAME, OTHER, Desk, PlainLog, small_graph
 
 LATER = 4e9
 """A moment after every other, in seconds."""
@@ -18,8 +19,8 @@ LATER = 4e9
 
 @pytest.fixture
 def nothing() -> Iterator[Desk]:
-    with small_graph(), dg.DagsterInstance.ephemeral() as instance:
-        yield Desk(instance)
+    with small_graph():
+        yield Desk(PlainLog())
 
 
 @pytest.fixture
@@ -78,10 +79,10 @@ def test_an_answer_whose_event_is_lost_is_none_and_is_older_than_any_other(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = dg.AssetCheckKey(dg.AssetKey("gate_report"), "risk_gates_pass")
-    storage = desk.instance.event_log_storage
+    storage = desk.log
     (whole,) = storage.get_asset_check_execution_history(key, 9)
     others = storage.get_asset_check_execution_history
-    lost = whole._replace(event=None)
+    lost = replace(whole, event=None)
 
     def history(asked: dg.AssetCheckKey, *rest: Any) -> Any:
         return [whole, lost] if asked == key else others(asked, *rest)

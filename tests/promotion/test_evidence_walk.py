@@ -14,13 +14,13 @@ from research_to_prod.promotion import evidence
 from research_to_prod.promotion.evidence import Proof, prove, unproven_months
 from research_to_prod.promotion.record import Check, Input
 from research_to_prod.values import Stage, digest
-from tests.promotion.event_log import CHECKS, MONTHS, NAME, OTHER, POLICY, READS, Desk, small_graph
+from tests.promotion.event_log import CHECKS, MONTHS, NAME, OTHER, POLICY, READS, Desk, PlainLog, small_graph
 
 
 @pytest.fixture
 def nothing() -> Iterator[Desk]:
-    with small_graph(), dg.DagsterInstance.ephemeral() as instance:
-        yield Desk(instance)
+    with small_graph():
+        yield Desk(PlainLog())
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_proof_holds_every_partition_with_its_version_run_and_event_and_every_
     assert [(each.asset, each.check) for each in proof.checks] == [
         ("gate_report", "risk_gates_pass"), ("backtest", "accounts_add_up"), ("backtest", "sees_no_future"),
     ]  # fmt: skip
-    last, *_ = nothing.instance.event_log_storage.get_asset_check_execution_history(
+    last, *_ = nothing.log.get_asset_check_execution_history(
         dg.AssetCheckKey(dg.AssetKey("backtest"), "sees_no_future"), 9
     )
     assert proof.checks[2] == Check(
@@ -95,7 +95,7 @@ def test_of_a_candidate_judged_later_nothing_is_asked_and_nothing_said(desk: Des
     proof = desk.prove()
     assert proof.holds
     assert OTHER not in {each.partition for each in (*proof.inputs, *proof.checks)}
-    assert not prove(desk.instance, desk.lake, OTHER, POLICY).holds  # type: ignore[arg-type]
+    assert not prove(desk.log.instance, desk.lake, OTHER, POLICY).holds  # type: ignore[arg-type]
 
 
 def test_what_no_run_made_is_refused_and_its_check_with_it(desk: Desk) -> None:
@@ -217,7 +217,7 @@ def test_months_are_unproven_when_anything_that_they_were_made_of_is(
     monkeypatch.setattr(evidence, "REQUIRED_CHECKS", {**dict.fromkeys(reads, ()), "funding_rates": ("is_regular",)})
 
     def unproven(*months: str) -> set[str]:
-        return unproven_months(nothing.instance, nothing.lake, months)  # type: ignore[arg-type]
+        return unproven_months(nothing.log.instance, nothing.lake, months)  # type: ignore[arg-type]
 
     assert unproven(*MONTHS) == set(MONTHS)
     for month in MONTHS:
@@ -228,7 +228,7 @@ def test_months_are_unproven_when_anything_that_they_were_made_of_is(
     assert unproven(*MONTHS) == set()
     assert unproven(*MONTHS, "2024-03") == {"2024-03"}
     for asset in made:
-        nothing.instance.wipe_assets([dg.AssetKey(asset)])
+        nothing.log.wipe(asset)
         assert unproven(MONTHS[0]) == {MONTHS[0]}
         nothing.make(asset, MONTHS[0], *[("candles", MONTHS[0])] * bool(reads[asset]))
         nothing.answer("funding_rates", "is_regular", MONTHS[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -288,13 +289,27 @@ def test_a_log_s_key_must_be_valid_at_the_last_record_and_a_witness_s_when_it_si
     )  # fmt: skip
 
 
+def test_a_cosignature_s_time_is_utc_wherever_it_is_read(signed: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = verifier.checkpoint_text(signed.log.origin, 1, signed.log.tree.root())
+    own, early = signed.signature("log", text), signed.cosignature(text, 1767225599)
+    try:
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        found, _ = problems(signed, own, early)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found == [f"key {ID['wes']} is valid from {START}, not at 2025-12-31T23:59:59.000Z"]
+
+
 def test_a_cosignature_of_the_year_584942417355_is_of_the_last_moment_that_a_time_can_say(signed: Book) -> None:
     text = verifier.checkpoint_text(signed.log.origin, 1, signed.log.tree.root())
     ended = KEYS[ID["wes"]]._replace(valid_to=at(9))
-    found, _ = problems(signed, signed.signature("log", text), signed.cosignature(text, 2**64 - 1), wes=ended)
-    assert found == [
-        f"the signature by key {ID['wes']} is not of this checkpoint",
-        f"key {ID['wes']} is valid from {START} until {at(9)}, not at 9999-12-31T23:59:59.000Z",
-    ]
+    for seconds in (2**64 - 1, 2**56 + 1767225600):
+        found, _ = problems(signed, signed.signature("log", text), signed.cosignature(text, seconds), wes=ended)
+        assert found == [
+            f"the signature by key {ID['wes']} is not of this checkpoint",
+            f"key {ID['wes']} is valid from {START} until {at(9)}, not at 9999-12-31T23:59:59.000Z",
+        ]
     last = signed.cosignature(text, 253402300799)
     assert problems(signed, signed.signature("log", text), last) == ([], ["user:wes"])
