@@ -38,6 +38,7 @@ GENESIS = "0" * 64
 ORIGIN = "research-to-prod/ledger/"
 """A log's name in its checkpoints is this and its log id, so that no checkpoint passes for one of another log."""
 APPROVAL_TYPE = "application/vnd.research-to-prod.approval+json"
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 RECORDS, CHECKPOINTS, BLOBS = "records.jsonl", "checkpoints/", "blobs/sha256/"
 
 _ENTRY = (
@@ -134,9 +135,6 @@ def _reads_back(text: str, kind: str) -> bool:
 def time_text(moment: datetime) -> str:
     """Return a UTC time as records have it: texts of one width, which compare as the times do."""
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
@@ -287,7 +285,7 @@ def parse_checkpoint(note: bytes) -> Checkpoint:
     signatures = [_SIGNATURE.fullmatch(line) for line in lines]
     if found is None or None in signatures:
         raise ValueError("not a signed checkpoint of a promotion ledger")
-    signed = tuple((each[1], base64.b64decode(each[2], validate=True)) for each in signatures if each)
+    signed = tuple((each[1], base64.b64decode(each[2])) for each in signatures if each)
     return Checkpoint(found[1], int(found[2]), base64.b64decode(found[3]), signed)
 
 
@@ -452,7 +450,7 @@ class Log:
     def _read(self, name: str) -> Any:
         if self._parsed[0] != name:
             try:
-                self._parsed = name, json.loads(self._blob(name) or b"")
+                self._parsed = name, (data := self._blob(name)) and json.loads(data)
             except (ValueError, RecursionError):
                 self._parsed = name, None
         return self._parsed[1]
@@ -552,8 +550,8 @@ class Log:
             known, until = self.keys.get(record["key_id"]), record["key"].get("valid_to")
             if known is None:
                 self.notes.append(f"record {seq} names key {record['key_id']}, which is not among the trusted keys")
-            elif until is not None and (known.valid_to is None or until < known.valid_to):
-                self.keys[record["key_id"]] = known._replace(valid_to=until)
+            elif until is not None:
+                self.keys[record["key_id"]] = known._replace(valid_to=min(until, known.valid_to or until))
         elif kind == "policy_change":
             self._policies[record["policy"]["id"]] = record["policy"]["sha256"]
         elif kind in {"promote", "demote", "rollback"}:
@@ -576,7 +574,7 @@ def _open_envelope(envelope: Any, key_id: str, key: Key) -> dict[str, Any]:
     message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
     signed = {each["keyid"]: base64.b64decode(each["sig"], validate=True) for each in envelope["signatures"]}
     if envelope["payloadType"] != APPROVAL_TYPE or not key.signed(signed[key_id], message):
-        raise ValueError("not signed by this key")
+        raise ValueError
     return dict(json.loads(payload))
 
 
@@ -664,12 +662,10 @@ def check(source: Source, sizes: Sequence[int], keys: Mapping[str, Key], witness
         A checkpoint that was kept outside; without it the report says what cannot be seen.
     """
     log = Log(keys, lambda name: source(f"{BLOBS}{name[:2]}/{name}"))
-    data = source(RECORDS) or b""
+    data = source(RECORDS)
     lines = data.removesuffix(b"\n").split(b"\n") if data else []
-    problems: list[str] = []
     seen = None if witness is None else parse_checkpoint(witness)
-    cosigned: list[str] = []
-    witnessed_root, note = None, None
+    witnessed_root, note, problems = None, None, list[str]()
     for number, line in enumerate(lines, start=1):
         found = log.add(line)
         if not found:
@@ -681,20 +677,11 @@ def check(source: Source, sizes: Sequence[int], keys: Mapping[str, Key], witness
         if seen is not None and seen.size == number:
             witnessed_root = log.tree.root()
     if note is not None and not problems:
-        problems += _not_signed(log, note)
+        problems = _not_signed(log, note)
     if beyond := sorted(size for size in sizes if size > len(lines)):
         problems.append(f"a checkpoint of {beyond[-1]} records is there, and only {len(lines)} records: it was cut off")
-    if seen is not None:
-        moment = log.records[-1]["recorded_at"] if log.records else ""
-        found, cosigned = signature_problems(seen, log.keys, moment)
-        problems += [f"the witness's checkpoint: {each}" for each in found]
-        if seen.size > len(lines):
-            problems.append(f"truncated: the witness saw {seen.size} records, here are {len(lines)}")
-        elif seen.size > len(log.records):
-            problems.append(f"of the {seen.size} records that the witness saw, {len(log.records)} verify here")
-        elif seen.size and (seen.origin != log.origin or witnessed_root != seen.root):
-            problems.append(f"forked: the first {seen.size} records are not those that the witness saw")
-    return log, _report(log, problems, seen, cosigned)
+    found, cosigned = ([], []) if seen is None else _not_as_witnessed(log, len(lines), witnessed_root, seen)
+    return log, _report(log, problems + found, seen, cosigned)
 
 
 def _not_its_checkpoint(log: Log, note: bytes | None) -> list[str]:
@@ -705,6 +692,21 @@ def _not_its_checkpoint(log: Log, note: bytes | None) -> list[str]:
     if not note.startswith(checkpoint_text(log.origin, log.tree.size, log.tree.root()) + b"\n"):
         return [f"{name} is of other records than these"]
     return []
+
+
+def _not_as_witnessed(log: Log, n: int, root: bytes | None, seen: Checkpoint) -> tuple[list[str], list[str]]:
+    """Return in what a log of ``n`` lines is not what the witness saw, and who cosigned that."""
+    problems, cosigned = list[str](), list[str]()
+    if log.records:
+        found, cosigned = signature_problems(seen, log.keys, log.records[-1]["recorded_at"])
+        problems = [f"the witness's checkpoint: {each}" for each in found]
+    if seen.size > n:
+        problems.append(f"truncated: the witness saw {seen.size} records, here are {n}")
+    elif seen.size > len(log.records):
+        problems.append(f"of the {seen.size} records that the witness saw, {len(log.records)} verify here")
+    elif seen.size and (seen.origin != log.origin or root != seen.root):
+        problems.append(f"forked: the first {seen.size} records are not those that the witness saw")
+    return problems, cosigned
 
 
 def _not_signed(log: Log, note: bytes) -> list[str]:

@@ -52,6 +52,8 @@ def test_as_many_people_approve_as_the_policy_asks_for_and_as_the_one_before_did
     later = book.promotion(2, policy=book.policy(1))
     assert book.refused(later) == missing(0, 1, 1)
     book.write(book.approved(later, "ben"))
+    # The way is the record's, whatever the policy is for.
+    assert book.refused(book.promotion(3, policy=book.policy(2, "other", "live"))) == missing(0, 2, 1)
     # Another way is asked for by itself, and a refusal asks for nobody.
     fewer = book.policy(0, "to_live", "live")
     assert book.refused(book.change("policy_change", 3, policy=fewer)) == []

@@ -196,6 +196,7 @@ def test_evidence_promotes_once_to_one_stage(book: Book) -> None:
     assert book.refused(again | {"to_stage": "canary"}) == []
     other = moved(book, 3, "promote", "research", "paper", EDITED) | {"gate_report_sha256": report}
     assert book.refused(other) == []
+    assert book.refused(book.promotion(4, gate_report_sha256=report)) == []
 
 
 def test_a_refusal_does_not_use_evidence_up(book: Book) -> None:

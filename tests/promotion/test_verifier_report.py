@@ -81,7 +81,8 @@ def test_two_witnesses_are_both_named(book: Book) -> None:
 def test_where_all_is_approved_and_witnessed_only_what_the_lake_must_show_is_left() -> None:
     book = Book()
     book.write(book.approved(book.promotion(0), "ben"))
-    assert book.check(note_of(book, 1)).not_checked == ALWAYS
+    book.write(book.promotion(1, type="reject", reasons=["weak"]))
+    assert book.check(note_of(book, 2)).not_checked == ALWAYS
     assert book.check().not_checked == blind("no witness", 0)
 
 
@@ -173,10 +174,13 @@ def test_a_witness_that_saw_no_record_proves_nothing_and_hides_nothing(book: Boo
     text = verifier.checkpoint_text(book.log.origin, 0, verifier.Tree().root())
     nothing = text + b"\n" + book.signature("log", text)
     assert book.check(nothing) == book.check()
+    whole = note_of(book, 3)
     book.files[RECORDS] = b"rubbish\n"
-    (first, *rest) = book.check(nothing).problems
-    assert first.startswith("line 1 does not verify: it is not JSON")
-    assert all("checkpoint" in each for each in rest)
+    rubbish = "line 1 does not verify: it is not JSON: Expecting value: line 1 column 1 (char 0)"
+    cut_off = "a checkpoint of 3 records is there, and only 1 records: it was cut off"
+    assert book.check(nothing).problems == book.check().problems == (rubbish, cut_off)
+    assert book.check(note_of(book, 1)).problems[2:] == ("of the 1 records that the witness saw, 0 verify here",)
+    assert book.check(whole).problems[2:] == ("truncated: the witness saw 3 records, here are 1",)
 
 
 def test_the_bytes_of_a_log_end_with_a_line_and_hold_no_empty_one(book: Book) -> None:
