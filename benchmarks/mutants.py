@@ -186,11 +186,13 @@ def sampled() -> str:
 def summary() -> str:
     """Return the table of what is known, a line a module, and the names of the mutants that nothing noticed."""
     lines = ["| module | mutants | killed | timeout | survived | not run | noticed |", "| --- " * 7 + "|"]
-    survivors = []
+    survivors, silent = [], []
     for modules in (DECIDING, MEASURING):
         total: Counter[str] = Counter()
         for module in sorted(modules):
-            results = results_of(module)
+            if not (results := results_of(module)):
+                silent.append(f"`{module}`")
+                continue
             counts = Counter(_STATUS.get(code, "") if code is not None else "" for code in results.values())
             total += counts
             lines.append(_line(f"`{module}`", counts))
@@ -200,6 +202,7 @@ def summary() -> str:
                 if _STATUS.get(code) in {SURVIVED, UNTOUCHED}
             ]
         lines.append(_line("**sum**", total))
+    lines += ["", f"Not asked about: {', '.join(silent)}."] if silent else []
     return "\n".join([*lines, "", *(survivors or ["Nothing that was run survived."])])
 
 

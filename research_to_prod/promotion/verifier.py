@@ -458,7 +458,6 @@ class Log:
     def _not_approved(self, record: Mapping[str, Any]) -> Iterator[str]:
         """Find what is wrong with the approvals of a record, and how many the policy asks for that are not there."""
         approvals = record.get("approvals", [])
-        digest = decision_digest(record) if approvals else ""
         people = [person_name(approval["person"]) for approval in approvals]
         if len(set(people)) < len(people):
             yield f"one person approved twice: {', '.join(sorted(people))}"
@@ -477,6 +476,7 @@ class Log:
             except (AttributeError, KeyError, TypeError, ValueError):
                 yield f"{who} is not signed by them"
                 continue
+            digest = decision_digest(record)
             if told[:2] != (digest, approval["signed_at"]):
                 yield f"{who} is of another decision ({told[0]}, not {digest}) or of another time"
             if not approval["signed_at"] <= record["recorded_at"] < str(told[2]):
@@ -526,8 +526,7 @@ class Log:
         re_enables = (kind == "promote" and version in self._fallen) or (start, end) == END_OF_A_HALT
         if re_enables and not record.get("approvals"):
             yield f"{candidate} was moved down; only a record that names a person leads it from {start} to {end}"
-        superseded = self._decisions.get(record.get("supersedes", ""), {})
-        if "supersedes" in record and superseded.get("candidate") != candidate:
+        if "supersedes" in record and self._decisions.get(record["supersedes"], {}).get("candidate") != candidate:
             yield f"it supersedes {record['supersedes']}, which is no earlier decision on {candidate}"
         if kind != "promote":
             return
