@@ -24,6 +24,7 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -607,18 +608,17 @@ def own_problems(record: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"a promotion that its own contents refuse: {reason}" for reason in record["reasons"])
     if (kind == "rollback") != ("trigger" in record):
         yield "a rollback, and nothing else, names the trigger that asked for it"
-    if kind == "override" and not {"supersedes", "expires_at"} <= record.keys():
+    if kind == "override" and ("supersedes" not in record or "expires_at" not in record):
         yield "an override names the decision that it sets aside and when it ends"
-    if record.get("expires_at", "9999") <= record["recorded_at"]:
+    if "expires_at" in record and record["expires_at"] <= record["recorded_at"]:
         yield f"it expired at {record['expires_at']}, before it was recorded"
-    if person_name(record.get("validator", "")) == person_name(record["author"]):
+    if "validator" in record and person_name(record["validator"]) == person_name(record["author"]):
         yield f"{record['author']} is both its author and its validator"
     if key is not None:
-        try:
-            named = sha256(base64.b64decode(key["public_key"], validate=True))
-        except ValueError:
-            named = ""
-        if named != record["key_id"]:
+        named = set[str]()
+        with suppress(ValueError):
+            named.add(sha256(base64.b64decode(key["public_key"], validate=True)))
+        if record["key_id"] not in named:
             yield f"{record['key_id']} is not the id of the key that it names"
 
 
