@@ -14,6 +14,7 @@ from research_to_prod.gates.approval import ApprovalRule
 from research_to_prod.promotion.approvals import (
     STATEMENT_TYPE,
     ApprovalError,
+    Asked,
     Statement,
     approval_obstacles,
     approve,
@@ -22,7 +23,7 @@ from research_to_prod.promotion.approvals import (
     read_asked,
 )
 from research_to_prod.promotion.keys import Keys, new_approver
-from research_to_prod.promotion.record import Draft
+from research_to_prod.promotion.record import Draft, Policy
 from research_to_prod.values import canonical_json, digest, sha256_hex
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -246,9 +247,22 @@ def test_a_request_whose_decision_was_altered_is_not_read(asked):
         read_asked(data.replace(b'"author":"user:ann"', b'"author":"user:eve"', 1))
 
 
+def test_everything_in_which_a_request_is_not_about_its_decision_is_named(asked):
+    other = {
+        "decision_id": "another", "candidate": "another", "candidate_sha256": digest("another"), "from_stage": "paper",
+        "to_stage": "canary", "policy": Policy(id="another", sha256=digest("another")), "author": "user:zoe",
+        "decision_sha256": digest("another"),
+    }  # fmt: skip
+    for names in (*([name] for name in other), list(other)):
+        request = asked.request.model_copy(update={name: other[name] for name in names})
+        said = f"Value error, the request and the decision in it differ in {', '.join(names)} "
+        with pytest.raises(ValueError, match=said):
+            Asked(request=request, decision=asked.decision)
+
+
 def test_only_promotions_are_approved(draft):
     refusal = draft(1, type="reject", reasons=["overfitted"])
-    with pytest.raises(ValueError, match="only promotions"):
+    with pytest.raises(ValueError, match="Value error, only promotions are approved "):
         ask(refusal, TWO, NOW)
 
 

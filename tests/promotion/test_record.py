@@ -170,6 +170,7 @@ def test_a_record_says_what_its_draft_decided_and_is_approved_by_the_same_digest
     record = decided.placed(GENESIS, 7, GENESIS)
     assert record.decided() == decided.decided()
     assert record.decision_digest() == decided.decision_digest()
+    assert record.sha256 == sha256_hex(record.canonical_bytes())
     assert record.model_dump(mode="json", exclude_none=True) == decided.decided() | {
         "v": 2, "log_id": GENESIS, "seq": 7, "prev": GENESIS
     }  # fmt: skip
@@ -255,6 +256,13 @@ def test_a_rejection_without_reasons_is_refused(draft):
 def test_a_decision_that_its_own_contents_refuse_cannot_be_made(draft, changes, says):
     with pytest.raises(ValidationError, match=says):
         draft(1, **changes)
+
+
+def test_everything_that_refuses_a_promotion_is_said_at_once(draft):
+    with pytest.raises(ValidationError) as found:
+        draft(1, inputs=[], checks=[])
+    refused = "a promotion that its own contents refuse: no"
+    assert describe(found.value) == f"it: Value error, {refused} inputs are recorded; {refused} checks are recorded"
 
 
 def test_code_that_was_not_committed_may_promote_to_paper_and_the_record_says_so(draft):
