@@ -116,7 +116,7 @@ class PlainLog:
         self.instance = self.event_log_storage = self
         self._materializations: list[Any] = []
         self._executions: list[Execution] = []
-        self._ids, self._runs = itertools.count(1), set[str]()
+        self._ids, self._questions, self._runs = itertools.count(1), itertools.count(1), set[str]()
 
     def run(self) -> str:
         run = f"run-{len(self._runs)}"
@@ -161,6 +161,7 @@ class PlainLog:
         return {each.partition: at for each, at in told if each.asset_key == asset_key and each.partition in partitions}
 
     def fetch_materializations(self, records_filter: dg.AssetRecordsFilter, limit: int) -> Any:
+        assert limit > 0
         wanted = records_filter.storage_ids
         found = [
             each
@@ -173,6 +174,8 @@ class PlainLog:
     def get_asset_check_execution_history(
         self, check_key: dg.AssetCheckKey, limit: int, cursor: int | None = None
     ) -> list[Execution]:
+        assert limit > 0
+        assert next(self._questions) < 10_000, "it asks for ever"
         found = [each for each in reversed(self._executions) if each.key == check_key]
         return [each for each in found if not cursor or each.id < cursor][:limit]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -96,6 +97,23 @@ def test_an_answer_whose_event_is_lost_is_none_and_is_older_than_any_other(
             "running); run it again"
         )
     }
+
+
+@pytest.mark.parametrize(("status", "passed"), [("FAILED", True), ("SUCCEEDED", False)])
+def test_an_answer_whose_event_and_status_disagree_did_not_pass(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, status: str, passed: bool
+) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("gate_report"), "risk_gates_pass")
+    desk.answer("gate_report", "risk_gates_pass", NAME, passed=passed)
+    newest, *_ = desk.log.get_asset_check_execution_history(key, 9)
+    torn = replace(newest, status=SimpleNamespace(value=status))
+    others = desk.log.get_asset_check_execution_history
+    monkeypatch.setattr(
+        desk.log,
+        "get_asset_check_execution_history",
+        lambda asked, *rest: [torn] if asked == key else others(asked, *rest),
+    )
+    assert desk.refusals() == {"check risk_gates_pass of gate_report[alpha] did not pass"}
 
 
 # Of three runs planned one after the other: which passed, when each answered, and whether that is a proof.

@@ -130,6 +130,7 @@ def test_a_lake_that_moved_without_dagster_is_refused(desk: Desk, changed: dict[
     assert desk.refusals() == {
         "candles[2024-02] in the lake is not what its newest materialization wrote; materialize it again"
     }
+    assert ("candles", MONTHS[1]) not in {(each.asset, each.partition) for each in desk.prove().inputs}
 
 
 @pytest.mark.parametrize("name", ["lake_version", "content_sha256"])
