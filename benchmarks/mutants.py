@@ -110,8 +110,10 @@ def source_of(module: str) -> Path:
 
 def results_of(module: str) -> dict[str, int | None]:
     """Return the exit code of the tests for each mutant of a module, None where they were not run."""
-    found = _meta(module)
-    return json.loads(found.read_text())["exit_code_by_key"] if found.exists() else {}
+    try:
+        return dict(json.loads(_meta(module).read_text())["exit_code_by_key"])
+    except (FileNotFoundError, json.JSONDecodeError):  # the second when it was stopped in the middle of a line
+        return {}
 
 
 def _meta(module: str) -> Path:
@@ -139,7 +141,11 @@ def prepare(module: str) -> Path:
     (place / "pyproject.toml").write_text(f"{(ROOT / 'pyproject.toml').read_text()}\n[tool.mutmut]\n{told}\n")
     # Which test touches which function may have changed, and with it what survives.
     (place / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
-    if _meta(module).exists():
+    # Made anew, as it may be half written; what is known of a function that did not change stays known.
+    (place / "mutants" / source_of(module)).unlink(missing_ok=True)
+    if not results_of(module):
+        _meta(module).unlink(missing_ok=True)
+    else:
         known = json.loads(_meta(module).read_text())
         known["exit_code_by_key"] = {
             name: code if _STATUS.get(code) == KILLED else None for name, code in known["exit_code_by_key"].items()

@@ -384,7 +384,7 @@ class Log:
         self.notes: list[str] = []
         self._blob = blob
         self._good_blobs: set[str] = set()
-        self._parsed: tuple[str, Any] = "", None
+        self._parsed: dict[str, Any] = {}
         self._asked: dict[str, tuple[str, int]] = {}
         self._decisions: dict[str, dict[str, Any]] = {}
         self._evidence: dict[tuple[str, ...], int] = {}
@@ -448,12 +448,12 @@ class Log:
                 self._good_blobs.add(name)
 
     def _read(self, name: str) -> Any:
-        if self._parsed[0] != name:
+        if name not in self._parsed:  # the last blob only: evidence is long
             try:
-                self._parsed = name, (data := self._blob(name)) and json.loads(data)
+                self._parsed = {name: (data := self._blob(name)) and json.loads(data)}
             except (ValueError, RecursionError):
-                self._parsed = name, None
-        return self._parsed[1]
+                self._parsed = {name: None}
+        return self._parsed[name]
 
     def _not_approved(self, record: Mapping[str, Any]) -> Iterator[str]:
         """Find what is wrong with the approvals of a record, and how many the policy asks for that are not there."""
