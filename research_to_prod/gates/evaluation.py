@@ -78,8 +78,8 @@ def evaluate(policy: Policy, evidence: Evidence) -> GateReport:
         *(robustness_gates(rules.robustness, evidence) if rules.robustness else ()),
         *(implementation_gates(rules.implementation, evidence) if rules.implementation else ()),
         *(latency_gates(rules.latency, evidence) if rules.latency else ()),
-        *(risk_gates(rules.risk, policy.allocation, evidence) if rules.risk else ()),
-        *(readiness_gates(rules.readiness, policy.allocation, evidence, policy.to_stage) if rules.readiness else ()),
+        *risk_gates(rules.risk, policy.allocation, evidence),
+        *readiness_gates(rules.readiness, policy.allocation, evidence, policy.to_stage),
     ]
     ordered = tuple(sorted(gates, key=lambda gate: (gate.family, gate.gate)))
     return GateReport(evidence.candidate, policy.id, policy.sha256, ordered)

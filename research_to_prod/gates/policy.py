@@ -53,13 +53,13 @@ class PolicyFile(Frozen):
     from_stage: Stage
     to_stage: Stage
     approval: ApprovalRule
+    risk: Risk
+    readiness: Readiness
     data_quality: DataQuality | None = None
     statistics: Statistics | None = None
     robustness: Robustness | None = None
     implementation: Implementation | None = None
     latency: Latency | None = None
-    risk: Risk | None = None
-    readiness: Readiness | None = None
     overrides: dict[StrategyType, dict[Family, dict[str, Any]]] = Field(default_factory=dict)
     """By strategy type, family and threshold: replaces the threshold whole, ``why`` included."""
 

@@ -157,7 +157,8 @@ def _sizes(allocation: CapitalAllocation, evidence: Evidence) -> list[Gate]:
 def _concentration(allocation: CapitalAllocation, evidence: Evidence) -> list[Gate]:
     held, book, capital = evidence.holdings, evidence.book, evidence.capital
     asset = venue = None
-    worst, problem = "", _unheld(held) or ("the live book is not known" if book is None else "")
+    unknown = [what for what, known in (("the live book", book), ("the capital asked for", capital)) if known is None]
+    worst, problem = "", _unheld(held) or "".join(f"{what} is not known" for what in unknown[:1])
     if held is not None and book is not None and capital is not None:
         own = {name: capital * exposure for name, exposure in held.largest_by_asset().items()}
         totals = {name: money + math.fsum(each.exposure.get(name, 0.0) for each in book) for name, money in own.items()}

@@ -214,13 +214,14 @@ def _delay(rules: Robustness, studies: Studies) -> list[Gate]:
 
 
 def _capacity(rules: Robustness, evidence: Evidence) -> Gate:
+    asked = "an unknown amount" if evidence.capital is None else f"{evidence.capital:,.0f}"
     return _figure(
         "capacity_retained",
         evidence.studies.value("capacity", "retained_at_capital"),
         ">=",
         rules.capacity_retained.value,
         samples=len(evidence.studies.items("capacity", "mean")),
-        what=f"share of the impact-free edge left at the capital asked for ({evidence.capital or math.nan:,.0f})",
+        what=f"share of the impact-free edge left at the capital asked for ({asked})",
         remedy="ask for less capital, or trade more liquid markets",
     )
 

@@ -158,7 +158,7 @@ def approve(asked: Asked, keys: Keys, now: datetime) -> bytes:
     from securesystemslib.signer import Signature as DsseSignature
 
     if problems := _untimely(asked.request, to_utc_millis(now)):
-        raise ApprovalError("; ".join(problems))
+        raise ApprovalError(problems[0])
     payload = Statement(**dict(asked.request), signed_at=now).canonical_bytes()
     signature = keys.sign(STATEMENT_TYPE, payload)
     signed = DsseSignature(signature.key_id, base64.b64decode(signature.signature).hex())

@@ -13,6 +13,7 @@ process, the signed ledger guards its outcome.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -162,14 +163,14 @@ def prove(
     """
     money = to_stage is not Stage.PAPER
     reads, required = (TRADING_READS, TRADING_CHECKS) if money else (READS, REQUIRED_CHECKS)
-    walk = _Walk(instance, lake, policy_sha256, reads, required)
+    walk = _Walk(instance, lake, reads, required, policy_sha256)
     walk.expect("gate_report", candidate, None)
     return walk.prove()
 
 
 def unproven_months(instance: dg.DagsterInstance, lake: Lake, months: Sequence[str]) -> set[str]:
     """Return those of ``months`` whose market data, or anything that it was made from, is not proven."""
-    walk = _Walk(instance, lake, "", READS, REQUIRED_CHECKS)
+    walk = _Walk(instance, lake, READS, REQUIRED_CHECKS)
     for asset in ("market_quality", "market_findings", "funding_rates"):
         for month in months:
             walk.expect(asset, month, None)
@@ -184,9 +185,9 @@ class _Walk:
 
     instance: dg.DagsterInstance
     lake: Lake
-    policy_sha256: str
     reads: Mapping[str, frozenset[str]]
     required: Mapping[str, tuple[str, ...]]
+    policy_sha256: str = ""
     inputs: list[Input] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
@@ -376,7 +377,7 @@ class _Walk:
 
 
 def _answered_at(execution: Any) -> float:
-    return 0.0 if execution.event is None else float(execution.event.timestamp)
+    return -math.inf if execution.event is None else float(execution.event.timestamp)
 
 
 def _value(metadata: Mapping[str, Any], name: str) -> object:

@@ -57,13 +57,13 @@ def consistency_proof(leaves: Sequence[bytes], size: int) -> list[bytes]:
     return _subproof(leaves, size, known=True)
 
 
-def _subproof(leaves: Sequence[bytes], size: int, *, known: bool) -> list[bytes]:
+def _subproof(leaves: Sequence[bytes], size: int, *, known: bool = False) -> list[bytes]:
     if size == len(leaves):
         return [] if known else [root(leaves)]
     split = _split(len(leaves))
     if size <= split:
         return [*_subproof(leaves[:split], size, known=known), root(leaves[split:])]
-    return [*_subproof(leaves[split:], size - split, known=False), root(leaves[:split])]
+    return [*_subproof(leaves[split:], size - split), root(leaves[:split])]
 
 
 def includes(leaf: bytes, index: int, size: int, proof: Sequence[bytes], tree_root: bytes) -> bool:

@@ -61,7 +61,7 @@ def number_text(value: float | None) -> str | None:
 
 def _shortest(text: str) -> str:
     try:
-        number = int(text) if text.lstrip("-").isdecimal() else float(text)
+        number = int(text) if text.removeprefix("-").isdecimal() else float(text)
         shortest = number_text(number)
     except ValueError as error:
         raise ValueError(f"{text!r} is not a finite number") from error
@@ -75,7 +75,7 @@ def _plain_decimal(amount: object) -> object:
         number = Decimal(amount) if isinstance(amount, str | Decimal) else None
     except InvalidOperation:
         return amount
-    return format(number.normalize(), "f") if number is not None and number.is_finite() else amount
+    return f"{number.normalize():f}" if number is not None and number.is_finite() else amount
 
 
 Text = Annotated[str, Field(min_length=1)]

@@ -64,6 +64,14 @@ def test_numbers_have_twelve_digits_and_no_negative_zero() -> None:
     assert rounded(float("inf")) is rounded(None) is None
 
 
+def test_the_relative_margin_is_in_units_of_the_threshold_or_as_it_is_where_that_is_0() -> None:
+    assert gate(3.0, threshold=2.0).relative_margin == 0.5
+    assert gate(3.0, "<=", 2.0).relative_margin == -0.5
+    assert gate(-1.0, threshold=-2.0).relative_margin == 0.5
+    assert gate(3.0, threshold=0.0).relative_margin == 3.0
+    assert gate(None).relative_margin is gate(3.0, threshold=None).relative_margin is None
+
+
 def test_the_bytes_that_are_signed_are_these() -> None:
     report = GateReport("one", "research_to_paper", "ab", (gate(2.0, samples=3),))
     assert report.canonical_bytes() == (

@@ -11,7 +11,7 @@ import pytest
 
 from research_to_prod.gates.evaluation import GateReport, evaluate
 from research_to_prod.gates.evidence import PairedEvidence, ReadinessEvidence
-from research_to_prod.gates.policy import Policy, load_policy
+from research_to_prod.gates.policy import TRANSITIONS, Policy, load_policy
 from research_to_prod.values import Verdict
 from tests.gates.good_evidence import GOOD, NOW, POLICIES, POLICY, TRADED, gate, verdicts
 
@@ -50,6 +50,13 @@ def ready(**changes: Any) -> GateReport:
 )
 def test_what_was_traded_beside_the_model_decides(changes: dict[str, Any], name: str, verdict: Verdict) -> None:
     assert verdicts(paired(**changes))[name] is verdict
+
+
+@pytest.mark.parametrize("name", ["research_to_paper", "paper_to_canary", "canary_to_live"])
+def test_every_family_that_a_policy_has_and_no_other_answers(name: str) -> None:
+    policy = load_policy(POLICIES / f"{name}.yaml")
+    answered = {each.family for each in evaluate(policy, TRADED).gates}
+    assert answered == TRANSITIONS[policy.from_stage, policy.to_stage]
 
 
 def test_nothing_traded_is_inconclusive_in_every_gate_of_the_family() -> None:

@@ -14,6 +14,7 @@ from research_to_prod.gates.approval import ApprovalRule
 from research_to_prod.promotion.approvals import (
     STATEMENT_TYPE,
     ApprovalError,
+    Asked,
     Statement,
     approval_obstacles,
     approve,
@@ -22,8 +23,8 @@ from research_to_prod.promotion.approvals import (
     read_asked,
 )
 from research_to_prod.promotion.keys import Keys, new_approver
-from research_to_prod.promotion.record import Draft
-from research_to_prod.values import canonical_json, digest
+from research_to_prod.promotion.record import Draft, Policy
+from research_to_prod.values import canonical_json, digest, sha256_hex
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -121,7 +122,8 @@ def test_an_expired_approval_does_not_count(asked, people):
 
 
 def test_an_expired_request_is_not_signed(asked, people):
-    with pytest.raises(ApprovalError, match="expired at"):
+    expired = r"^the request expired at 2026-01-05 .*: materialize promotion again, which asks again$"
+    with pytest.raises(ApprovalError, match=expired):
         approve(asked, people.key("user:bob"), asked.request.expires_at)
 
 
@@ -183,6 +185,44 @@ def test_an_altered_envelope_does_not_count(asked, people):
     assert "not an approval" in told(asked, [b"", b"[]", b"\xff"], people, ONE)
 
 
+def test_what_does_not_count_is_named_by_its_hash_with_every_reason(asked, people):
+    late = approve(asked, people.key("user:ann"), NOW + 2 * HOUR)
+    name = f"envelope {sha256_hex(late)[:12]}"
+    after = "2026-01-02 02:00:00+00:00, which is after 2026-01-02 01:00:00+00:00: was the clock set back?"
+    refused = judge(asked.request, [late, b"rubbish", late], people.keys, NOW + HOUR).refused
+    assert refused[:2] == (
+        f"{name} does not count: user:ann is the author, and nobody approves their own work",
+        f"{name} does not count: it is signed at {after}",
+    )
+    assert refused[2].startswith(f"envelope {sha256_hex(b'rubbish')[:12]} is not an approval: ")
+    assert len(refused) == 3
+
+
+def test_an_approval_counts_that_was_signed_from_the_request_on_until_just_before_its_end(asked, people, monkeypatch):
+    monkeypatch.setattr("research_to_prod.promotion.approvals._untimely", lambda *_: [])
+    bob, opens, ends = people.key("user:bob"), asked.request.requested_at, asked.request.expires_at
+    millisecond = timedelta(milliseconds=1)
+    for moment, counts in ((opens - millisecond, False), (opens, True), (ends - millisecond, True), (ends, False)):
+        envelope = approve(asked, bob, moment)
+        judged = judge(asked.request, [envelope], people.keys, ends)
+        said = f"it is signed at {moment}, the request is open from {opens} until {ends}"
+        told = () if counts else (f"envelope {sha256_hex(envelope)[:12]} does not count: {said}",)
+        assert (len(judged.approvals), judged.refused) == (counts, told)
+
+
+def test_an_envelope_is_written_for_people_too(asked, people):
+    envelope = approve(asked, people.key("user:bob"), NOW)
+    assert envelope == json.dumps(json.loads(envelope), indent=2).encode() + b"\n"
+
+
+def test_those_who_approved_are_named(asked, people):
+    three = TWO.model_copy(update={"people": 3})
+    envelopes = [approve(asked, people.key(who), NOW) for who in ("user:eve", "user:bob")]
+    assert obstacles(asked, envelopes, people, three)[-1] == (
+        "waiting for approval of 1 more of 3 people who are not user:ann (user:bob, user:eve approved)"
+    )
+
+
 def test_what_does_not_count_does_not_stand_in_the_way_of_what_does(asked, people):
     envelopes = [b"rubbish", *(approve(asked, people.key(who), NOW) for who in ("user:bob", "user:eve"))]
     assert obstacles(asked, envelopes, people) == []
@@ -207,9 +247,22 @@ def test_a_request_whose_decision_was_altered_is_not_read(asked):
         read_asked(data.replace(b'"author":"user:ann"', b'"author":"user:eve"', 1))
 
 
+def test_everything_in_which_a_request_is_not_about_its_decision_is_named(asked):
+    other = {
+        "decision_id": "another", "candidate": "another", "candidate_sha256": digest("another"), "from_stage": "paper",
+        "to_stage": "canary", "policy": Policy(id="another", sha256=digest("another")), "author": "user:zoe",
+        "decision_sha256": digest("another"),
+    }  # fmt: skip
+    for names in (*([name] for name in other), list(other)):
+        request = asked.request.model_copy(update={name: other[name] for name in names})
+        said = f"Value error, the request and the decision in it differ in {', '.join(names)} "
+        with pytest.raises(ValueError, match=said):
+            Asked(request=request, decision=asked.decision)
+
+
 def test_only_promotions_are_approved(draft):
     refusal = draft(1, type="reject", reasons=["overfitted"])
-    with pytest.raises(ValueError, match="only promotions"):
+    with pytest.raises(ValueError, match="Value error, only promotions are approved "):
         ask(refusal, TWO, NOW)
 
 

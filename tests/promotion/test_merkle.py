@@ -93,7 +93,7 @@ def test_every_proof_of_consistency_verifies_and_of_another_tree_none_does():
         other = oracle([*leaves_of(n - 1), b"another"])
         assert not extends(m, ROOT_OF[m], n, other, proof)
         assert not extends(m, other, n, ROOT_OF[n], proof)
-        for wrong in ([*proof, ROOT_OF[1]], proof[1:], proof[:-1]):
+        for wrong in ([*proof, ROOT_OF[1]], proof[1:], proof[:-1], []):
             assert wrong == proof or not extends(m, ROOT_OF[m], n, ROOT_OF[n], wrong)
 
 

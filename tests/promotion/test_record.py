@@ -1,6 +1,8 @@
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from research_to_prod.promotion.record import (
     Record,
     describe,
     number_text,
+    to_utc_millis,
 )
 from research_to_prod.promotion.verifier import parse_record
 from research_to_prod.values import Stage, StrategyType, Verdict, canonical_json, sha256_hex
@@ -159,8 +162,21 @@ def test_another_spelling_of_the_same_draft_is_refused(draft, respell):
     data = draft(1).canonical_bytes()
     assert Draft.from_canonical_bytes(data) == draft(1)
     assert respell(data) != data
-    with pytest.raises(ValueError, match=r"canonical form|Extra inputs|valid integer"):
+    with pytest.raises(
+        ValueError, match=r"^not in canonical form \(RFC 8785, absent fields left out\)$|Extra inputs|valid integer"
+    ):
         Draft.from_canonical_bytes(respell(data))
+
+
+def test_a_record_says_what_its_draft_decided_and_is_approved_by_the_same_digest(draft):
+    decided = draft(1)
+    record = decided.placed(GENESIS, 7, GENESIS)
+    assert record.decided() == decided.decided()
+    assert record.decision_digest() == decided.decision_digest()
+    assert record.sha256 == sha256_hex(record.canonical_bytes())
+    assert record.model_dump(mode="json", exclude_none=True) == decided.decided() | {
+        "v": 2, "log_id": GENESIS, "seq": 7, "prev": GENESIS
+    }  # fmt: skip
 
 
 def test_an_unknown_field_is_refused_by_name(draft):
@@ -176,6 +192,11 @@ def test_a_number_that_is_not_finite_or_not_in_shortest_form_is_refused(value):
         Gate(gate="g", family="risk", verdict="pass", value=value, samples=1, reason="")
 
 
+@pytest.mark.parametrize("value", ["-1", "0", "0.97", "-0.5", "1e-07", "2.0"])
+def test_a_number_in_shortest_form_is_taken_as_it_is(value):
+    assert Gate(gate="g", family="risk", verdict="pass", value=value, samples=1, reason="").value == value
+
+
 @pytest.mark.parametrize("value", [0.97, float("nan"), 1])
 def test_a_json_number_where_text_belongs_is_refused(value):
     with pytest.raises(ValidationError, match="valid string"):
@@ -186,6 +207,11 @@ def test_a_json_number_where_text_belongs_is_refused(value):
 def test_number_text_refuses_what_was_not_measured(value):
     with pytest.raises(ValueError, match="not a finite number"):
         number_text(value)
+
+
+def test_number_text_of_a_narrow_float_is_that_of_the_number_it_is():
+    assert number_text(np.float32(0.1)) == "0.10000000149011612"
+    assert number_text(None) is None
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -212,6 +238,16 @@ def test_a_time_without_zone_is_refused(draft):
 def test_times_are_utc_and_floored_to_the_millisecond(draft):
     tokyo = datetime(2026, 1, 1, 9, 0, 0, 1999, timezone(timedelta(hours=9)))
     assert draft(1, recorded_at=tokyo).recorded_at == datetime(2026, 1, 1, 0, 0, 0, 1000, UTC)
+
+
+def test_times_are_utc_wherever_they_are_written(monkeypatch):
+    try:
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        assert to_utc_millis(datetime(2026, 1, 1, tzinfo=UTC)).isoformat() == "2026-01-01T00:00:00+00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_rejection_without_reasons_is_refused(draft):
@@ -243,6 +279,13 @@ def test_a_rejection_without_reasons_is_refused(draft):
 def test_a_decision_that_its_own_contents_refuse_cannot_be_made(draft, changes, says):
     with pytest.raises(ValidationError, match=says):
         draft(1, **changes)
+
+
+def test_everything_that_refuses_a_promotion_is_said_at_once(draft):
+    with pytest.raises(ValidationError) as found:
+        draft(1, inputs=[], checks=[])
+    refused = "a promotion that its own contents refuse: no"
+    assert describe(found.value) == f"it: Value error, {refused} inputs are recorded; {refused} checks are recorded"
 
 
 def test_code_that_was_not_committed_may_promote_to_paper_and_the_record_says_so(draft):

@@ -179,20 +179,3 @@ def test_times_as_text_compare_as_times():
         datetime.fromisoformat(f"2026-{month:02}-01T00:00:00.{ms:03}Z") for month in (1, 9, 10) for ms in (0, 99)
     ]
     assert [verifier.time_text(each) for each in moments] == sorted(verifier.time_text(each) for each in moments)
-
-
-def test_the_report_for_people_says_first_whether_the_ledger_holds_and_how_far_it_is_witnessed():
-    fine = verifier.Report(3, "cm9vdA==", 2, (), ("each line",), ("the times",))
-    assert fine.text() == (
-        "The ledger of 3 records holds. Root: cm9vdA==\n"
-        "Witnessed up to record 1, 1 records unwitnessed.\n"
-        "checked: each line\n"
-        "not checked: the times\n"
-    )
-    wrong = verifier.Report(2, "cm9vdA==", 0, ("line 2 was edited",), (), ())
-    assert wrong.text() == (
-        "The ledger of 2 records DOES NOT HOLD. Root: cm9vdA==\n"
-        "Not witnessed, 2 records unwitnessed.\n"
-        "problem: line 2 was edited\n"
-    )
-    assert verifier.Report(1, "", 3, ("cut off",), (), ()).text().splitlines()[1].endswith(", 0 records unwitnessed.")
