@@ -164,7 +164,7 @@ def draw(count: int) -> dict[str, list[str]]:
     names = []
     for module in MEASURING:
         command = [MUTMUT.with_name("python"), "-c", _NAMES, source_of(module)]
-        names += subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+        names += subprocess.run(command, cwd=prepare(module), check=True, capture_output=True, text=True).stdout.split()
     drawn = sorted(random.Random(0).sample(names, count))  # noqa: S311 - a sample, and the same one every time
     SAMPLE.write_text(json.dumps({"of": len(names), "drawn": drawn}))
     return {module: found for module in MEASURING if (found := [name for name in drawn if f".{module}.x" in name])}
