@@ -42,15 +42,27 @@ def backup(
 @commands.command()
 def restore(
     folder: Annotated[Path, typer.Argument(help="One backup: a folder that `r2p backup` named.")],
+    by: Annotated[str, typer.Option(help="Who restores: user:NAME; stands in the controls' journal.")],
 ) -> None:
-    """Make the installation of the settings from a backup; the data folder, the lake and the database must be empty."""
+    """Make the installation of the settings from a backup, and hold everything until `r2p release`.
+
+    The data folder, the lake and the database must be empty. What was halted, demoted or held after the backup is not
+    known any more, so nothing may grow before somebody has looked.
+    """
+    from research_to_prod.commands.controls import raise_ladder
+    from research_to_prod.commands.taking_back import told
     from research_to_prod.operations.backup import restore as bring_back
+    from research_to_prod.promotion.keys import person
 
     with _told():
+        person(by)
         made = bring_back(folder, _installation())
+    taken = f"{made.taken_at:%Y-%m-%d %H:%M:%SZ}"
+    with told():
+        raise_ladder("hold", f"restored from the backup of {taken}: what was taken back after it is not known", by)
     Console().print(
-        f"restored as of {made.taken_at:%Y-%m-%d %H:%M:%SZ}: {made.records} ledger records, {len(made.tables)} tables; "
-        "next: r2p hold, r2p doctor, and the ledger's witness (docs/deployment.md)",
+        f"restored as of {taken}, and held: {made.records} ledger records, {len(made.tables)} tables; "
+        "next: r2p doctor, the ledger's witness, r2p release (docs/deployment.md)",
         soft_wrap=True,
         highlight=False,
     )

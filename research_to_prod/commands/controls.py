@@ -30,7 +30,7 @@ SANDBOX = "sandbox"
 def hold(reason: Reason, by: By, venue: Venue = "", candidate: Candidate = "") -> None:
     """Block what would grow, at the level of a page (P1), on everything, a venue or a candidate; renew the manifest."""
     with told():
-        state = _raised("hold", reason, by, venue, candidate)
+        state = raise_ladder("hold", reason, by, venue, candidate)
     Console().print(f"held back at level {state.level:d}; the manifest is renewed")
 
 
@@ -42,7 +42,7 @@ def kill(reason: Reason, by: By, venue: Venue = "", candidate: Candidate = "") -
     manifest, and nothing is cancelled here. Exit code 1 when a venue could not be reached or refused.
     """
     with told():
-        state = _raised("kill_switch", reason, by, venue, candidate)
+        state = raise_ladder("kill_switch", reason, by, venue, candidate)
     Console().print(f"killed, level {state.level:d}; the manifest is renewed")
     if candidate:
         return
@@ -82,7 +82,16 @@ def release(
     Console().print(f"let down to level {state.level:d} by {escape(state.by)}; the manifest is renewed")
 
 
-def _raised(signal: str, reason: str, by: str, venue: str, candidate: str) -> State:
+def raise_ladder(signal: str, reason: str, by: str, venue: str = "", candidate: str = "") -> State:
+    """Raise the ladder of everything, a venue or a candidate on a person's word, and renew the manifest.
+
+    Parameters
+    ----------
+    signal
+        ``hold`` or ``kill_switch``, as the ladder's policy names them.
+    by
+        ``user:NAME``; stands in the journal.
+    """
     from research_to_prod.market_data.liquidity import Regime
     from research_to_prod.operations.control_journal import ControlJournal
     from research_to_prod.operations.ladder import Basis, Exposed, Reading, Severity, Signal, load_ladder_policy

@@ -32,11 +32,14 @@ from research_to_prod.operations.backup import (
     inventory_of,
     restore,
 )
+from research_to_prod.operations.control_journal import ControlJournal
 from research_to_prod.promotion import verifier
+from research_to_prod.promotion.controls import Mode, Scope
 from research_to_prod.promotion.export import export
 from research_to_prod.promotion.keys import open_keys
 from research_to_prod.promotion.ledger import Ledger
 from research_to_prod.promotion.witness import open_target, publish
+from research_to_prod.settings import Settings
 from research_to_prod.values import sha256_hex
 from tests.promotion.conftest import EPOCH, DeskLedger, _draft
 
@@ -338,9 +341,15 @@ def test_the_commands_say_what_they_did_and_what_is_wrong(data: Path, tmp_path: 
     code, told = r2p("backup", str(tmp_path / "backups"))
     (backup,) = backups(tmp_path / "backups")
     assert (code, told.startswith(f"{backup}: 3 ledger records, 1 tables")) == (0, True)
-    code, told = r2p("restore", str(backup), data=tmp_path / "elsewhere")
-    assert (code, "3 ledger records, 1 tables; next: r2p hold" in told) == (0, True)
-    code, told = r2p("restore", str(backup), data=tmp_path / "elsewhere")
+    elsewhere = tmp_path / "elsewhere"
+    assert r2p("restore", str(backup), "--by", "nobody", data=elsewhere)[0] == 2
+    assert not elsewhere.exists()
+    code, told = r2p("restore", str(backup), "--by", "user:ana", data=elsewhere)
+    assert (code, "and held: 3 ledger records, 1 tables; next: r2p doctor" in told) == (0, True)
+    (held,) = ControlJournal(Settings(data=elsewhere).controls).ladders().controls()
+    assert (held.scope, held.mode, held.by) == (Scope.ALL, Mode.REDUCE_ONLY, "user:ana")
+    assert "restored from the backup of" in held.reason
+    code, told = r2p("restore", str(backup), "--by", "user:ana", data=elsewhere)
     assert (code, "empty places only" in told) == (2, True)
     assert r2p("backup", str(tmp_path / "backups"), data=tmp_path / "nowhere")[0] == 2
 

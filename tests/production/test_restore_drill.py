@@ -57,7 +57,7 @@ def test_an_installation_that_was_destroyed_works_on_from_a_backup_taken_while_i
         "R2P_POSTGRES": new_database(installed.environment["R2P_POSTGRES"], "restored"),
     }
     restored = replace(installed, environment={**installed.environment, **place})
-    restored.r2p("restore", str(backup))
+    restored.r2p("restore", str(backup), "--by", "user:ana")
 
     # Every record that was acknowledged before the backup began is there, and the log is one that the desk had.
     kept = records(restored)
@@ -68,7 +68,6 @@ def test_an_installation_that_was_destroyed_works_on_from_a_backup_taken_while_i
     restored.r2p(*verify)
     # The halt came after the backup. Nothing in the log can say that it is missing; its witness does.
     assert "problem" in restored.r2p(*verify, "--witness", str(tmp_path / "checkpoint"), fails=True)
-    restored.r2p("hold", "--reason", "restored from a backup", "--by", "user:ana")
 
     # Every table has the rows it had, and the versions that decisions cite.
     assert differing(before, contents(restored.lake)) == set()
@@ -80,8 +79,8 @@ def test_an_installation_that_was_destroyed_works_on_from_a_backup_taken_while_i
         assert working.client.get_run_status(runs[first]) == ended[first]
         assert set(working.each("market_data", [min(versions)]).values()) == {SUCCESS}
         assert set(working.each("production", [None]).values()) == {SUCCESS}
-        # What tells of controls tells of the hold; nothing else has changed.
+        # What tells of controls tells of the hold that restoring puts on; nothing else has changed.
         changed = {table for table, _ in differing(before, contents(working.lake))}
         assert {"control_state"} <= changed <= {"control_state", "risk_posture"}
         assert "btc_momentum" in working.r2p("controls")
-    assert "empty places only" in restored.r2p("restore", str(backup), fails=True)
+    assert "empty places only" in restored.r2p("restore", str(backup), "--by", "user:ana", fails=True)
