@@ -65,7 +65,7 @@ $(PEERS): $(INSTALLED) benchmarks/requirements.lock
 	  benchmarks/requirements.lock
 	touch $(PEERS)
 
-bench: peers ## run all benchmarks; fails when a target is missed
+bench: peers ## run all benchmarks, write docs/performance.md; fails when a target is missed
 	.venv-peers/bin/python -m benchmarks
 
 soak: install ## a day on the sandbox venue at full speed, with faults on the wire (minutes)

@@ -1,17 +1,55 @@
-"""Run every benchmark, each in a process of its own; the exit code says whether all targets hold.
+"""Run every benchmark, each in a process of its own, and write their claims as one table into docs/performance.md.
 
-The studies are not among them: they write pages of ``docs/``, and take a quarter of an hour or data that isn't here;
-nor is the soak, which ``make soak`` runs.
+The exit code says whether all targets hold. The studies are not among them: they write pages of their own, and take a
+quarter of an hour or data that isn't here; nor is the soak, which ``make soak`` runs.
 """
 
+from __future__ import annotations
+
+import json
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks._harness import CLAIMS
+from benchmarks._tables import table
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- benchmarks: begin -->\n", "<!-- benchmarks: end -->\n"
 STUDIES = {
-    "alert_quality", "edge_verdicts", "failure_modes", "false_promotions", "ledger_attacks", "outcomes", "real_data",
-    "reconciliation", "rollback", "soak",
+    "alert_quality", "edge_verdicts", "failure_modes", "false_promotions", "ledger_attacks", "mutants", "outcomes",
+    "real_data", "reconciliation", "rollback", "soak",
 }  # fmt: skip
-subjects = sorted({path.stem for path in Path(__file__).parent.glob("[a-z]*.py")} - STUDIES)
-missed = [name for name in subjects if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode]
-sys.exit(f"targets missed in {', '.join(missed)}" if missed else 0)
+
+
+def run(subject: str, folder: Path) -> Iterator[tuple[str, ...]]:
+    """Run one benchmark and yield the rows of its claims; one row that says so when it ended without any."""
+    kept = folder / f"{subject}.json"
+    ended = subprocess.run([sys.executable, "-m", f"benchmarks.{subject}"], env={**os.environ, CLAIMS: str(kept)})
+    if not kept.exists():
+        yield f"`{subject}`", f"ended with {ended.returncode} and no figures", "", "", "MISSED"
+        return
+    for claim in map(json.loads, kept.read_text().splitlines()):
+        judged = "" if not claim["target"] else "holds" if claim["holds"] else "MISSED"
+        yield f"`{subject}`", claim["what"], f"{claim['measured']:.3g}", claim["target"], judged
+
+
+def main() -> int:
+    """Run all, write the page, and return 1 when a target is missed."""
+    subjects = sorted({path.stem for path in Path(__file__).parent.glob("[a-z]*.py")} - STUDIES)
+    busy = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="r2p-bench-") as folder:
+        rows = [row for subject in subjects for row in run(subject, Path(folder))]
+    before, rest = PAGE.read_text().split(BEGIN)
+    head = ("benchmark", "claim", "measured", "target", "")
+    told = f"Run of {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores, load {busy:.1f} when it began."
+    PAGE.write_text(f"{before}{BEGIN}\n{told}\n\n{table(head, rows)}\n\n{END}{rest.split(END)[1]}")
+    return int(any(row[-1] == "MISSED" for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
