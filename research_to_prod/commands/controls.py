@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from research_to_prod.commands.taking_back import opened, renew, told
+from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings
 
 if TYPE_CHECKING:
