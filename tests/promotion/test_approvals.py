@@ -207,6 +207,13 @@ def test_a_request_whose_decision_was_altered_is_not_read(asked):
         read_asked(data.replace(b'"author":"user:ann"', b'"author":"user:eve"', 1))
 
 
+@pytest.mark.parametrize("name", ["../../.ssh/authorized_keys", "/etc/cron.d/x", "*", "Momentum", "a b", "a\x1b[2J"])
+def test_a_request_whose_candidate_could_not_name_a_file_is_not_read(draft, name):
+    """The answer is written beside the request under that name, on the approver's own machine."""
+    with pytest.raises(ApprovalError, match="is no candidate's name"):
+        read_asked(ask(draft(1, candidate=name), TWO, NOW).canonical_bytes())
+
+
 def test_only_promotions_are_approved(draft):
     refusal = draft(1, type="reject", reasons=["overfitted"])
     with pytest.raises(ValueError, match="only promotions"):
