@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from packaging.version import Version
 from typer.testing import CliRunner
 
 from research_to_prod.cli import app
+from research_to_prod.defs import runner
 from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
 from research_to_prod.lake import Column, Lake, LakeError, Schema
 from research_to_prod.lake.schema import PartitionBy
@@ -107,6 +109,7 @@ def test_whatever_the_sandbox_is_asked_it_answers_as_a_venue(
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     commands: list[list[str]] = []
+    monkeypatch.setattr(runner, "open_instance", lambda _: nullcontext())
     monkeypatch.setattr(subprocess, "call", lambda command, **_: commands.append(command) or 0)
     monkeypatch.setenv("R2P_DATA", str(tmp_path))
     monkeypatch.setenv("DAGSTER_WEBSERVER_HOST", "0.0.0.0")  # noqa: S104 - what must not count
@@ -140,6 +143,30 @@ def test_the_ui_starts_on_no_other_host_until_somebody_says_that_he_knows(
     assert "can read everything" in ui("--read-only", "--host", address)[1]
     assert ui("--host", address, "--i-know-it-has-no-log-in")[0] == 0
     assert [host(each) for each in started] == [address]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "trace {}", "why {}", "policy explain {}", "incident show {}", "incident ack {} --by {}", "verify {} --keys {}",
+        "approve {} --key {}", "halt {} --reason {} --by user:ana", "hold --reason {} --by user:ana --venue {}",
+        "new strategy {} --type swing", "new candidate {} --strategy {}", "keys add {}", "ledger witness {}",
+        "ledger export {}", "incident review {} --by user:ana --file {}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("attack", ["../../x\x1b[2J'; DROP TABLE orders; --" + "y" * 300])
+def test_a_hostile_argument_is_refused_in_words_and_leaves_nothing(
+    command: str, attack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("R2P_DATA", str(tmp_path / "a" / "b" / "data"))
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    answer = CliRunner().invoke(app, [word.replace("{}", attack) for word in command.split()])
+    assert isinstance(answer.exception, SystemExit), answer.exception
+    assert answer.exit_code in {1, 2}
+    assert "\x1b[2J" not in answer.output
+    assert [path.name for path in (tmp_path / "a").rglob("*") if "y" * 50 in path.name] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 FORGED = """mutation {

@@ -37,6 +37,8 @@ def _told() -> Iterator[None]:
     except (LedgerError, WitnessError) as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise typer.Exit(code=1) from None
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
     except (SettingsError, KeyFileError, ExportError) as error:
         raise typer.BadParameter(str(error)) from None
 
