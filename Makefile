@@ -9,9 +9,11 @@ INSTALLED := .venv/.installed
 PEERS := .venv-peers/.installed
 PRODUCTION := .venv-production/.installed
 MUTANTS := .venv-mutants/.installed
+AUDIT := .venv-audit/.installed
+SBOM ?= build/sbom.cdx.json
 
 .PHONY: help install demo dev test test-production bench-production check peers bench soak attacks crash pictures mutants \
-  fmt lock
+  audit fmt lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -90,6 +92,18 @@ $(MUTANTS): $(INSTALLED)
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > "$$(.venv-mutants/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/locked.pth"
 	touch $(MUTANTS)
+
+audit: $(AUDIT) ## write SBOM=build/sbom.cdx.json; look up every pinned package in OSV: one that could not be is a failure too
+	mkdir -p "$(dir $(SBOM))"
+	.venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o "$(SBOM)" requirements.lock
+	.venv-audit/bin/pip-audit -r requirements.lock -r tests/production/requirements.lock --require-hashes --disable-pip \
+	  --strict -s osv $(if $(OSV),--osv-url "$(OSV)") --progress-spinner off \
+	  || { echo "make audit: a package is vulnerable or could not be looked up, see above" >&2; exit 1; }
+
+$(AUDIT): $(INSTALLED)
+	test -x .venv-audit/bin/python || $(BIN)/python -m uv venv --quiet --python $(BIN)/python .venv-audit
+	$(BIN)/python -m uv pip install --quiet --python .venv-audit/bin/python pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	touch $(AUDIT)
 
 fmt: install ## format and fix what can be fixed
 	$(BIN)/python -m ruff check --fix .

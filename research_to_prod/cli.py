@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from research_to_prod.commands import incident, policy
 from research_to_prod.commands.administrator import commands as administrator_commands
@@ -21,10 +20,11 @@ from research_to_prod.commands.operator import commands as operator_commands
 from research_to_prod.commands.promotion import commands as promotion_commands
 from research_to_prod.commands.scaffold import commands as scaffold_commands
 from research_to_prod.commands.taking_back import commands as taking_back_commands
+from research_to_prod.commands.terminal import Commands, Console
 from research_to_prod.commands.trace import commands as trace_commands
 from research_to_prod.settings import Settings, SettingsError
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(policy.app, name="policy")
 app.add_typer(incident.app, name="incident")
 app.add_typer(ledger_commands)
@@ -91,23 +91,46 @@ def run(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
-    """Open the Dagster UI on loopback, with the history under the data folder."""
+def ui(
+    *,
+    port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Nothing can be started or changed.")] = False,
+    host: Annotated[str, typer.Option(help="Address that it listens on, if not loopback.")] = "127.0.0.1",
+    i_know_it_has_no_log_in: Annotated[
+        bool, typer.Option("--i-know-it-has-no-log-in", help="Needed for a host that others can reach.")
+    ] = False,
+) -> None:
+    """Open the Dagster UI on loopback, with the history under the data folder.
+
+    With --read-only no schedule runs from here, and it may run beside another that does.
+    """
     import subprocess
-    import sys
-    from pathlib import Path
 
     with _told():
         from research_to_prod.defs.runner import open_instance
 
         settings = Settings.from_environment(os.environ)
+    if host not in {"127.0.0.1", "::1", "localhost"} and not i_know_it_has_no_log_in:
+        raise typer.BadParameter(
+            f"the UI has no log-in: on {host} anybody who reaches port {port} can "
+            f"{'read everything' if read_only else 'start runs, which is running code'}; keep it on loopback behind a "
+            "tunnel or a proxy that asks who you are (docs/security.md), or add --i-know-it-has-no-log-in"
+        )
     with open_instance(settings):
         pass  # the home exists now, with the project's dagster.yaml
-    # The UI has no log-in and can start runs: it is never offered beyond this machine.
-    command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workspace", str(Path(__file__).resolve().parents[1] / "workspace.yaml")]
     environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home.resolve())}
-    raise typer.Exit(code=subprocess.call(command, env=environment))  # noqa: S603 - no part of it is the user's
+    raise typer.Exit(code=subprocess.call(_ui_command(host, port, read_only=read_only), env=environment))  # noqa: S603
+
+
+def _ui_command(host: str, port: int, *, read_only: bool) -> list[str]:
+    """Return what serves the UI; `dagster dev` knows no --read-only, and its daemon would run the schedules."""
+    import sys
+    from pathlib import Path
+
+    program = ["dagster_webserver", "--read-only"] if read_only else ["dagster", "dev"]
+    workspace = Path(__file__).resolve().parents[1] / "workspace.yaml"
+    # Given on the command line, so that no DAGSTER_WEBSERVER_HOST of the environment moves it.
+    return [sys.executable, "-m", *program, "--host", host, "--port", str(port), "--workspace", str(workspace)]
 
 
 @app.command()

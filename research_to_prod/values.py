@@ -67,6 +67,15 @@ def day_bounds(day: str) -> tuple[datetime, datetime]:
     return start, start + timedelta(days=1)
 
 
+# Control characters but tab and line feed, marks that turn the direction of writing, halves of characters.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return a text as a terminal may show it: what would steer the terminal or hide a part becomes U+FFFD."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
 def canonical_json(value: Any) -> bytes:
     """Return the RFC 8785 form of a JSON value: one value, one sequence of bytes.
 

@@ -106,6 +106,15 @@ def test_every_case_that_never_promotes_names_a_test_that_exists() -> None:
         assert f"def {name.strip(' `')}(" in text, name
 
 
+def test_every_rule_of_security_names_tests_that_exist() -> None:
+    rows = [line.split("|")[1:-1] for line in section("security.md", "The rules").splitlines() if line.startswith("|")]
+    assert [row[0].strip() for row in rows[2:]] == [str(number) for number in range(1, 14)]
+    named_tests = re.findall(r"`(tests/\S+\.py)::(\w+)`", (DOCS / "security.md").read_text())
+    assert all("::" in row[3] for row in rows[2:])
+    for path, name in named_tests:
+        assert re.search(rf"^ *def {name}\(", (DOCS.parent / path).read_text(), re.MULTILINE), f"{path}::{name}"
+
+
 def test_every_link_between_pages_leads_somewhere() -> None:
     for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
         for target in re.findall(r"\]\((?!https:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from research_to_prod.commands.taking_back import opened, renew, told
+from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,20 +93,37 @@ def raise_ladder(signal: str, reason: str, by: str, venue: str = "", candidate: 
         ``user:NAME``; stands in the journal.
     """
     from research_to_prod.market_data.liquidity import Regime
+    from research_to_prod.market_data.universe import Universe
     from research_to_prod.operations.control_journal import ControlJournal
     from research_to_prod.operations.ladder import Basis, Exposed, Reading, Severity, Signal, load_ladder_policy
     from research_to_prod.promotion.keys import person
 
     ledger, settings, setting = opened(f"r2p {signal}")
+    target = _target(venue, candidate)
+    if venue:
+        universe = Universe.load(settings.desk / "universe.yaml")
+        _refuse_unknown("venue", venue, {each.name for each in universe.venues} | {m.venue for m in universe.markets})
+    if candidate:
+        files = {file.stem for file in (settings.desk / "candidates").glob("*.yaml")}
+        _refuse_unknown("candidate", candidate, files | {record.candidate for record in ledger.records()})
     policy = load_ladder_policy(settings.desk / "policies" / "ladder.yaml")
     # A person has looked already: what they ask for is taken as it is, and not raised by the market.
     reading = Reading(
         setting.now, (Signal(signal, Severity.P1, Basis.COUNTED, firing=True),), Regime.NORMAL, Exposed.SOME,
         person(by), reason,
     )  # fmt: skip
-    state = ControlJournal(settings.controls).read(policy, _target(venue, candidate), reading)
+    state = ControlJournal(settings.controls).read(policy, target, reading)
     renew(ledger, settings)
     return state
+
+
+def _refuse_unknown(what: str, name: str, known: set[str]) -> None:
+    """Refuse a misspelt name: "held back" would be said of what goes on trading."""
+    from research_to_prod.operations.ladder import LadderError
+
+    if name not in known:
+        there = ", ".join(sorted(known)) or "none"
+        raise LadderError(f"nothing is held back: there is no {what} {name!r}; there are {there}")
 
 
 def _target(venue: str, candidate: str) -> Target:

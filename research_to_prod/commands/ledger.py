@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def _told() -> Iterator[None]:
     except (LedgerError, WitnessError) as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise typer.Exit(code=1) from None
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
     except (SettingsError, KeyFileError, ExportError) as error:
         raise typer.BadParameter(str(error)) from None
 

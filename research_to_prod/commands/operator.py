@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
+from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings, SettingsError
 
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings, SettingsError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from string import Template
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings, SettingsError
 from research_to_prod.values import StrategyType
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings, SettingsError
 from research_to_prod.values import Verdict
 
@@ -63,7 +63,7 @@ def trace(
         if openlineage is not None:
             openlineage.write_text("".join(f"{each}\n" for each in run_events(found)), encoding="utf-8")
     if as_json:
-        typer.echo(found.model_dump_json(indent=2))
+        typer.echo(found.model_dump_json(indent=2, ensure_ascii=True))
     else:
         Console().print(_tree(found))
     if found.problems:
@@ -87,7 +87,7 @@ def replay(promotion: Promotion, *, as_json: JSON = False) -> None:
         record = named(ledger.records(), promotion)
         again = judge_again(record, Lake(settings.lake), settings, ledger, code)
     if as_json:
-        typer.echo(again.model_dump_json(indent=2))
+        typer.echo(again.model_dump_json(indent=2, ensure_ascii=True))
     else:
         console = Console(soft_wrap=True)
         verdict = "byte-equal" if again.equal else "cannot be judged again" if again.problems else "differs"

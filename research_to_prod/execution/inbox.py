@@ -7,7 +7,6 @@ system needs to know is in ``docs/oms.md``.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.execution.contracts import INBOX_KINDS
-from research_to_prod.execution.row_checks import QUARANTINE, InboxError, check_file
+from research_to_prod.execution.row_checks import QUARANTINE, InboxError, as_json, check_file
 from research_to_prod.lake.schema import Schema
 from research_to_prod.values import day_bounds, sha256_hex
 
@@ -93,7 +92,12 @@ def read_inbox(folder: Path, kind: str, day: str) -> Delivery:
     accepted: list[pa.Table] = []
     refused: list[pa.Table] = []
     faults: list[str] = []
+    root = folder.resolve()
     for path in paths:
+        # Whoever may deliver a file may deliver a link to one that he may not read; quarantine would show it to him.
+        if not path.resolve().is_relative_to(root):
+            faults.append(f"{path.name}: leads to {path.resolve()}, outside of the inbox; deliver the file itself")
+            continue
         content = path.read_bytes()
         try:
             checked = check_file(path.name, content, schema, day)
@@ -159,6 +163,6 @@ def _settle(rows: pa.Table, files: tuple[DeliveredFile, ...], refused: pa.Table,
 
 
 def _unused(rows: pa.Table, names: list[str], reasons: list[str]) -> pa.Table:
-    content = [json.dumps(row, default=str) for row in rows.select(names).to_pylist()]
+    content = as_json(rows.select(names))
     columns = [rows["file"], rows["row"], pa.array(reasons, pa.string()), pa.array(content, pa.string())]
     return pa.table(columns, schema=QUARANTINE)

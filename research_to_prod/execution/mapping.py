@@ -19,6 +19,7 @@ import pyarrow as pa
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from research_to_prod.declared import parse_yaml
 from research_to_prod.execution.contracts import INBOX_KINDS
 from research_to_prod.execution.inbox_writer import InboxWriter
 from research_to_prod.execution.row_checks import read_file
@@ -154,7 +155,7 @@ def load_mapping(path: Path) -> Mapping:
         Naming the file and every wrong field.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = parse_yaml(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise MappingError(f"{path} is no table of fields")
         return Mapping(name=path.stem, **found)

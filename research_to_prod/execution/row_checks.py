@@ -84,9 +84,16 @@ def check_rows(name: str, delivered: pa.Table, schema: Schema, day: str, malform
 
 def quarantined(name: str, numbers: pa.ChunkedArray, reasons: pa.Array, rows: pa.Table) -> pa.Table:
     """Return rows of one file as ``QUARANTINE`` rows."""
-    content = [json.dumps(row, default=str) for row in rows.to_pylist()]
+    content = as_json(rows)
     columns = [pa.array([name] * len(content), pa.string()), numbers, reasons, pa.array(content, pa.string())]
     return pa.table(columns, schema=QUARANTINE)
+
+
+def as_json(rows: pa.Table) -> list[str]:
+    """Return each row as the JSON that quarantine keeps of it."""
+    # Arrow's times reach beyond the year 9999, where Python's end.
+    shown = [pc.cast(each, pa.string()) if pa.types.is_temporal(each.type) else each for each in rows.columns]
+    return [json.dumps(row, default=str) for row in pa.table(shown, rows.column_names).to_pylist()]
 
 
 def read_file(name: str, content: bytes) -> tuple[pa.Table, pa.Table]:
@@ -106,8 +113,12 @@ def read_file(name: str, content: bytes) -> tuple[pa.Table, pa.Table]:
 
     try:
         if name.endswith(".parquet"):
-            return pq.read_table(io.BytesIO(content)), QUARANTINE.empty_table()
-        header = content.partition(b"\n")[0].decode("utf-8-sig").strip("\r").split(",")
+            stored = pq.read_table(io.BytesIO(content))
+            # Arrow reads names and texts that are no UTF-8, and fails where they are first used.
+            stored.validate(full=True)
+            return stored.rename_columns(stored.column_names), QUARANTINE.empty_table()
+        # The whole file: Arrow swallows what `keep` raises of a line that is no UTF-8.
+        header = content.decode("utf-8-sig").partition("\n")[0].strip("\r").split(",")
         names = [cell.strip('"') for cell in header]
         table = pa_csv.read_csv(
             io.BytesIO(content),
@@ -117,7 +128,8 @@ def read_file(name: str, content: bytes) -> tuple[pa.Table, pa.Table]:
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
             ),
         )
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+    # Of a damaged Parquet footer Arrow says OSError.
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InboxError(f"{name} cannot be read: {error}; write it again under a temporary name and rename") from error
     return table, pa.Table.from_pylist(broken, QUARANTINE)
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from research_to_prod.declared import Frozen
+from research_to_prod.declared import Frozen, parse_yaml
 from research_to_prod.gates.contracts import READINESS
 from research_to_prod.gates.evidence import ReadinessEvidence
 from research_to_prod.research.candidate import Candidate
@@ -79,7 +79,7 @@ def read_runbook(path: Path) -> Runbook:
     if opening or not closed:
         raise RunbookError(f"{path.name}: begins with no front matter between lines of ---")
     try:
-        about = FrontMatter.model_validate(yaml.safe_load(front))
+        about = FrontMatter.model_validate(parse_yaml(front))
     except (yaml.YAMLError, ValidationError) as error:
         raise RunbookError(f"{path.name}: {error}") from error
     parts = {title: text.strip() for title, _, text in (each.partition("\n") for each in f"\n{body}".split("\n## "))}

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from research_to_prod.declared import parse_yaml
 from research_to_prod.market_data.universe import Name, Symbol, Utc
 
 
@@ -192,7 +193,7 @@ def load_calendars(folder: Path) -> tuple[Calendar, ...]:
     calendars, problems = [], []
     for path in sorted(folder.glob("*.yaml")):
         try:
-            calendar = Calendar.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            calendar = Calendar.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             problems.append(f"{path.name}: not readable as YAML: {error}")
         except ValidationError as error:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from research_to_prod.declared import parse_yaml
 from research_to_prod.lake.schema import TIMESTAMP
 from research_to_prod.market_data.contracts import BAR_KEY, CANDLE_QUARANTINE, CANDLES, FETCHED_KEY, REPAIRS
 from research_to_prod.market_data.quarantine import DUPLICATE, split
@@ -169,7 +170,7 @@ def load_repairs(folder: Path, markets: Sequence[MarketSpec]) -> tuple[Repair, .
 def _load(path: Path) -> Repair:
     try:
         text = path.read_bytes().decode("utf-8")
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except OSError as error:
         raise RepairError(f"{path.name}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -191,7 +192,7 @@ def _load(path: Path) -> Repair:
 def repairs_from(table: pa.Table) -> tuple[Repair, ...]:
     """Return the repairs that ``table`` (REPAIRS) says were applied, from their files as they stood then."""
     texts = table["file_text"].to_pylist()
-    return tuple(Repair.model_validate(yaml.safe_load(text) | {"text": text}) for text in texts)
+    return tuple(Repair.model_validate(parse_yaml(text) | {"text": text}) for text in texts)
 
 
 @dataclass(frozen=True)

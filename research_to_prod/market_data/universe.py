@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from research_to_prod.declared import parse_yaml
 from research_to_prod.values import month_bounds, timeframe_length
 
 EXCHANGES = ("binance", "kraken", "okx", "bybit", "coinbase")
@@ -211,7 +212,7 @@ class Universe(_Model):
             Naming the file and every wrong field.
         """
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = parse_yaml(path.read_text(encoding="utf-8"))
             return cls.model_validate(content)
         except OSError as error:
             raise UniverseError(f"{path}: cannot be read: {error.strerror}") from error

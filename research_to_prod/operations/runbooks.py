@@ -15,7 +15,7 @@ from typing import Annotated
 import yaml
 from pydantic import Field, ValidationError
 
-from research_to_prod.declared import Frozen
+from research_to_prod.declared import Frozen, parse_yaml
 from research_to_prod.operations.alerting.rules import AlertPolicy
 from research_to_prod.operations.alerting.settings import Identifier, Severity
 
@@ -166,7 +166,7 @@ def _read(text: str) -> Runbook:
     match = _FRONT.match(text)
     if match is None:
         raise RunbookError("does not begin with front matter between two lines of ---")
-    front = Front.model_validate(yaml.safe_load(match[1]))
+    front = Front.model_validate(parse_yaml(match[1]))
     parts = re.split(r"^## (.+)\n", match[2], flags=re.MULTILINE)
     return Runbook(front, {title.strip(): body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)})
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +38,7 @@ from research_to_prod.promotion.record import (
 )
 from research_to_prod.values import Stage, sha256_hex
 
+_FILE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 STATEMENT_TYPE = "application/vnd.research-to-prod.approval+json"
 
 
@@ -123,9 +125,13 @@ def read_asked(data: bytes) -> Asked:
         When it is malformed, or the decision in it is not the one whose digest is asked about.
     """
     try:
-        return Asked.from_canonical_bytes(data)
+        asked = Asked.from_canonical_bytes(data)
     except ValueError as error:
         raise ApprovalError(f"this is no request for approval: {error}") from error
+    # The answer is written under this name: `../.ssh/x` would leave the folder of the approver.
+    if not _FILE_NAME.fullmatch(asked.request.candidate):
+        raise ApprovalError(f"this is no request for approval: {asked.request.candidate!r} is no candidate's name")
+    return asked
 
 
 def ask(draft: Draft, rule: ApprovalRule, now: datetime) -> Asked:

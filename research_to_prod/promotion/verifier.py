@@ -34,6 +34,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 VERSION = 2
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+"""What an export may hold to steer the auditor's terminal."""
 GENESIS = "0" * 64
 """What the first record of a log names as its predecessor."""
 ORIGIN = "research-to-prod/ledger/"
@@ -798,9 +800,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report = verify(given.export, given.keys, given.witness)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        sys.stderr.write(f"nothing was verified: {error}\n")
+        sys.stderr.write(_UNPRINTABLE.sub("\ufffd", f"nothing was verified: {error}\n"))
         return 2
-    sys.stdout.write(json.dumps(asdict(report), indent=2) + "\n" if given.json else report.text())
+    shown = json.dumps(asdict(report), indent=2) + "\n" if given.json else report.text()
+    sys.stdout.write(_UNPRINTABLE.sub("\ufffd", shown))
     return 1 if report.problems else 0
 
 

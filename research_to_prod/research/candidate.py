@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from research_to_prod.declared import parse_yaml
 from research_to_prod.research.bars import is_perpetual
 from research_to_prod.research.costs import Costs
 from research_to_prod.research.market_making import Quoting
@@ -198,7 +199,7 @@ def load_candidate(path: Path, strategies: Path) -> Candidate:
         Listing every wrong field.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CandidateError(f"{path.name}: not readable as YAML: {error}") from error
     if not isinstance(content, dict):

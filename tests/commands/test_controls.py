@@ -77,6 +77,8 @@ def test_a_kill_is_let_go_by_two_different_people(r2p: R2p, tmp_path: Path) -> N
         (("--by", "ann"), "user:NAME"),
         (("--by", "team:risk"), "user:NAME"),
         (("--by", "user:ann", "--venue", "v", "--candidate", "c"), "name a venue or a candidate"),
+        (("--by", "user:ann", "--venue", "sandbx"), "nothing is held back: there is no venue 'sandbx'"),
+        (("--by", "user:ann", "--candidate", "../x"), "nothing is held back: there is no candidate '../x'"),
     ],
 )
 def test_whoever_holds_back_is_a_person_and_says_of_what(r2p: R2p, words: tuple[str, ...], says: str) -> None:
@@ -98,10 +100,10 @@ def test_an_edited_journal_is_followed_by_nobody(r2p: R2p, tmp_path: Path) -> No
 
 
 def test_the_asset_shows_where_each_ladder_stands(r2p: R2p, tmp_path: Path) -> None:
-    r2p("hold", "--reason", "odd fills", "--by", "user:ann", "--candidate", "c1")
+    r2p("hold", "--reason", "odd fills", "--by", "user:ann", "--candidate", "btc_momentum")
     assert dg.materialize([control_state], resources=build_resources({"R2P_DATA": str(tmp_path / "data")})).success
     (row,) = Lake(tmp_path / "data" / "lake").read("control_state").rows.to_pylist()
-    assert (row["scope"], row["name"], row["level"], row["mode"]) == ("candidate", "c1", 2, "reduce_only")
+    assert (row["scope"], row["name"], row["level"], row["mode"]) == ("candidate", "btc_momentum", 2, "reduce_only")
     assert (row["by"], "odd fills" in row["because"]) == ("user:ann", True)
 
 

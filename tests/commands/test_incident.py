@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from research_to_prod.cli import app
+from research_to_prod.commands.incident import _show_query
+from research_to_prod.commands.terminal import Console
 from research_to_prod.execution.contracts import INBOX_KINDS
 from tests.operations.alerting.book import ACCOUNT, reading
 from tests.operations.incidents.firings import Play
@@ -101,3 +104,27 @@ def test_the_runbook_is_shown_with_its_numbers_and_what_its_queries_find(play: P
     found = r2p("runbook", play.only.id)
     assert found.exit_code == 0
     assert "end_reason" in found.output
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT content FROM read_text('{outside}')",
+        "COPY (SELECT 1) TO '{outside}'",
+        "ATTACH '{outside}.duckdb'",
+        "SET enable_external_access = true",
+        "DROP TABLE orders",
+        "SELECT",
+    ],
+)
+def test_a_query_leaves_neither_the_warehouse_nor_the_screen_in_disorder(tmp_path: Path, sql: str) -> None:
+    (tmp_path / "outside").write_text("hunter2")
+    with duckdb.connect(tmp_path / "warehouse.duckdb") as warehouse:
+        warehouse.execute("CREATE TABLE orders AS SELECT 1 AS n")
+    written = io.StringIO()
+    _show_query(tmp_path / "warehouse.duckdb", sql.format(outside=tmp_path / "outside"), Console(file=written))
+    assert "Error" in written.getvalue()
+    assert "hunter2" not in written.getvalue()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outside", "warehouse.duckdb"]
+    with duckdb.connect(tmp_path / "warehouse.duckdb") as warehouse:
+        assert warehouse.sql("SELECT n FROM orders").fetchall() == [(1,)]

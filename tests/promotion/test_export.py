@@ -76,6 +76,8 @@ def test_a_zip_with_two_files_of_one_name_is_refused(desk, keys_file, tmp_path):
         (b"[]", "not a file of public keys"),
         (b'{"keys":{"a":{}}}', "has no algorithm"),
         (b'{"keys":', "Expecting value"),
+        # The auditor's terminal is not the desk's.
+        (b'{"keys":{"\\u001b[2J":{}}}', "key \ufffd[2J"),
     ],
 )
 def test_keys_that_are_none_verify_nothing(desk, tmp_path, capsys, content, says):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -12,6 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from research_to_prod.operations.book_risk import expected_shortfall
 from research_to_prod.operations.contracts import BREAKS
@@ -26,6 +30,7 @@ from research_to_prod.reports.rendering import render_json, render_parquet, rend
 from research_to_prod.reports.risk_posture import By, ExposureLine, RiskPosture
 from tests.operations.alerting.test_day_measures import rows
 from tests.reports.posture_book import LONG, NOON, PROVEN, SHORT, book, manifest, position, profile, wallet
+from tests.reports.test_desk_report import Page
 
 
 def of(known: Known) -> RiskPosture:
@@ -194,9 +199,21 @@ def leaves(value: Any) -> list[float]:
     return [float(value)] if isinstance(value, int | float) else []
 
 
-def test_names_from_outside_are_escaped() -> None:
-    evil = position(("sandbox", "ETH/USDT:USDT"), "<script>alert(1)</script>", "1")
-    assert "<script>" not in render_posture(of(book(evil, SHORT))).decode()
+def page_of(strategy: str) -> tuple[bytes, Counter[tuple[str, ...]]]:
+    """Return the page of a book with a position of this strategy, and its tags, each with its attributes' names."""
+    page = render_posture(of(book(position(("sandbox", "ETH/USDT:USDT"), strategy, "1"), SHORT)))
+    return page, Counter((tag, *attributes) for tag, attributes in Page(page).tags)
+
+
+MARKUP = st.sampled_from(["<script>alert(1)</script>", "'\"><img src=x onerror=alert(1)>", "</style>", "{{ 7 }}"])
+
+
+@settings(max_examples=10)
+@given(name=MARKUP | st.text("<>&\"'/=!-{}%;# ax", min_size=1, max_size=30))
+def test_a_name_from_outside_is_text_and_never_markup(name: str) -> None:
+    page, tags = page_of(name)
+    assert tags == page_of("plain")[1]
+    assert name in html.unescape(page.decode())
 
 
 def rows_of(money: str) -> Any:

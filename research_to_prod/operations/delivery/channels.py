@@ -21,6 +21,7 @@ from research_to_prod.operations.append_only import AppendOnly
 from research_to_prod.operations.delivery.formats import as_alertmanager, as_json, as_pagerduty, as_text
 from research_to_prod.operations.delivery.message import Message
 from research_to_prod.operations.delivery.outbox import Channel, DeliveryError
+from research_to_prod.values import printable
 
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
 _TIMEOUT = 10.0  # seconds; the outbox waits for nobody longer
@@ -48,7 +49,7 @@ class Console(_Named):
 
     def send(self, message: Message) -> str:
         """Write the page."""
-        self.stream.write(as_text(message) + "\n\n")
+        self.stream.write(printable(as_text(message)) + "\n\n")
         self.stream.flush()
         return "written"
 
