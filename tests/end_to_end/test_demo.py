@@ -133,7 +133,7 @@ def test_in_the_browser_a_researcher_sees_the_gates_and_is_refused(finished: tup
     with served(tmp_path / "data") as url:
         said = walk(url, "sol_breakout", tmp_path / "pictures")
     assert "promotion of sol_breakout refused" in said
-    assert "deflated_sharpe_ratio" in said
+    assert "check statistics_gates_pass of gate_report[sol_breakout] did not pass" in said
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
         "lineage.png", "gate_report.png", "gates.png", "refused.png"
     }  # fmt: skip
