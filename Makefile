@@ -67,8 +67,8 @@ $(PEERS): $(INSTALLED) benchmarks/requirements.lock
 	  benchmarks/requirements.lock
 	touch $(PEERS)
 
-bench: peers ## run all benchmarks, write docs/performance.md; fails when a target is missed
-	.venv-peers/bin/python -m benchmarks
+bench: peers ## run all benchmarks, or BENCHMARKS="lake ledger", and write docs/performance.md; fails when a target is missed
+	.venv-peers/bin/python -m benchmarks $(BENCHMARKS)
 
 soak: install ## a day on the sandbox venue at full speed, with faults on the wire (minutes)
 	$(BIN)/python -m benchmarks.soak
