@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -322,6 +324,21 @@ def test_the_command_says_why_nothing_was_verified(
     assert main([str(export), "--keys", str(keys)]) == 2
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", f"nothing was verified: {says}\n")
+
+
+def test_what_an_export_says_does_not_steer_the_auditor_s_terminal(
+    book: Book, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = keys_file(tmp_path)
+    for mode in ("w", "a"):
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(tmp_path / "a\x1b[2Jb", mode) as archive:
+            archive.writestr(RECORDS, b"")
+    assert main([str(tmp_path / "a\x1b[2Jb"), "--keys", str(keys)]) == 2
+    assert f"{tmp_path}/a\ufffd[2Jb has more than one file" in capsys.readouterr().err
+    told = replace(book.check(), problems=("a\x1b[2Jb",))
+    monkeypatch.setattr(verifier, "verify", lambda *_: told)
+    assert main([str(tmp_path), "--keys", str(keys)]) == 1
+    assert capsys.readouterr().out == told.text().replace("\x1b", "\ufffd")
 
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
