@@ -133,8 +133,13 @@ def prepare(module: str) -> Path:
         "pytest_add_cli_args_test_selection": [f"tests/{name}" for name in TESTS[module]],
         "also_copy": list(COPIED[1:]),
         # It collects garbage five times after every run: more time than the tests of most mutants.
-        # A mutated module imports mutmut, which those tests rightly refuse that hold it to the standard library.
-        "pytest_add_cli_args": ["-p", "no:unraisableexception", "-k", "not standard_library"],
+        # A mutated module imports mutmut, so tests that hold it to the standard library, or start it alone, must fail.
+        "pytest_add_cli_args": [
+            "-p",
+            "no:unraisableexception",
+            "-k",
+            "not standard_library and not clean_interpreter",
+        ],
         "use_git_change_detection": False,
         "use_setproctitle": False,
     }
