@@ -61,7 +61,8 @@ def _candidates(settings: Settings, now: datetime) -> Part:
     from research_to_prod.defs.reports.standing import candidate_lines
     from research_to_prod.lake import Lake
 
-    lines = candidate_lines(Lake(settings.lake), settings, now)
+    del now
+    lines = candidate_lines(Lake(settings.lake), settings)
     details = tuple(
         f"{each.candidate} at {each.stage}: gates of its newest report {each.verdict}, "
         f"{each.gates_passed} of {each.gates} passed"
@@ -71,14 +72,15 @@ def _candidates(settings: Settings, now: datetime) -> Part:
 
 
 def _approvals(settings: Settings, now: datetime) -> Part:
+    from research_to_prod.defs.gates.judgement import verified_ledger
     from research_to_prod.promotion.keys import PUBLIC_FILE, read_keys
-    from research_to_prod.promotion.ledger import Ledger
     from research_to_prod.promotion.waiting import ApprovalFolder
 
-    if not (settings.keys / PUBLIC_FILE).exists():
+    ledger = verified_ledger(settings)
+    if ledger is None:
         return Part("approvals", "nothing was decided yet")
     keys = read_keys(settings.keys / PUBLIC_FILE)
-    waiting = ApprovalFolder(settings.approvals).pending(Ledger(settings.ledger, keys).records(), keys, now)
+    waiting = ApprovalFolder(settings.approvals).pending(ledger.records(), keys, now)
     details = tuple(
         f"{each.asked.decision.candidate} to {each.asked.request.to_stage}: approved by "
         f"{', '.join(each.approved) or 'nobody'}, waits for {', '.join(each.waiting_for) or 'a trusted approver'}"
@@ -97,9 +99,7 @@ def _production(settings: Settings, now: datetime) -> Part:
     manifest = read_manifest(path, read_keys(settings.keys / PUBLIC_FILE))
     held = tuple(f"{each.candidate}: {each.mode}, {'; '.join(each.reasons)}" for each in manifest.withheld)
     if manifest.valid_until <= now:
-        return Part(
-            "production", f"nothing may trade: the manifest ended at {manifest.valid_until:%Y-%m-%d %H:%MZ}", held
-        )
+        return Part("production", f"nothing may trade: the manifest ended at {_minute(manifest.valid_until)}", held)
     may = tuple(f"{each.candidate} may trade at {each.stage}" for each in manifest.entries)
     told = f"{len(may)} may trade until {_minute(manifest.valid_until)}, {len(held)} withheld"
     return Part("production", told, may + held)

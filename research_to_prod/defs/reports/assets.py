@@ -76,7 +76,7 @@ def desk_report(
     report = compile_desk_report(
         tables,
         month,
-        candidates=candidate_lines(lake, settings, now),
+        candidates=candidate_lines(lake, settings),
         exclusions=delivery_exclusions(lake, day),
         policy=load_attribution_policy(settings.desk / "policies" / "attribution.yaml"),
         prepared_at=now,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
 
+from research_to_prod.defs.gates.judgement import verified_ledger
 from research_to_prod.execution.contracts import INBOX_KINDS
 from research_to_prod.lake import Lake
-from research_to_prod.promotion.keys import open_keys
-from research_to_prod.promotion.ledger import Ledger
 from research_to_prod.promotion.stages import stage_of
 from research_to_prod.reports.desk_report import CandidateLine, Exclusion
 from research_to_prod.research.candidate_table import candidate_from_table
@@ -16,11 +14,12 @@ from research_to_prod.settings import Settings
 from research_to_prod.values import Verdict
 
 
-def candidate_lines(lake: Lake, settings: Settings, now: datetime) -> list[CandidateLine]:
+def candidate_lines(lake: Lake, settings: Settings) -> list[CandidateLine]:
     """Return a line for each candidate that has a gate report, sorted by name."""
     if "gate_report" not in lake.tables():
         return []
-    records = Ledger(settings.ledger, open_keys(settings.keys, now)).records()
+    ledger = verified_ledger(settings)
+    records = () if ledger is None else ledger.records()
     lines = []
     for version in lake.read("gate_report").versions:
         name = version.partition or ""
