@@ -25,7 +25,7 @@ from research_to_prod.execution.inbox_writer import InboxWriter
 from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.market import SandboxMarket
 from research_to_prod.settings import Settings
-from tests.defs.test_nightly import DAYS, UNIVERSE
+from tests.defs.nights import DAYS, UNIVERSE
 
 SCALES = (1, 10, 100)
 _STAY = {"positions", "fee_schedules"}
@@ -33,7 +33,7 @@ _NAMES = {
     "decision_id", "order_id", "fill_id", "venue_order_id", "event_id", "child_id", "entry_id", "reference",
 }  # fmt: skip
 _NIGHT = (
-    "import json, sys, time; from tests.defs.test_nightly import night; from benchmarks._harness import peak_memory;"
+    "import json, sys, time; from tests.defs.nights import night; from benchmarks._harness import peak_memory;"
     "began = time.perf_counter(); night(*sys.argv[1:]); print(json.dumps([time.perf_counter() - began, peak_memory()]))"
 )
 _LOAD = [sys.executable, "-W", "ignore", "-c"]

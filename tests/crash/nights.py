@@ -13,7 +13,7 @@ from pathlib import Path
 
 from research_to_prod.lake import LakeError
 from tests.crash.harness import Outcome
-from tests.defs.test_nightly import DAYS, Desk
+from tests.defs.nights import DAYS, Desk
 
 
 def killed_nights(folder: Path, kills: int, seed: int) -> Outcome:
