@@ -35,10 +35,13 @@ def count_series(
 ) -> tuple[int, int]:
     """Count gaps and outlying returns: rules about series, which the contract of bars doesn't have."""
     gaps = outliers = 0
-    for i in prange(1, len(ts)):
-        same = codes[i] == codes[i - 1]
-        gaps += same & (ts[i] - ts[i - 1] > MINUTE)
-        outliers += same & (abs(close[i] / close[i - 1] - 1.0) > OUTLIER)
+    # Slices: an index that might be negative forbids vector code.
+    market, time, price = codes[1:], ts[1:], close[1:]
+    market_before, time_before, price_before = codes[:-1], ts[:-1], close[:-1]
+    for i in prange(len(market)):
+        same = market[i] == market_before[i]
+        gaps += same & (time[i] - time_before[i] > MINUTE)
+        outliers += same & (abs(price[i] / price_before[i] - 1.0) > OUTLIER)
     return gaps, outliers
 
 

@@ -108,6 +108,14 @@ def mark_changes(offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], ch
 
 
 @njit(cache=True, nogil=True)
+def mark_code_changes(codes: npt.NDArray[np.signedinteger], changed: npt.NDArray[np.bool_]) -> None:
+    """Set ``changed`` (n,) where the code (n,) of a text differs from the one before it."""
+    before, own, marks = codes[:-1], codes[1:], changed[1:]
+    for i in range(len(own)):
+        marks[i] |= own[i] != before[i]
+
+
+@njit(cache=True, nogil=True)
 def _equal(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
     differing = np.uint8(0)
     for j in range(len(one)):

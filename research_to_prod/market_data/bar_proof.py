@@ -129,15 +129,14 @@ def _runs(keys: pa.Table, pool: ThreadPoolExecutor) -> tuple[Integers, pa.Table]
 
 def _mark(batch: pa.RecordBatch, changed: npt.NDArray[np.bool_]) -> None:
     """Leave ``changed`` (n,) true at the first row of a batch and where its market may differ from the row before."""
-    from research_to_prod.market_data._bar_kernel import mark_changes
+    from research_to_prod.market_data._bar_kernel import mark_changes, mark_code_changes
 
     if any(column.null_count for column in batch.columns):
         return
     changed[1:] = False
     for column in batch.columns:
         if pa.types.is_dictionary(column.type):
-            codes = column.indices.to_numpy()
-            changed[1:] |= codes[1:] != codes[:-1]
+            mark_code_changes(_read_only(column.indices.to_numpy()), changed)
         else:
             _, offsets, data = column.buffers()
             within = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
