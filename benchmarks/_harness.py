@@ -100,11 +100,12 @@ def report(title: str, seconds: Seconds, claims: Sequence[Claim], units: Mapping
         Work done in one turn (rows, bars, series) by contestant, for a column of units a second.
     """
     console = Console(width=118)
-    timed = Table("contestant", "median s", "fastest s", "turns", "units/s", title=title, title_justify="left")
-    for name, each in seconds.items():
-        rate = f"{units[name] / np.median(each):,.0f}" if units and name in units else ""
-        timed.add_row(name, f"{np.median(each):.4f}", f"{each.min():.4f}", str(len(each)), rate)
-    console.print(timed)
+    if seconds:
+        timed = Table("contestant", "median s", "fastest s", "turns", "units/s", title=title, title_justify="left")
+        for name, each in seconds.items():
+            rate = f"{units[name] / np.median(each):,.0f}" if units and name in units else ""
+            timed.add_row(name, f"{np.median(each):.4f}", f"{each.min():.4f}", str(len(each)), rate)
+        console.print(timed)
     judged = Table("claim", "measured", "target", "", title_justify="left")
     for claim in claims:
         verdict = "" if not claim.target else "holds" if claim.holds else "MISSED"

@@ -24,6 +24,7 @@ from unittest.mock import patch
 import dagster as dg
 import pyarrow as pa
 
+from benchmarks._harness import Claim, report
 from research_to_prod.defs.operations.watching import alerter
 from research_to_prod.execution.contracts import POSITIONS
 from research_to_prod.lake import Lake
@@ -64,7 +65,7 @@ def failing(*_: object) -> None:
 
 
 def main() -> int:
-    """Run the day and print what it left; 1 where a minute is missing or a fault has other than one incident."""
+    """Run the day and print what it cost and left; 1 where a claim does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--minutes", type=int, default=1440, help="how long the day is")
     minutes = parser.parse_args().minutes
@@ -73,12 +74,11 @@ def main() -> int:
         contextlib.redirect_stdout(io.StringIO()),
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        told = day(Path(folder), minutes, instance)
-    sys.stdout.write("".join(f"{name}: {value}\n" for name, value in told.items()))
-    return 0 if told["turns"] == minutes and told["incidents of the faults"] == told["faults begun"] else 1
+        claims = day(Path(folder), minutes, instance)
+    return report(f"a day of the alerter, {minutes:,} ticks", {}, claims)
 
 
-def day(data: Path, minutes: int, instance: dg.DagsterInstance) -> dict[str, object]:
+def day(data: Path, minutes: int, instance: dg.DagsterInstance) -> list[Claim]:
     """Return what a day of ``minutes`` ticks cost and left."""
     settings, cursor = Settings(data=data), None
     lake = Lake(settings.lake)
@@ -114,17 +114,18 @@ def day(data: Path, minutes: int, instance: dg.DagsterInstance) -> dict[str, obj
     moved = [each for each in lines if each.get("event") == "moved" and each["to"] == "reopened"]
     reopened = [each for each in moved if not begun[each["incident_id"]]["blind"]]
     sign = last_beat(settings.operations / FILE)
-    return {
-        "turns": 0 if sign is None else sign.turn + 1,
-        "faults begun": sum(start < minutes for start in FAULTS),
-        "incidents of the faults": len(opened) + len(reopened),
-        "by rule": dict(Counter(each["rule"] for each in opened)),
-        "postures asked for, and how many twice": (len(asked), len(asked) - len(set(asked))),
-        "CPU of a tick, median and largest after the first, ms": [round(1e3 * f(cpu[1:])) for f in (median, max)],
-        "CPU of a tick, median of the last hour, ms": round(1e3 * median(cpu[-60:])),
-        "largest memory after a quarter and at the end, MB": memory,
-        "files at the end, kB": {p.name: p.stat().st_size // 1024 for p in sorted(settings.operations.glob("*.*"))},
-    }
+    kilobytes = {path.name: path.stat().st_size // 1024 for path in sorted(settings.operations.glob("*.*"))}
+    sys.stderr.write(f"incidents by rule: {dict(Counter(each['rule'] for each in opened))}; files, kB: {kilobytes}\n")
+    faults, turns = sum(start < minutes for start in FAULTS), 0 if sign is None else sign.turn + 1
+    return [
+        Claim(f"turns that are missing of {minutes:,}", minutes - turns, at_most=0),
+        Claim(f"incidents of {faults} faults, those that came back included", len(opened) + len(reopened),
+              at_least=faults, at_most=faults),
+        Claim("risk postures asked for twice", len(asked) - len(set(asked)), at_most=0),
+        Claim("CPU of a tick, median, ms", 1e3 * median(cpu[1:]), at_most=200),
+        Claim("CPU of a tick, largest after the first, ms", 1e3 * max(cpu[1:]), at_most=200),
+        Claim("memory at the end over that after a quarter", memory[1] / memory[0], at_most=1.1),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Taking a version back: the one way in which a rule's trigger or a person's word becomes a signed record.
 
 Nobody is asked before something is taken away, so neither needs approvals; what needs a named person is giving it back.
-A rollback is recorded once: the same triggers again find the record that stands.
+A rollback is recorded once: the same triggers again find the record that stands. Whoever holds it for a false alarm
+says so in a record, which gives nothing back.
 
 Belongs here: the records, and appending them. Doesn't: what fires (``rollback``), what may trade then (``manifest``).
 """
@@ -95,6 +96,46 @@ def halt(ledger: Ledger, candidate: str, *, reason: str, by: str, setting: Setti
     return tuple(_append(ledger, each, RecordType.DEMOTE, Stage.HALTED, by, (reason,), setting) for each in found)
 
 
+def set_aside(
+    ledger: Ledger, candidate: str, seq: int, *, reason: str, by: str, until: datetime, setting: Setting
+) -> Record:
+    """Record that a person holds a rollback for a false alarm; nothing moves, what was taken back stays so.
+
+    It counts in `metrics` as a rollback that an override names. Up again leads a promotion only.
+
+    Parameters
+    ----------
+    seq
+        The rollback's record.
+    until
+        When the override ends of itself, later than now.
+
+    Raises
+    ------
+    TakingBackError
+        If that record is no rollback of ``candidate``, its version stands nowhere any more, or ``until`` is past.
+    LedgerError
+        If the ledger does not verify, or refuses the record.
+    """
+    if until <= setting.now:
+        raise TakingBackError(f"{candidate}: it ends at {until}, which is not after now, {setting.now}")
+    records = ledger.records()
+    rollbacks = {each.seq: each for each in records if each.candidate == candidate and each.type is RecordType.ROLLBACK}
+    if seq not in rollbacks:
+        known = ", ".join(map(str, rollbacks)) or "none"
+        raise TakingBackError(f"record {seq} is no rollback of {candidate}; its rollbacks are: {known}")
+    version = rollbacks[seq].candidate_sha256
+    held = [
+        each for each in standing(records).deciding() if (each.candidate, each.candidate_sha256) == (candidate, version)
+    ]
+    if not held:
+        raise TakingBackError(f"{candidate}: version {version[:12]} was replaced and stands nowhere")
+    return _append(
+        ledger, held[0], RecordType.OVERRIDE, held[0].to_stage, by, (reason,), setting,
+        supersedes=rollbacks[seq].decision_id, expires_at=until,
+    )  # fmt: skip
+
+
 def roll_back(ledger: Ledger, watch: Watch, triggers: Sequence[Trigger], setting: Setting) -> Record:
     """Carry out the strictest of a watch's triggers, and return the signed record; once recorded it is found again.
 
@@ -150,6 +191,8 @@ def _append(
     setting: Setting,
     *,
     decision_id: str = "",
+    supersedes: str = "",
+    expires_at: datetime | None = None,
     trigger: of.Trigger | None = None,
     gates: tuple[Gate, ...] = (),
 ) -> Record:
@@ -170,7 +213,8 @@ def _append(
             "code": setting.code,
             "parameters_sha256": held.parameters_sha256,
             "limits": limits_below(held, setting.allocation, to_stage),
-            "supersedes": held.decision_id,
+            "supersedes": supersedes or held.decision_id,
+            "expires_at": expires_at,
             "trigger": trigger,
             "dagster": of.Dagster(run_id=setting.run_id),
             "type": kind,

@@ -17,6 +17,7 @@ from research_to_prod.gates.capital import load_allocation
 from research_to_prod.promotion.keys import open_keys
 from research_to_prod.promotion.ledger import LedgerError
 from research_to_prod.promotion.manifest import production_manifest, read_manifest
+from research_to_prod.promotion.metrics import Metric, promotion_metrics
 from research_to_prod.promotion.record import CodeIdentity, RecordType
 from research_to_prod.promotion.rollback.baseline import Baseline, held_to_edge, held_to_shadow
 from research_to_prod.promotion.rollback.design import Chart, design
@@ -25,7 +26,7 @@ from research_to_prod.promotion.rollback.readings import DayResult, Exposure
 from research_to_prod.promotion.rollback.stepping import replay
 from research_to_prod.promotion.rollback.watch import Watch
 from research_to_prod.promotion.stages import standing
-from research_to_prod.promotion.taking_back import Setting, TakingBackError, demote, halt, roll_back
+from research_to_prod.promotion.taking_back import Setting, TakingBackError, demote, halt, roll_back, set_aside
 from research_to_prod.values import Stage, StrategyType
 
 DESK = Path(research_to_prod.__file__).parent / "desk"
@@ -157,6 +158,29 @@ def test_a_halt_ends_only_by_a_record_that_names_an_approver(ledger, draft):
     halt(ledger, "c1", reason="venue", by="user:ann", setting=SETTING)
     with pytest.raises(LedgerError, match="names a person"):
         demote(ledger, "c1", Stage.DEMOTED, reason="over", by="user:ann", setting=SETTING)
+
+
+def test_a_false_alarm_is_put_on_record_counted_and_gives_nothing_back(ledger, draft):
+    watch = watch_of(arrive(ledger, draft, Stage.LIVE))
+    rollback = roll_back(ledger, watch, fired(watch, *losing_days()), SETTING)
+    later = replace(SETTING, now=NOW + timedelta(days=1))
+    said = {"reason": "the venue's marks were wrong", "by": "user:ann", "until": NOW + timedelta(days=30)}
+    with pytest.raises(TakingBackError, match=f"record 0 is no rollback of c1; its rollbacks are: {rollback.seq}"):
+        set_aside(ledger, "c1", 0, **said, setting=later)
+    with pytest.raises(TakingBackError, match="its rollbacks are: none"):
+        set_aside(ledger, "c2", rollback.seq, **said, setting=later)
+    with pytest.raises(TakingBackError, match=r"ends at 2026-06-01 00:00:00.*, which is not after now"):
+        set_aside(ledger, "c1", rollback.seq, **said | {"until": NOW}, setting=later)
+    record = set_aside(ledger, "c1", rollback.seq, **said, setting=later)
+    assert (record.type, record.supersedes) == (RecordType.OVERRIDE, rollback.decision_id)
+    assert (record.from_stage, record.to_stage) == (Stage.CANARY, Stage.CANARY)
+    assert standing(ledger.records()).reduce_only("c1", watch.candidate_sha256)
+    (withheld,) = production_manifest(ledger.records(), later.now).withheld
+    assert withheld.mode == "reduce_only"
+    begin = datetime(2026, 5, 30, tzinfo=UTC)
+    figures = promotion_metrics(ledger.records(), lambda _: (), begin, begin + timedelta(days=7))
+    (false,) = [each for each in figures if each.metric is Metric.FALSE_ROLLBACKS]
+    assert (false.value, false.n) == (1.0, 1)
 
 
 @pytest.fixture
