@@ -1,4 +1,4 @@
-"""`r2p`, the command line. Thin: each command reads settings, calls one function, prints.
+"""`r2p`, the command line. Thin: each command reads settings, calls one function, answers with what it returned.
 
 The environment and the clock enter here and in ``defs/resources.py``.
 """
@@ -7,22 +7,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from research_to_prod.commands import incident, policy
 from research_to_prod.commands.administrator import commands as administrator_commands
+from research_to_prod.commands.answer import Answer, Commands
 from research_to_prod.commands.controls import commands as control_commands
 from research_to_prod.commands.ledger import commands as ledger_commands
 from research_to_prod.commands.operator import commands as operator_commands
 from research_to_prod.commands.promotion import commands as promotion_commands
 from research_to_prod.commands.scaffold import commands as scaffold_commands
 from research_to_prod.commands.taking_back import commands as taking_back_commands
-from research_to_prod.commands.terminal import Commands, Console
+from research_to_prod.commands.terminal import Console
 from research_to_prod.commands.trace import commands as trace_commands
-from research_to_prod.settings import Settings, SettingsError
+from research_to_prod.settings import Settings
+
+if TYPE_CHECKING:
+    from research_to_prod.defs.demo import Demonstrated
+    from research_to_prod.defs.runner import Run
+
+_COLOURS = {"refused": "red", "undecided": "yellow"}
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(policy.app, name="policy")
@@ -37,31 +47,46 @@ app.add_typer(administrator_commands)
 app.add_typer(scaffold_commands, name="new")
 
 
+@dataclass(frozen=True)
+class Serving:
+    """What is served from now on, until it is stopped; a queue has no address of its own."""
+
+    what: str
+    url: str | None = None
+    key: str | None = None
+    secret: str | None = None
+
+
 @app.callback()
 def main() -> None:
     """Research to production, and honest there."""
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Say what is wrong with what the user gave in its own words, with exit code 2; a fault of ours stays a crash."""
-    from research_to_prod.market_data.universe import UniverseError
-
-    try:
-        yield
-    except (SettingsError, UniverseError) as error:
-        raise typer.BadParameter(str(error)) from None
-
-
 @app.command()
-def demo() -> None:
+def demo() -> Answer:
     """Run the whole graph once on the sandbox venue: no exchange, no key, no database server."""
-    with _told():
-        from research_to_prod.defs.demo import run_demo
+    from research_to_prod.defs.demo import run_demo
 
-        settings = Settings.from_environment(os.environ)
-    if not run_demo(settings, Console()):
-        raise typer.Exit(code=1)
+    settings = Settings.from_environment(os.environ)
+    made = run_demo(settings, Console())
+    return Answer(made, partial(_show_demo, made), fine=not made.failed)
+
+
+def _show_demo(made: Demonstrated, console: Console) -> None:
+    table = Table("candidate", "decision", "why", title="What the gates decided", title_justify="left")
+    for each in made.decisions:
+        colour = _COLOURS.get(each.decision, "green")
+        table.add_row(each.candidate, f"[{colour}]{each.decision}[/]", escape("\n".join(each.why)))
+    console.print(table)
+    console.print(f"The newest desk report: {made.desk_report}", soft_wrap=True)
+    console.print(f"The risk posture: {made.risk_posture}", soft_wrap=True)
+    console.print(f"All reports: {made.all_reports}", soft_wrap=True)
+    console.print(f"All tables for SQL: {made.warehouse}", soft_wrap=True)
+    console.print(
+        f"Done in {made.seconds:.0f} s. Next: [bold]make dev[/] opens the lineage graph with this "
+        "history; then add a file to research_to_prod/desk/candidates/.",
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -75,19 +100,25 @@ def run(
     partitions: Annotated[
         list[str] | None, typer.Argument(help="Months, days or candidates; FIRST..LAST for a range")
     ] = None,
-) -> None:
+) -> Iterator[Answer]:
     """Run a job, one partition a run, as the UI would; exit 1 when a run fails."""
-    with _told():
-        from research_to_prod.defs.runner import NoSuchRunError, open_runner, partition_keys
+    from research_to_prod.defs.runner import NoSuchRunError, open_runner, partition_keys
 
-        settings = Settings.from_environment(os.environ)
-    with open_runner(settings, Console()) as runner:
+    settings = Settings.from_environment(os.environ)
+    console = Console()
+    with open_runner(settings, console) as runner:
         try:
             keys = partition_keys(job, partitions or [], runner.instance)
         except NoSuchRunError as error:
             raise typer.BadParameter(str(error)) from None
-        if not runner.each(job, job, keys):
-            raise typer.Exit(code=1)
+        for ended in runner.each(job, job, keys):
+            # On the console of the bar, which a line from elsewhere would tear.
+            yield Answer(ended, partial(_show_run, ended, console), ended.success)
+
+
+def _show_run(ended: Run, bar: Console, _: Console) -> None:
+    if not ended.success:
+        bar.print(f"[red]{escape(ended.failure())}[/]")
 
 
 @app.command()
@@ -99,17 +130,16 @@ def ui(
     i_know_it_has_no_log_in: Annotated[
         bool, typer.Option("--i-know-it-has-no-log-in", help="Needed for a host that others can reach.")
     ] = False,
-) -> None:
+) -> Iterator[Answer]:
     """Open the Dagster UI on loopback, with the history under the data folder.
 
     With --read-only no schedule runs from here, and it may run beside another that does.
     """
     import subprocess
 
-    with _told():
-        from research_to_prod.defs.runner import open_instance
+    from research_to_prod.defs.runner import open_instance
 
-        settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment(os.environ)
     if host not in {"127.0.0.1", "::1", "localhost"} and not i_know_it_has_no_log_in:
         raise typer.BadParameter(
             f"the UI has no log-in: on {host} anybody who reaches port {port} can "
@@ -118,6 +148,7 @@ def ui(
         )
     with open_instance(settings):
         pass  # the home exists now, with the project's dagster.yaml
+    yield Answer(Serving("the Dagster UI", f"http://{host}:{port}"), "")
     environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home.resolve())}
     raise typer.Exit(code=subprocess.call(_ui_command(host, port, read_only=read_only), env=environment))  # noqa: S603
 
@@ -134,13 +165,13 @@ def _ui_command(host: str, port: int, *, read_only: bool) -> list[str]:
 
 
 @app.command()
-def worker(processes: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2) -> None:
+def worker(processes: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2) -> Iterator[Answer]:
     """Execute runs from the queue of R2P_BROKER until stopped; start as many on as many machines as wanted."""
-    with _told():
-        settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment(os.environ)
     try:
         from research_to_prod.defs.worker import work
 
+        yield Answer(Serving("runs of the queue"), "")
         work(settings, processes)
     except (ImportError, ValueError) as error:
         hint = "; install research_to_prod[production]" if isinstance(error, ImportError) else ""
@@ -148,7 +179,7 @@ def worker(processes: Annotated[int, typer.Option(min=1, help="Runs at once.")] 
 
 
 @app.command()
-def sandbox() -> None:
+def sandbox() -> Iterator[Answer]:
     """Serve the simulated venue over HTTP on loopback, in Binance's dialect, until interrupted."""
     import threading
 
@@ -156,7 +187,10 @@ def sandbox() -> None:
     from research_to_prod.sandbox.server import API_KEY, API_SECRET, SandboxServer
 
     with SandboxServer(seed=SANDBOX_SEED) as server:
-        Console().print(f"sandbox at {server.base_url}, key {API_KEY}, secret {API_SECRET}; Ctrl-C ends it")
+        yield Answer(
+            Serving("the sandbox venue", server.base_url, API_KEY, API_SECRET),
+            f"sandbox at {server.base_url}, key {API_KEY}, secret {API_SECRET}; Ctrl-C ends it",
+        )
         threading.Event().wait()
 
 

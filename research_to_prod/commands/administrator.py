@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from research_to_prod.commands.terminal import Console
-from research_to_prod.settings import Settings, SettingsError
+from research_to_prod.commands.answer import Answer
+from research_to_prod.settings import Settings
 
 if TYPE_CHECKING:
     from research_to_prod.operations.backup import Installation
@@ -20,10 +21,28 @@ if TYPE_CHECKING:
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+@dataclass(frozen=True)
+class Copied:
+    """What was backed up or restored: the backup's folder, of when it is, and how much is in it."""
+
+    folder: Path
+    taken_at: datetime
+    records: int
+    tables: int
+    files: int
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """The columns that were added, or may be null now, by table."""
+
+    tables: dict[str, tuple[str, ...]]
+
+
 @commands.command()
 def backup(
     folder: Annotated[Path, typer.Argument(help="Backups go into folders of their own under it, named by the time.")],
-) -> None:
+) -> Answer:
     """Copy ledger, keys, incidents, inbox, reports, lake and run history into a new folder, while everything works.
 
     It holds the private key that signs the ledger: keep it where only the desk's administrators can read.
@@ -32,18 +51,15 @@ def backup(
 
     with _told():
         target, made = back_up(_installation(), folder, datetime.now(UTC))
-    Console().print(
-        f"{target}: {made.records} ledger records, {len(made.tables)} tables, {len(made.files)} files",
-        soft_wrap=True,
-        highlight=False,
-    )
+    copied = Copied(target, made.taken_at, made.records, len(made.tables), len(made.files))
+    return Answer(copied, f"{target}: {copied.records} ledger records, {copied.tables} tables, {copied.files} files")
 
 
 @commands.command()
 def restore(
     folder: Annotated[Path, typer.Argument(help="One backup: a folder that `r2p backup` named.")],
     by: Annotated[str, typer.Option(help="Who restores: user:NAME; stands in the controls' journal.")],
-) -> None:
+) -> Answer:
     """Make the installation of the settings from a backup, and hold everything until `r2p release`.
 
     The data folder, the lake and the database must be empty. What was halted, demoted or held after the backup is not
@@ -60,16 +76,16 @@ def restore(
     taken = f"{made.taken_at:%Y-%m-%d %H:%M:%SZ}"
     with told():
         raise_ladder("hold", f"restored from the backup of {taken}: what was taken back after it is not known", by)
-    Console().print(
-        f"restored as of {taken}, and held: {made.records} ledger records, {len(made.tables)} tables; "
+    copied = Copied(folder, made.taken_at, made.records, len(made.tables), len(made.files))
+    return Answer(
+        copied,
+        f"restored as of {taken}, and held: {copied.records} ledger records, {copied.tables} tables; "
         "next: r2p doctor, the ledger's witness, r2p release (docs/deployment.md)",
-        soft_wrap=True,
-        highlight=False,
     )
 
 
 @commands.command()
-def upgrade() -> None:
+def upgrade() -> Answer:
     """Make the lake's tables what this release declares: columns are added, or may be null from now on.
 
     Stored files and versions stay as they are: rows from before are null in a column that came later. Nothing is
@@ -80,10 +96,10 @@ def upgrade() -> None:
 
     with _told():
         lake = Lake(Settings.from_environment(os.environ).lake)
-        changed = {table: lake.upgrade(table, stored_tables()[table]) for table in tables_to_upgrade(lake)}
-    for table, columns in changed.items():
-        Console().print(f"{table}: {', '.join(columns)}", highlight=False)
-    Console().print(f"{len(changed)} tables were upgraded" if changed else "every table is as declared")
+        changed = {table: tuple(lake.upgrade(table, stored_tables()[table])) for table in tables_to_upgrade(lake)}
+    lines = [f"{table}: {', '.join(columns)}" for table, columns in changed.items()]
+    lines.append(f"{len(changed)} tables were upgraded" if changed else "every table is as declared")
+    return Answer(Upgraded(changed), "\n".join(lines))
 
 
 def _installation() -> Installation:
@@ -113,6 +129,5 @@ def _told() -> Iterator[None]:
         LedgerError,
         OSError,
         SchemaError,
-        SettingsError,
     ) as error:
         raise typer.BadParameter(str(error)) from None

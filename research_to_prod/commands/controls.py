@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from research_to_prod.commands.answer import Answer
 from research_to_prod.commands.taking_back import opened, renew, told
 from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings
@@ -26,16 +29,23 @@ Candidate = Annotated[str, typer.Option(help="On this candidate only.")]
 SANDBOX = "sandbox"
 
 
+@dataclass(frozen=True)
+class Cancelled:
+    """What a kill could not cancel at the venues; empty when nothing rests there any more."""
+
+    not_cancelled: tuple[str, ...]
+
+
 @commands.command()
-def hold(reason: Reason, by: By, venue: Venue = "", candidate: Candidate = "") -> None:
+def hold(reason: Reason, by: By, venue: Venue = "", candidate: Candidate = "") -> Answer:
     """Block what would grow, at the level of a page (P1), on everything, a venue or a candidate; renew the manifest."""
     with told():
         state = raise_ladder("hold", reason, by, venue, candidate)
-    Console().print(f"held back at level {state.level:d}; the manifest is renewed")
+    return Answer(state, f"held back at level {state.level:d}; the manifest is renewed")
 
 
 @commands.command()
-def kill(reason: Reason, by: By, venue: Venue = "", candidate: Candidate = "") -> None:
+def kill(reason: Reason, by: By, venue: Venue = "", candidate: Candidate = "") -> Iterator[Answer]:
     """Halt everything, a venue or a candidate, renew the manifest, and cancel every resting order of those venues.
 
     Orders carry no strategy's name at the venue: for a candidate its halt reaches the execution systems through the
@@ -43,18 +53,15 @@ def kill(reason: Reason, by: By, venue: Venue = "", candidate: Candidate = "") -
     """
     with told():
         state = raise_ladder("kill_switch", reason, by, venue, candidate)
-    Console().print(f"killed, level {state.level:d}; the manifest is renewed")
+    yield Answer(state, f"killed, level {state.level:d}; the manifest is renewed")
     if candidate:
         return
     from research_to_prod.market_data.universe import Universe
 
     with told():
         universe = Universe.load(Settings.from_environment(os.environ).desk / "universe.yaml")
-    wrong = _cancel(universe, venue)
-    for each in wrong:
-        Console(stderr=True).print(f"[red]{escape(each)}[/]", soft_wrap=True)
-    if wrong:
-        raise typer.Exit(code=1)
+    wrong = tuple(_cancel(universe, venue))
+    yield Answer(Cancelled(wrong), lambda _: _show_wrong(wrong), fine=not wrong)
 
 
 @commands.command()
@@ -64,7 +71,7 @@ def release(
     to: Annotated[int, typer.Option(min=0, max=4, help="The level that it goes down to.")] = 0,
     venue: Venue = "",
     candidate: Candidate = "",
-) -> None:
+) -> Answer:
     """Let a ladder down in the names of people, and renew the production manifest.
 
     The names are not proven: whoever can write the desk's data can write them, and what was promoted stays as it was.
@@ -79,7 +86,7 @@ def release(
         policy = load_ladder_policy(settings.desk / "policies" / "ladder.yaml")
         state = ControlJournal(settings.controls).release(policy, _target(venue, candidate), asked)
         renew(ledger, settings)
-    Console().print(f"let down to level {state.level:d} by {escape(state.by)}; the manifest is renewed")
+    return Answer(state, f"let down to level {state.level:d} by {state.by}; the manifest is renewed")
 
 
 def raise_ladder(signal: str, reason: str, by: str, venue: str = "", candidate: str = "") -> State:
@@ -115,6 +122,11 @@ def raise_ladder(signal: str, reason: str, by: str, venue: str = "", candidate: 
     state = ControlJournal(settings.controls).read(policy, target, reading)
     renew(ledger, settings)
     return state
+
+
+def _show_wrong(wrong: tuple[str, ...]) -> None:
+    for each in wrong:
+        Console(stderr=True).print(f"[red]{escape(each)}[/]", soft_wrap=True)
 
 
 def _refuse_unknown(what: str, name: str, known: set[str]) -> None:

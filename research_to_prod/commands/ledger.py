@@ -5,23 +5,42 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
+from research_to_prod.commands.answer import Answer, Wrong
 from research_to_prod.commands.terminal import Console
-from research_to_prod.settings import Settings, SettingsError
+from research_to_prod.settings import Settings
 
 if TYPE_CHECKING:
     from research_to_prod.promotion.ledger import Ledger
+    from research_to_prod.promotion.record import Record
+    from research_to_prod.promotion.verifier import Report
 
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 ledger_commands = typer.Typer(invoke_without_command=True)
 commands.add_typer(ledger_commands, name="ledger")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The records of a ledger that verified, and what was checked and what could not be."""
+
+    records: tuple[Record, ...]
+    report: Report
+
+
+@dataclass(frozen=True)
+class Given:
+    """How many records went where."""
+
+    records: int
+    to: str
 
 
 @contextmanager
@@ -35,11 +54,10 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (LedgerError, WitnessError) as error:
-        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        raise typer.Exit(code=1) from None
+        raise Wrong(str(error)) from None
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
-    except (SettingsError, KeyFileError, ExportError) as error:
+    except (KeyFileError, ExportError) as error:
         raise typer.BadParameter(str(error)) from None
 
 
@@ -52,13 +70,17 @@ def _ledger() -> Ledger:
 
 
 @ledger_commands.callback()
-def ledger(context: typer.Context) -> None:
+def ledger(context: typer.Context) -> Answer | None:
     """Verify the promotion ledger and list its records; exit 1 when it does not verify."""
     if context.invoked_subcommand is not None:
-        return
+        return None
     with _told():
-        verified = _ledger().verify()
-    console = Console()
+        found = _ledger().verify()
+    verified = Verified(tuple(found.records), found.report)
+    return Answer(verified, lambda console: _show(verified, console))
+
+
+def _show(verified: Verified, console: Console) -> None:
     table = Table("seq", "recorded at", "record", "candidate", "stage", "reasons")
     for record in verified.records:
         reasons = f"{len(record.reasons)}: {record.reasons[0]}" if record.reasons else ""
@@ -71,25 +93,28 @@ def ledger(context: typer.Context) -> None:
 @ledger_commands.command()
 def export(
     destination: Annotated[Path, typer.Argument(help="A new folder, or a new file that ends in .zip.")],
-) -> None:
+) -> Answer:
     """Write the ledger, its checkpoints and all evidence to a folder or a zip, for `r2p verify`."""
     from research_to_prod.promotion.export import export as write
 
     with _told():
         records = write(_ledger(), destination)
-    Console().print(f"{records} records in {destination}; give the auditor the public keys by another way")
+    return Answer(
+        Given(records, str(destination)),
+        f"{records} records in {destination}; give the auditor the public keys by another way",
+    )
 
 
 @ledger_commands.command()
 def witness(
     target: Annotated[str, typer.Argument(help="A file, git:REMOTE, or s3://BUCKET/PREFIX, outside the desk's reach.")],
-) -> None:
+) -> Answer:
     """Publish the newest checkpoint where the desk cannot alter it; exit 1 when it contradicts what is there."""
     from research_to_prod.promotion.witness import open_target, publish
 
     with _told():
         head = publish(_ledger(), open_target(target))
-    Console().print(f"{target} keeps the checkpoint of {head.size} records")
+    return Answer(Given(head.size, target), f"{target} keeps the checkpoint of {head.size} records")
 
 
 @commands.command()
@@ -97,10 +122,14 @@ def verify(
     export: Annotated[Path, typer.Argument(help="Folder or zip of `r2p ledger export`.")],
     keys: Annotated[Path, typer.Option(help="The public keys you trust, not from the export.")],
     witness: Annotated[Path | None, typer.Option(help="A checkpoint that was kept outside.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,  # noqa: FBT002
-) -> None:
+) -> Answer:
     """Verify an exported ledger, offline: exit 0 when it holds, 1 when not, 2 when there is nothing to verify."""
+    from zipfile import BadZipFile
+
     from research_to_prod.promotion import verifier
 
-    arguments = [str(export), "--keys", str(keys), *(["--witness", str(witness)] if witness else [])]
-    raise typer.Exit(code=verifier.main([*arguments, *(["--json"] if json else [])]))
+    try:
+        report = verifier.verify(export, keys, witness)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise typer.BadParameter(f"nothing was verified: {error}") from None
+    return Answer(report, report.text().removesuffix("\n"), fine=not report.problems)

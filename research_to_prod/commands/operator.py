@@ -2,73 +2,63 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
+from research_to_prod.commands.answer import Answer
 from research_to_prod.commands.terminal import Console
-from research_to_prod.settings import Settings, SettingsError
+from research_to_prod.settings import Settings
+
+if TYPE_CHECKING:
+    from research_to_prod.defs.doctor import Finding
+    from research_to_prod.defs.status import Part
 
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _COLOURS = {"fine": "green", "attention": "yellow", "failed": "red"}
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-
-
 @commands.command()
-def status(*, as_json: AsJson = False) -> None:
+def status() -> Iterator[Answer]:
     """Show how things stand: stages, approvals, what may trade, controls, incidents, reports, runs.
 
     Exit 1 when a part of it can't be read.
     """
     from research_to_prod.defs.status import stand
 
-    settings, console, readable = _settings(), Console(), True
-    for part in stand(settings, datetime.now(UTC)):
-        readable &= part.readable
-        if as_json:
-            console.print_json(json.dumps(asdict(part)), indent=None)
-            continue
-        console.print(f"[bold]{part.what:<11}[/]{'' if part.readable else '[red]'}{escape(part.told)}", soft_wrap=True)
-        for detail in part.details:
-            console.print(f"           {escape(detail)}", soft_wrap=True)
-    if not readable:
-        raise typer.Exit(code=1)
+    for part in stand(Settings.from_environment(os.environ), datetime.now(UTC)):
+        yield Answer(part, partial(_show_part, part), part.readable)
 
 
 @commands.command()
-def doctor(*, as_json: AsJson = False) -> None:
+def doctor() -> Iterator[Answer]:
     """Look at disk, desk files, keys, ledger, lake, runs and venues; exit 1 when one of them has failed.
 
     Each finding comes with its remedy. Nothing is repaired.
     """
     from research_to_prod.defs.doctor import Health, examine
 
-    settings, console, failed = _settings(), Console(), False
+    settings = Settings.from_environment(os.environ)
     with Progress(SpinnerColumn(), TextColumn("looking"), console=Console(stderr=True), transient=True) as progress:
         progress.add_task("")
         for finding in examine(settings, os.environ, datetime.now(UTC)):
-            failed |= finding.health is Health.FAILED
-            if as_json:
-                console.print_json(json.dumps(asdict(finding)), indent=None)
-                continue
-            colour = _COLOURS[finding.health]
-            console.print(f"[{colour}]{finding.health:<9}[/] {finding.what}: {escape(finding.told)}", soft_wrap=True)
-            if finding.remedy:
-                console.print(f"          [dim]{escape(finding.remedy)}[/]", soft_wrap=True)
-    if failed:
-        raise typer.Exit(code=1)
+            yield Answer(finding, partial(_show_finding, finding), finding.health is not Health.FAILED)
 
 
-def _settings() -> Settings:
-    try:
-        return Settings.from_environment(os.environ)
-    except SettingsError as error:
-        raise typer.BadParameter(str(error)) from None
+def _show_part(part: Part, console: Console) -> None:
+    console.print(f"[bold]{part.what:<11}[/]{'' if part.readable else '[red]'}{escape(part.told)}", soft_wrap=True)
+    for detail in part.details:
+        console.print(f"           {escape(detail)}", soft_wrap=True)
+
+
+def _show_finding(finding: Finding, console: Console) -> None:
+    colour = _COLOURS[finding.health]
+    console.print(f"[{colour}]{finding.health:<9}[/] {finding.what}: {escape(finding.told)}", soft_wrap=True)
+    if finding.remedy:
+        console.print(f"          [dim]{escape(finding.remedy)}[/]", soft_wrap=True)

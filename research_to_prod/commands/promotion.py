@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,15 +15,25 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from research_to_prod.commands.answer import Answer
 from research_to_prod.commands.terminal import Console
-from research_to_prod.settings import Settings, SettingsError
+from research_to_prod.settings import Settings
 
 if TYPE_CHECKING:
-    from research_to_prod.promotion.approvals import Asked
+    from research_to_prod.promotion.approvals import ApprovalRequest, Asked
+    from research_to_prod.promotion.keys import Keys
 
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 keys_commands = typer.Typer(no_args_is_help=True, help="Keys of the people who approve.")
 commands.add_typer(keys_commands, name="keys")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was asked, and the envelope that says yes to it; None where the answer was no."""
+
+    request: ApprovalRequest
+    envelope: Path | None
 
 
 @contextmanager
@@ -34,7 +46,7 @@ def _told() -> Iterator[None]:
         yield
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
-    except (SettingsError, KeyFileError, ApprovalError) as error:
+    except (KeyFileError, ApprovalError) as error:
         raise typer.BadParameter(str(error)) from None
 
 
@@ -42,7 +54,7 @@ def _told() -> Iterator[None]:
 def approve(
     request: Annotated[Path, typer.Argument(help="What is asked: data/approvals/pending/CANDIDATE.STAGE.json")],
     key: Annotated[Path, typer.Option(help="Your private key, from `r2p keys new-approver`.")],
-) -> None:
+) -> Answer:
     """Read what is asked, and sign it when you agree; the envelope appears beside REQUEST, to be brought back."""
     from research_to_prod.promotion.approvals import approve as sign
     from research_to_prod.promotion.approvals import read_asked
@@ -50,28 +62,28 @@ def approve(
     from research_to_prod.promotion.keys import open_private
     from research_to_prod.promotion.waiting import envelope_name
 
-    console = Console()
     now = datetime.now(UTC)
     with _told():
         asked, keys = read_asked(request.read_bytes()), open_private(key)
         envelope = sign(asked, keys, now)
-    _show(asked, console)
+    # What a person signs, they read, whatever becomes of the answer.
+    _show(asked, Console())
     if not typer.confirm("Do you approve exactly this?"):
-        console.print("nothing is signed")
-        raise typer.Exit(code=1)
+        return Answer(Answered(asked.request, None), "nothing is signed", fine=False)
     # A request from the project's own folder lies in pending/, its answers one above.
     folder = request.parent.parent if request.parent.name == "pending" else request.parent
     path = folder / envelope_name(asked, keys)
     with _told():
         replace_file(path, envelope)
-    console.print(f"signed: {path}\nbring it to data/approvals/ of the desk, then promote again", soft_wrap=True)
+    text = f"signed: {path}\nbring it to data/approvals/ of the desk, then promote again"
+    return Answer(Answered(asked.request, path), text)
 
 
 @keys_commands.command("new-approver")
 def new_approver(
     person: Annotated[str, typer.Option(help="Whose key it is, as candidates name their owners: user:NAME")],
     key: Annotated[Path, typer.Option(help="Where the private key goes.")] = Path("~/.r2p/approver.key"),
-) -> None:
+) -> Iterator[Answer]:
     """Make your key on this machine, and print its public entry; the private key never leaves the machine."""
     from research_to_prod.promotion import keys as of
 
@@ -86,23 +98,29 @@ def new_approver(
         "the line below is public: whoever keeps the desk's keys saves it to a file and runs `r2p keys trust FILE`",
         soft_wrap=True,
     )
-    typer.echo(of.public_entries(made))
+    # One line of canonical JSON, with and without --json: `r2p keys trust` takes no other form.
+    entries = of.public_entries(made).decode()
+    yield Answer(json.loads(entries), entries)
 
 
 @keys_commands.command()
 def trust(
     entry: Annotated[Path, typer.Argument(help="What `r2p keys new-approver` printed.")],
-) -> None:
+) -> Answer:
     """Add an approver's public key to the desk's keys.json."""
     from research_to_prod.promotion import keys as of
 
     with _told():
         settings = Settings.from_environment(os.environ)
         all_keys = of.trust(settings.keys / of.PUBLIC_FILE, entry)
+    return Answer(all_keys.public, lambda console: _show_keys(all_keys, console))
+
+
+def _show_keys(keys: Keys, console: Console) -> None:
     table = Table("person", "role", "valid from", "key")
-    for name, each in all_keys.public.items():
+    for name, each in keys.public.items():
         table.add_row(escape(each.person or ""), each.role, f"{each.valid_from:%Y-%m-%d %H:%M}Z", name[:12])
-    Console().print(table)
+    console.print(table)
 
 
 def _show(asked: Asked, console: Console) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from research_to_prod.commands.terminal import Console
-from research_to_prod.settings import Settings, SettingsError
+from research_to_prod.commands.answer import Answer
+from research_to_prod.settings import Settings
 from research_to_prod.values import StrategyType
 
 commands = typer.Typer(no_args_is_help=True, help="Files to begin from: a strategy, a candidate.")
@@ -25,22 +25,30 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{2,63}")
 Name = Annotated[str, typer.Argument(help="Small letters, digits and _; it becomes a file and a partition.")]
 
 
+@dataclass(frozen=True)
+class Written:
+    """The files to begin from, and what to do with them."""
+
+    files: tuple[Path, ...]
+    next: str
+
+
 @commands.command()
 def strategy(
     name: Name,
     kind: Annotated[StrategyType, typer.Option("--type", help="How it earns; decides what latency it may need.")],
-) -> None:
+) -> Answer:
     """Write desk/strategies/NAME.py, which runs as it is, and desk/tests/test_NAME.py."""
     desk = _desk(name)
     rule = "quotes" if kind is StrategyType.MARKET_MAKING else "positions"
     names = {"name": name, "title": name.replace("_", " ").capitalize(), "type": kind.name}
-    _write(
+    return _written(
         {
             desk / "strategies" / f"{name}.py": _filled(f"{rule}.py.txt", names),
             desk / "tests" / f"test_{name}.py": _filled("test_strategy.py.txt", names),
-        }
+        },
+        f"put your rule into it; python -m pytest {desk / 'tests'}; r2p new candidate {name}_btc --strategy {name}",
     )
-    _next(f"put your rule into it; python -m pytest {desk / 'tests'}; r2p new candidate {name}_btc --strategy {name}")
 
 
 @commands.command()
@@ -49,16 +57,16 @@ def candidate(
     strategy: Annotated[str, typer.Option(help="Name of its strategy.")],
     owner: Annotated[str, typer.Option(help="Who answers for it: user:NAME or team:NAME")] = "team:research",
     market: Annotated[str, typer.Option(help="A market of the universe that has bars of an hour.")] = "BTC/USDT",
-) -> None:
+) -> Answer:
     """Write desk/candidates/NAME.yaml, whose window is what the universe has of the market."""
-    from research_to_prod.market_data.universe import Universe, UniverseError
+    from research_to_prod.market_data.universe import Universe
     from research_to_prod.research.strategy import load_strategy
 
     desk = _desk(name)
+    universe = Universe.load(desk / "universe.yaml")
     try:
-        universe = Universe.load(desk / "universe.yaml")
         loaded = load_strategy(desk / "strategies", strategy)
-    except (UniverseError, FileNotFoundError, AttributeError) as error:
+    except (FileNotFoundError, AttributeError) as error:
         raise typer.BadParameter(str(error)) from None
     markets = {each.symbol: each for each in universe.markets if each.timeframe == "1h"}
     if market not in markets:
@@ -80,36 +88,32 @@ def candidate(
         "search": _around(own),
         "more": _QUOTING if making else "",
     }
-    _write({desk / "candidates" / f"{name}.yaml": _filled("candidate.yaml.txt", names).rstrip() + "\n"})
-    _next(f"write the hypothesis first; then r2p run research {name}, or materialize it in the UI")
+    return _written(
+        {desk / "candidates" / f"{name}.yaml": _filled("candidate.yaml.txt", names).rstrip() + "\n"},
+        f"write the hypothesis first; then r2p run research {name}, or materialize it in the UI",
+    )
 
 
 def _desk(name: str) -> Path:
     if _NAME.fullmatch(name) is None:
         raise typer.BadParameter(f"{name!r} is not of the form {_NAME.pattern}")
-    try:
-        return Settings.from_environment(os.environ).desk
-    except SettingsError as error:
-        raise typer.BadParameter(str(error)) from None
+    return Settings.from_environment(os.environ).desk
 
 
 def _filled(template: str, names: dict[str, str]) -> str:
     return Template((_TEMPLATES / template).read_text()).substitute(names)
 
 
-def _write(files: dict[Path, str]) -> None:
-    """Write all files, or none where one of them is there already."""
+def _written(files: dict[Path, str], following: str) -> Answer:
+    """Write all files, or none where one of them is there already; ``following`` is what to do next."""
     if there := [str(path) for path in files if path.exists()]:
         raise typer.BadParameter(f"{', '.join(there)} is there already; choose another name, or move it away")
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x") as file:
             file.write(text)
-        Console().print(f"written: {escape(str(path))}", soft_wrap=True)
-
-
-def _next(what: str) -> None:
-    Console().print(f"next: {escape(what)}", soft_wrap=True)
+    lines = [*(f"written: {path}" for path in files), f"next: {following}"]
+    return Answer(Written(tuple(files), following), "\n".join(lines))
 
 
 def _window(since: str) -> tuple[str, str]:

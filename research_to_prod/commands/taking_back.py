@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,13 +14,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from research_to_prod.commands.answer import Answer, Wrong
 from research_to_prod.commands.terminal import Console
-from research_to_prod.settings import Settings, SettingsError
+from research_to_prod.settings import Settings
 from research_to_prod.values import Stage
 
 if TYPE_CHECKING:
     from research_to_prod.promotion.controls import Control
     from research_to_prod.promotion.ledger import Ledger
+    from research_to_prod.promotion.manifest import Manifest
+    from research_to_prod.promotion.record import Record
     from research_to_prod.promotion.taking_back import Setting
 
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -29,11 +33,17 @@ Reason = Annotated[str, typer.Option(help="Why; it stands in the record.")]
 By = Annotated[str, typer.Option(help="Who decides this, as candidates name their owners: user:NAME")]
 
 
+@dataclass(frozen=True)
+class TakenBack:
+    """The signed records of what was taken back."""
+
+    records: tuple[Record, ...]
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Say what is wrong in its own words: 1 for the ledger, its manifest and the controls, 2 for what was asked."""
     from research_to_prod.gates.thresholds import PolicyError
-    from research_to_prod.market_data.universe import UniverseError
     from research_to_prod.operations.control_journal import ControlJournalError
     from research_to_prod.operations.ladder import LadderError
     from research_to_prod.promotion.keys import KeyFileError
@@ -45,11 +55,8 @@ def told() -> Iterator[None]:
     try:
         yield
     except (LedgerError, ManifestError, ControlJournalError) as error:
-        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        raise typer.Exit(code=1) from None
-    except (
-        SettingsError, KeyFileError, PolicyError, RollbackPolicyError, TakingBackError, LadderError, UniverseError,
-    ) as error:  # fmt: skip
+        raise Wrong(str(error)) from None
+    except (KeyFileError, PolicyError, RollbackPolicyError, TakingBackError, LadderError) as error:
         raise typer.BadParameter(str(error)) from None
 
 
@@ -60,7 +67,7 @@ def demote(
     reason: Reason,
     by: By,
     version: Annotated[str, typer.Option(help="First characters of the version's SHA-256, if several trade.")] = "",
-) -> None:
+) -> Answer:
     """Take a version down, as a signed record, and renew the production manifest at once."""
     from research_to_prod.promotion import taking_back
     from research_to_prod.promotion.keys import person
@@ -71,11 +78,12 @@ def demote(
             ledger, candidate, to, reason=reason, by=person(by), setting=setting, version=version
         )
         renew(ledger, settings)
-    Console().print(f"{escape(candidate)} is at {record.to_stage}, record {record.seq}; the manifest is renewed")
+    text = f"{candidate} is at {record.to_stage}, record {record.seq}; the manifest is renewed"
+    return Answer(TakenBack((record,)), text)
 
 
 @commands.command()
-def halt(candidate: Candidate, reason: Reason, by: By) -> None:
+def halt(candidate: Candidate, reason: Reason, by: By) -> Answer:
     """Halt every version of a candidate, as signed records, and renew the production manifest at once."""
     from research_to_prod.promotion import taking_back
     from research_to_prod.promotion.keys import person
@@ -85,24 +93,28 @@ def halt(candidate: Candidate, reason: Reason, by: By) -> None:
         records = taking_back.halt(ledger, candidate, reason=reason, by=person(by), setting=setting)
         renew(ledger, settings)
     numbers = ", ".join(str(record.seq) for record in records)
-    Console().print(f"{escape(candidate)} is halted, record {numbers}; the manifest is renewed")
+    return Answer(TakenBack(tuple(records)), f"{candidate} is halted, record {numbers}; the manifest is renewed")
 
 
 @commands.command()
-def controls() -> None:
+def controls() -> Answer:
     """Show what may trade now by the verified ledger, and what is withheld, in which mode and why."""
     from research_to_prod.promotion.manifest import production_manifest
 
     with told():
         ledger, settings, setting = opened("r2p controls")
         manifest = production_manifest(ledger.records(), setting.now, controls_of(settings))
+    return Answer(manifest, lambda console: _show(manifest, console))
+
+
+def _show(manifest: Manifest, console: Console) -> None:
     table = Table("candidate", "version", "stage", "may", "why")
     for entry in manifest.entries:
         table.add_row(escape(entry.candidate), entry.candidate_sha256[:12], entry.stage, "trade", f"record {entry.seq}")
     for each in manifest.withheld:
         reasons = escape("; ".join(each.reasons))
         table.add_row(escape(each.candidate), each.candidate_sha256[:12], each.stage, each.mode, reasons)
-    Console().print(table)
+    console.print(table)
 
 
 def opened(command: str) -> tuple[Ledger, Settings, Setting]:

@@ -1,17 +1,19 @@
-"""What the commands print: data never steers the terminal on which it is shown.
+"""What reaches the terminal: data never steers it, and under ``--json`` standard output carries JSON alone.
 
-Belongs here: the console and the group of commands that see to it. Doesn't: what is printed.
+Belongs here: the console, and standard output kept for one purpose. Doesn't: what is printed (``answer``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
 
 import rich.console
-import typer
 from rich.segment import Segment
-from typer.core import TyperGroup
 
 from research_to_prod.values import printable
 
@@ -27,13 +29,23 @@ class Console(rich.console.Console):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
-class Commands(TyperGroup):
-    """A group of commands whose refusals may quote a file or a record."""
+@contextmanager
+def kept_output() -> Iterator[TextIO]:
+    """Yield standard output; whatever else is written there meanwhile, by children too, goes to standard error.
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+    Progress, a library's banner or a served process would otherwise stand between two documents.
+    """
+    try:
+        number = sys.stdout.fileno()
+    except io.UnsupportedOperation:  # a test's, in memory: no child has it
+        kept = sys.stdout
+        with redirect_stdout(sys.stderr):
+            yield kept
+        return
+    sys.stdout.flush()
+    with os.fdopen(os.dup(number), "w", encoding="ascii") as kept, redirect_stdout(sys.stderr):
+        os.dup2(sys.stderr.fileno(), number)
         try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = printable(error.message)
-            raise
+            yield kept
+        finally:
+            os.dup2(kept.fileno(), number)

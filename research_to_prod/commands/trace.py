@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,31 +19,61 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from research_to_prod.commands.answer import Answer, Wrong
 from research_to_prod.commands.terminal import Console
-from research_to_prod.settings import Settings, SettingsError
+from research_to_prod.settings import Settings
 from research_to_prod.values import Verdict
 
 if TYPE_CHECKING:
     from research_to_prod.promotion.history import Spell
     from research_to_prod.promotion.ledger import Ledger
     from research_to_prod.promotion.record import Gate, Record
+    from research_to_prod.promotion.replay import Replay
     from research_to_prod.promotion.trace import Month, Partition, Trace
 
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 Promotion = Annotated[str, typer.Argument(help="A record's number or decision id, or a candidate's newest promotion")]
-JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A version of a candidate at a stage, and the gates of the record that put it there."""
+
+    spell: Spell
+    gates: tuple[Gate, ...]
+
+
+@dataclass(frozen=True)
+class Stood:
+    """Where a candidate stood on the day that began at ``day``.
+
+    Parameters
+    ----------
+    otherwise
+        Where it was held to be when no record had it at a stage; empty when one had.
+    last_decided
+        The last record of the candidate before the day ended.
+    """
+
+    candidate: str
+    day: datetime
+    stays: tuple[Stay, ...]
+    otherwise: str
+    last_decided: Record | None
 
 
 @commands.command()
 def trace(
     promotion: Promotion,
     *,
-    as_json: JSON = False,
-    html: Annotated[Path | None, typer.Option(help="Write a self-contained page.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a self-contained page."),
+    ] = None,
     openlineage: Annotated[Path | None, typer.Option(help="Write OpenLineage events, one JSON a line.")] = None,
-) -> None:
+) -> Answer:
     """Follow a decision down: gates, backtest, trials, candles, fetches with certificates, repairs."""
     from research_to_prod.defs.research.assets import TRIAL_LEDGER
     from research_to_prod.lake import Lake
@@ -51,6 +82,7 @@ def trace(
     from research_to_prod.promotion.openlineage import run_events
     from research_to_prod.promotion.trace import trace as follow
     from research_to_prod.reports.dossier import render_html
+    from research_to_prod.reports.index import publish_index
     from research_to_prod.research.trial_ledger import TrialLedger
 
     with _told():
@@ -59,19 +91,17 @@ def trace(
         record = named(ledger.records(), promotion)
         found = follow(record, ledger, Lake(settings.lake), TrialLedger(settings.ledger / TRIAL_LEDGER))
         if html is not None:
-            html.write_text(render_html(found, READS), encoding="utf-8")
+            beside = html.resolve().parent == settings.reports.resolve()
+            html.write_text(render_html(found, READS, indexed=beside), encoding="utf-8")
+            if beside:
+                publish_index(settings.reports)
         if openlineage is not None:
             openlineage.write_text("".join(f"{each}\n" for each in run_events(found)), encoding="utf-8")
-    if as_json:
-        typer.echo(found.model_dump_json(indent=2, ensure_ascii=True))
-    else:
-        Console().print(_tree(found))
-    if found.problems:
-        raise typer.Exit(code=1)
+    return Answer(found, lambda console: console.print(_tree(found)), fine=not found.problems)
 
 
 @commands.command()
-def replay(promotion: Promotion, *, as_json: JSON = False) -> None:
+def replay(promotion: Promotion) -> Answer:
     """Judge a recorded decision again, on what it read: byte-equal, or what differs."""
     import research_to_prod
     from research_to_prod.defs.gates.replay import replay as judge_again
@@ -86,32 +116,30 @@ def replay(promotion: Promotion, *, as_json: JSON = False) -> None:
         code = code_identity(package, package.parent / "requirements.lock")
         record = named(ledger.records(), promotion)
         again = judge_again(record, Lake(settings.lake), settings, ledger, code)
-    if as_json:
-        typer.echo(again.model_dump_json(indent=2, ensure_ascii=True))
-    else:
-        console = Console(soft_wrap=True)
-        verdict = "byte-equal" if again.equal else "cannot be judged again" if again.problems else "differs"
-        console.print(f"[bold]{verdict}[/]: {escape(_decision(record))}")
-        console.print(f"gate report {again.recorded_sha256} recorded, {again.gate_report_sha256} now", highlight=False)
-        for each in again.differences:
-            console.print(f"  {escape(each.gate or 'report')}: {each.field} {escape(f'{each.recorded} -> {each.now}')}")
-        for line in (*again.problems, *(f"note: {note}" for note in again.notes)):
-            console.print(f"  {line}", markup=False, highlight=False)
-    if not again.equal:
-        raise typer.Exit(code=1)
+    return Answer(again, lambda console: _show_replay(record, again, console), again.equal)
+
+
+def _show_replay(record: Record, again: Replay, console: Console) -> None:
+    console.soft_wrap = True
+    verdict = "byte-equal" if again.equal else "cannot be judged again" if again.problems else "differs"
+    console.print(f"[bold]{verdict}[/]: {escape(_decision(record))}")
+    console.print(f"gate report {again.recorded_sha256} recorded, {again.gate_report_sha256} now", highlight=False)
+    for each in again.differences:
+        console.print(f"  {escape(each.gate or 'report')}: {each.field} {escape(f'{each.recorded} -> {each.now}')}")
+    for line in (*again.problems, *(f"note: {note}" for note in again.notes)):
+        console.print(f"  {line}", markup=False, highlight=False)
 
 
 @commands.command()
 def why(
     candidate: Annotated[str, typer.Argument(help="The candidate's name")],
     on: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC")],
-) -> None:
+) -> Answer:
     """Say where a candidate stood on a day, which record put it there, and who approved."""
     from research_to_prod.promotion.history import NoSuchRecordError, spells
 
     start = on.replace(tzinfo=UTC)
     end = start + timedelta(days=1)
-    console = Console(soft_wrap=True)
     with _told():
         ledger = _ledger(Settings.from_environment(os.environ))
         records = ledger.records()
@@ -120,17 +148,20 @@ def why(
             raise NoSuchRecordError(f"the ledger has no record of {candidate!r}; `r2p ledger` lists all")
         known = [each for each in spells(records, candidate) if each.since < end]
         there = [each for each in known if each.overlaps(start, end)]
-        for spell in there:
-            _explain(spell, ledger.evidence(spell.record).gates, console)
-    if not there:
-        # What was moved stays where it is until a record moves it on, or its own record expires.
-        held = (
-            f"at no stage: record {known[-1].record.seq} had expired"
-            if known
-            else "at research: no record had moved it"
-        )
-        console.print(f"[bold]{escape(candidate)}[/] was {held}.")
-        for record in decided[-1:]:
+        stays = tuple(Stay(each, ledger.evidence(each.record).gates) for each in there)
+    # What was moved stays where it is until a record moves it on, or its own record expires.
+    held = f"at no stage: record {known[-1].record.seq} had expired" if known else "at research: no record had moved it"
+    stood = Stood(candidate, start, stays, "" if stays else held, decided[-1] if decided else None)
+    return Answer(stood, lambda console: _show_stood(stood, console))
+
+
+def _show_stood(stood: Stood, console: Console) -> None:
+    console.soft_wrap = True
+    for stay in stood.stays:
+        _explain(stay.spell, stay.gates, console)
+    if not stood.stays:
+        console.print(f"[bold]{escape(stood.candidate)}[/] was {stood.otherwise}.")
+        if (record := stood.last_decided) is not None:
             console.print(f"last decided: {escape(_decision(record))}")
             console.print("".join(f"  {reason}\n" for reason in record.reasons), markup=False, end="")
 
@@ -147,11 +178,10 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (LedgerError, BlobError) as error:
-        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        raise typer.Exit(code=1) from None
+        raise Wrong(str(error)) from None
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
-    except (SettingsError, KeyFileError, CodeIdentityError, NoSuchRecordError) as error:
+    except (KeyFileError, CodeIdentityError, NoSuchRecordError) as error:
         raise typer.BadParameter(str(error)) from None
 
 

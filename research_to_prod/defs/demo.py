@@ -1,21 +1,23 @@
 """The demo: the whole graph, materialized once through the persistent instance.
 
 It runs the same jobs that people and the schedule run. A demo that was killed is started again and finishes: months
-whose proof already holds are not fetched twice, everything else is simply done again. Belongs here: the order and the
-closing table. Doesn't: anything that decides; nothing here knows which candidate should pass.
+whose proof already holds are not fetched twice, everything else is simply done again. Belongs here: the order, and
+what came of it. Doesn't: anything that decides; nothing here knows which candidate should pass.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from research_to_prod.defs.promotion.decision import latest_decisions
 from research_to_prod.defs.resources import SANDBOX_SEED, utc_now
-from research_to_prod.defs.runner import Runner, open_runner
+from research_to_prod.defs.runner import Run, Runner, open_runner
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.liquidity import months_of
 from research_to_prod.promotion.evidence import unproven_months
@@ -29,33 +31,70 @@ DAYS = ("2026-01-07", "2026-01-08")
 WEEKS = ("2025-12-29", "2026-01-05")
 
 
-def run_demo(settings: Settings, console: Console) -> bool:
-    """Materialize everything once; return whether every step did what it should."""
-    started = time.monotonic()
+@dataclass(frozen=True)
+class Decided:
+    """What the ledger says of one candidate: ``promoted to STAGE``, ``refused`` or ``undecided``, and why."""
+
+    candidate: str
+    decision: str
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Demonstrated:
+    """What the demo made, and where it is.
+
+    Parameters
+    ----------
+    failed
+        The runs that should have succeeded; a candidate's may fail: a refusal is a result.
+    seconds
+        How long it took.
+    """
+
+    decisions: tuple[Decided, ...]
+    failed: tuple[Run, ...]
+    desk_report: Path
+    risk_posture: Path
+    all_reports: Path
+    warehouse: Path
+    seconds: float
+
+
+def run_demo(settings: Settings, console: Console) -> Demonstrated:
+    """Materialize everything once, with progress on ``console``, and return what came of it."""
+    started, failed = time.monotonic(), list[Run]()
     with open_runner(settings, console) as runner:
+
+        def each(title: str, job: str, partitions: Sequence[str | None]) -> None:
+            for run in runner.each(title, job, partitions):
+                if not run.success:
+                    failed.append(run)
+                    console.print(f"[red]{escape(run.failure())}[/]")
+
         candidates = load_candidates(settings.desk / "candidates")
         names = [candidate.name for candidate in candidates]
-        fine = runner.each("market data", "market_data", _months_to_fetch(runner, candidates))
-        fine &= runner.each("liquidity", "liquidity", list(WEEKS))
-        fine &= runner.each("trials, backtests, gates", "research", names, may_fail=True)
-        fine &= runner.each("promotion", "promote", names, may_fail=True)
-        fine &= runner.each("production manifest", "production", [None])
+        each("market data", "market_data", _months_to_fetch(runner, candidates))
+        each("liquidity", "liquidity", list(WEEKS))
+        # Either may fail: a refusal is a result, and stands in the ledger.
+        list(runner.each("trials, backtests, gates", "research", names))
+        list(runner.each("promotion", "promote", names))
+        each("production manifest", "production", [None])
         deliver_inbox(settings)
         # One after the other: a day begins with what the day before ended with.
         for day in DAYS:
-            fine &= runner.each(f"after the trade, {day}", "nightly", [day])
-        fine &= runner.each("risk posture", "posture", [None])
-        fine &= runner.each("warehouse", "publish_warehouse", [None])
-    console.print(_decisions(settings, candidates))
-    console.print(f"The desk report of {DAYS[-1]}: {settings.reports / f'desk-report-{DAYS[-1]}.html'}", soft_wrap=True)
-    console.print(f"The risk posture: {settings.reports / 'risk-posture.html'}", soft_wrap=True)
-    console.print(f"All tables for SQL: {settings.warehouse}", soft_wrap=True)
-    console.print(
-        f"Done in {time.monotonic() - started:.0f} s. Next: [bold]make dev[/] opens the lineage graph with this "
-        "history; then add a file to research_to_prod/desk/candidates/.",
-        soft_wrap=True,
+            each(f"after the trade, {day}", "nightly", [day])
+        each("risk posture", "posture", [None])
+        each("warehouse", "publish_warehouse", [None])
+    return Demonstrated(
+        decisions=tuple(_decisions(settings, candidates)),
+        failed=tuple(failed),
+        desk_report=settings.reports / f"desk-report-{DAYS[-1]}.html",
+        risk_posture=settings.reports / "risk-posture.html",
+        all_reports=settings.reports / "index.html",
+        warehouse=settings.warehouse,
+        seconds=time.monotonic() - started,
     )
-    return fine
 
 
 def _months_to_fetch(runner: Runner, candidates: Sequence[Candidate]) -> list[str]:
@@ -79,21 +118,19 @@ def deliver_inbox(settings: Settings) -> None:
         desk.write_inbox(day, settings.inbox)
 
 
-def _decisions(settings: Settings, candidates: Sequence[Candidate]) -> Table:
-    """Return the table of each candidate, its verdict and the reason, as the ledger has them."""
+def _decisions(settings: Settings, candidates: Sequence[Candidate]) -> Iterator[Decided]:
+    """Yield what became of each candidate, and the reason, as the ledger has them."""
     ledger, latest = latest_decisions(settings, utc_now())
-    table = Table("candidate", "decision", "why", title="What the gates decided", title_justify="left")
     for candidate in candidates:
         record = latest.get(candidate.name)
         if record is None:
-            table.add_row(candidate.name, "[yellow]undecided[/]", "its run failed; see `make dev`")
+            yield Decided(candidate.name, "undecided", ("its run failed; see `make dev`",))
         elif record.type is RecordType.PROMOTE:
             passed = sum(gate.gating for gate in ledger.evidence(record).gates)
             why = f"all {passed} gates pass on {record.n_trials} trials; ledger record {record.seq}"
-            table.add_row(candidate.name, f"[green]promoted to {record.to_stage}[/]", why)
+            yield Decided(candidate.name, f"promoted to {record.to_stage}", (why,))
         else:
-            table.add_row(candidate.name, "[red]refused[/]", "\n".join(_why_refused(record, ledger.evidence(record))))
-    return table
+            yield Decided(candidate.name, "refused", tuple(_why_refused(record, ledger.evidence(record))))
 
 
 def _why_refused(record: Record, evidence: Evidence) -> Sequence[str]:

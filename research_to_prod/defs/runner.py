@@ -36,6 +36,20 @@ class NoSuchRunError(ValueError):
     """The job, or a partition of it, that was asked for does not exist; the message names those that do."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run that has ended."""
+
+    job: str
+    partition: str | None
+    run_id: str
+    success: bool
+
+    def failure(self) -> str:
+        """Return what people are told when it failed."""
+        return f"{self.job} {self.partition or ''} failed: run {self.run_id}, see `make dev`"
+
+
 @dataclass
 class Runner:
     """Executes jobs on the persistent instance.
@@ -55,26 +69,19 @@ class Runner:
     console: Console
     _workers: ProcessPoolExecutor
 
-    def each(self, title: str, job: str, partitions: Sequence[str | None], *, may_fail: bool = False) -> bool:
-        """Run ``job`` for each partition; return whether all succeeded.
+    def each(self, title: str, job: str, partitions: Sequence[str | None]) -> Iterator[Run]:
+        """Run ``job`` for each partition, and yield the runs as they end.
 
         Parameters
         ----------
         partitions
             Partition keys; None for a job without partitions.
-        may_fail
-            A refusal is a result: failed runs are not reported and do not count.
         """
-        fine = True
         with self._progress(title, len(partitions)) as advance:
             runs = {self._workers.submit(_materialize, job, partition): partition for partition in partitions}
             for done in as_completed(runs):
-                run_id, success = done.result()
-                if not success and not may_fail:
-                    fine = False
-                    self.console.print(f"[red]{job} {runs[done] or ''} failed[/]: run {run_id}, see `make dev`")
+                yield Run(job, runs[done], *done.result())
                 advance(runs[done] or title)
-        return fine
 
     @contextmanager
     def _progress(self, title: str, total: int) -> Iterator[Callable[[str], None]]:

@@ -132,11 +132,15 @@ def _incidents(settings: Settings, now: datetime) -> Part:
 
 
 def _reports(settings: Settings, now: datetime) -> Part:
+    from research_to_prod.reports.index import PAGE
+
     made = sorted(settings.reports.glob("desk-report-*.html"))
+    index = settings.reports / PAGE
+    pages = tuple(str(page) for page in (index, *made[-1:]) if page.exists())
     if not made:
-        return Part("reports", "no desk report was made yet")
+        return Part("reports", "no desk report was made yet", pages)
     age = (now.date() - datetime.fromisoformat(made[-1].stem.removeprefix("desk-report-")).date()).days
-    return Part("reports", f"{len(made)} desk reports; the newest is of {age} days ago", (str(made[-1]),))
+    return Part("reports", f"{len(made)} desk reports; the newest is of {age} days ago", pages)
 
 
 def _runs(settings: Settings, now: datetime) -> Part:

@@ -20,13 +20,15 @@ Reads = Mapping[str, frozenset[str]]
 """What each table was made from."""
 
 
-def render_html(trace: Trace, reads: Reads) -> str:
+def render_html(trace: Trace, reads: Reads, *, indexed: bool = False) -> str:
     """Return the page: no scripts, nothing from outside, everything escaped.
 
     Parameters
     ----------
     reads
         The declared upstream closure, ``promotion.evidence.READS``.
+    indexed
+        Whether it lies beside the page over all reports, and links to it.
     """
     import jinja2
 
@@ -44,6 +46,7 @@ def render_html(trace: Trace, reads: Reads) -> str:
         style=(_TEMPLATES / "desk_report.css").read_text(encoding="utf-8"),
         diagram=closure_svg(trace, reads),
         deciding=[gate for gate in trace.gates if gate.gating],
+        indexed=indexed,
     )
 
 

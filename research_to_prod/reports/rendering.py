@@ -23,6 +23,8 @@ from research_to_prod.reports.risk_posture import RiskPosture
 if TYPE_CHECKING:
     import jinja2
 
+    from research_to_prod.reports.index import Index
+
 _TEMPLATES = Path(__file__).parent / "templates"
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -122,6 +124,12 @@ def render_posture(posture: RiskPosture) -> bytes:
     """Return the risk posture as one self-contained HTML page, under the same rules as the desk report's."""
     style = (_TEMPLATES / "desk_report.css").read_text("utf-8")
     return _environment().get_template("risk_posture.html.j2").render(posture=posture, style=style).encode()
+
+
+def render_index(index: Index) -> bytes:
+    """Return the page over all reports, under the same rules; its links lead to files beside it."""
+    style = (_TEMPLATES / "desk_report.css").read_text("utf-8")
+    return _environment().get_template("index.html.j2").render(index=index, style=style).encode()
 
 
 def _environment() -> jinja2.Environment:

@@ -33,7 +33,7 @@ CUT = """() => [...document.querySelectorAll('.scroll')]
 
 @pytest.fixture(scope="module")
 def address(generated_report: Path) -> str:
-    (page,) = (generated_report / "reports").glob("*.html")
+    (page,) = (generated_report / "reports").glob("desk-report-*.html")
     return page.as_uri()
 
 

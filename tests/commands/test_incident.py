@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from research_to_prod.cli import app
-from research_to_prod.commands.incident import _show_query
-from research_to_prod.commands.terminal import Console
+from research_to_prod.commands.incident import _ask
 from research_to_prod.execution.contracts import INBOX_KINDS
 from tests.operations.alerting.book import ACCOUNT, reading
 from tests.operations.incidents.firings import Play
@@ -121,10 +119,10 @@ def test_a_query_leaves_neither_the_warehouse_nor_the_screen_in_disorder(tmp_pat
     (tmp_path / "outside").write_text("hunter2")
     with duckdb.connect(tmp_path / "warehouse.duckdb") as warehouse:
         warehouse.execute("CREATE TABLE orders AS SELECT 1 AS n")
-    written = io.StringIO()
-    _show_query(tmp_path / "warehouse.duckdb", sql.format(outside=tmp_path / "outside"), Console(file=written))
-    assert "Error" in written.getvalue()
-    assert "hunter2" not in written.getvalue()
+    found = _ask(tmp_path / "warehouse.duckdb", sql.format(outside=tmp_path / "outside"))
+    assert "Error" in found.problem
+    assert found.rows == ()
+    assert "hunter2" not in found.problem
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outside", "warehouse.duckdb"]
     with duckdb.connect(tmp_path / "warehouse.duckdb") as warehouse:
         assert warehouse.sql("SELECT n FROM orders").fetchall() == [(1,)]

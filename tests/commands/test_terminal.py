@@ -13,7 +13,8 @@ from rich.text import Text
 from rich.tree import Tree
 from typer.testing import CliRunner
 
-from research_to_prod.commands.terminal import Commands, Console
+from research_to_prod.commands.answer import Commands
+from research_to_prod.commands.terminal import Console
 from research_to_prod.values import printable
 
 STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

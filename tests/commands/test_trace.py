@@ -407,6 +407,14 @@ def test_the_dossier_is_one_page_that_runs_nothing_and_asks_for_nothing(desk: De
         assert each["content_sha256"] in page
 
 
+def test_a_dossier_among_the_reports_is_listed_with_them_and_leads_back(desk: Desk) -> None:
+    reports = desk.data / "reports"
+    reports.mkdir()
+    assert desk.r2p("trace", 0, "--html", reports / "dossier-first.html").exit_code == 0
+    assert 'href="dossier-first.html"' in (reports / "index.html").read_text()
+    assert 'href="index.html"' in (reports / "dossier-first.html").read_text()
+
+
 @pytest.mark.parametrize("lost", ["raw_candles", "candidate", "backtest"])
 def test_the_dossier_of_a_decision_whose_data_are_gone_says_so(desk: Desk, tmp_path: Path, lost: str) -> None:
     shutil.rmtree(desk.data / "lake" / lost)

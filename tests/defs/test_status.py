@@ -51,6 +51,15 @@ def test_an_open_incident_says_on_what_since_when_and_who_has_it(settings: Setti
     assert line.endswith("taken by nobody")
 
 
+def test_the_page_over_all_reports_is_named_before_the_newest(settings: Settings) -> None:
+    settings.reports.mkdir(parents=True)
+    for name in ("index.html", "desk-report-2026-02-27.html", "desk-report-2026-02-26.html"):
+        (settings.reports / name).write_text("")
+    reports = told(settings)["reports"]
+    assert reports.told == "2 desk reports; the newest is of 2 days ago"
+    assert [Path(each).name for each in reports.details] == ["index.html", "desk-report-2026-02-27.html"]
+
+
 def test_a_manifest_that_has_ended_lets_nothing_trade(settings: Settings) -> None:
     keys = open_keys(settings.keys, NOW)
     halt = Control(scope=Scope.ALL, mode=Mode.HALT, since=NOW, by="user:ann", reason="a test")

@@ -33,6 +33,10 @@ def test_from_export_and_witness_to_the_auditor_s_verdict(r2p, tmp_path):
     keys, kept = tmp_path / "data" / "keys" / "keys.json", tmp_path / "compliance" / "checkpoint"
     assert "keeps the checkpoint of 2 records" in r2p("ledger", "witness", kept).output
     assert "2 records in" in r2p("ledger", "export", tmp_path / "export.zip").output
+    listed = json.loads(r2p("ledger", "--json").stdout)
+    assert [each["candidate"] for each in listed["records"]] == ["c0", "c1"]
+    assert json.loads(r2p("ledger", "export", tmp_path / "again.zip", "--json").stdout)["records"] == 2
+    assert json.loads(r2p("ledger", "witness", kept, "--json").stdout) == {"records": 2, "to": str(kept)}
     good = r2p("verify", tmp_path / "export.zip", "--keys", keys, "--witness", kept, "--json")
     assert good.exit_code == 0
     assert json.loads(good.output)["witnessed"] == 2
@@ -56,3 +60,6 @@ def test_a_ledger_that_does_not_verify_ends_with_exit_code_1(r2p, tmp_path):
     shown = r2p("ledger")
     assert shown.exit_code == 1
     assert "line 1 does not verify" in shown.output
+    told = r2p("ledger", "--json")
+    assert told.exit_code == json.loads(told.stdout)["exit_code"] == 1
+    assert "line 1 does not verify" in json.loads(told.stdout)["error"]

@@ -1,5 +1,6 @@
 """Where a candidate stood when, and because of which record: read from the ledger alone."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -96,6 +97,9 @@ def test_why_tells_stage_record_gates_and_people_of_a_day(draft, ledger, tmp_pat
     assert "1 of 1 passed; closest deflated_sharpe: 0.97 >= 0.95" in told
     assert re.search(r"approved by +nobody", told)
     assert "it lost" in why("2026-01-07")
+    stood = json.loads(CliRunner().invoke(app, ["why", "c1", "--on", "2026-01-03", "--json"]).stdout)
+    (stay,) = stood["stays"]
+    assert (stay["spell"]["record"]["to_stage"], stay["spell"]["until"]) == ("paper", "2026-01-06T00:00:00Z")
 
 
 def test_why_does_not_call_research_what_was_promoted_and_expired(draft, ledger, tmp_path, monkeypatch):

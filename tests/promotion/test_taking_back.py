@@ -198,13 +198,15 @@ def test_a_person_takes_back_and_the_manifest_says_so_at_once(r2p, tmp_path):
     path = tmp_path / "data" / "production" / "manifest.json"
     assert r2p("demote", "c1", "--to", "paper", "--reason", "loss", "--by", "ann").exit_code == 2
     assert not path.exists()
-    done = r2p("demote", "c1", "--to", "paper", "--reason", "loss", "--by", "user:ann")
+    done = r2p("demote", "c1", "--to", "paper", "--reason", "loss", "--by", "user:ann", "--json")
     assert done.exit_code == 0, done.output
+    assert [each["to_stage"] for each in json.loads(done.stdout)["records"]] == ["paper"]
     keys = open_keys(tmp_path / "data" / "keys", datetime.now(UTC))
     assert [each.stage for each in read_manifest(path, keys).entries] == [Stage.PAPER]
     assert "trade" in r2p("controls").output
     assert r2p("halt", "c1", "--reason", "venue", "--by", "user:ann").exit_code == 0
     assert read_manifest(path, keys).entries == ()
+    assert [each["candidate"] for each in json.loads(r2p("controls", "--json").stdout)["withheld"]] == ["c1"]
     assert "demote to halted: venue" in r2p("controls").output
     last = json.loads((tmp_path / "data" / "ledger" / "records.jsonl").read_bytes().splitlines()[-1])
     assert (last["type"], last["author"], last["to_stage"]) == ("demote", "user:ann", "halted")

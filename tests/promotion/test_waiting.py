@@ -261,6 +261,10 @@ def test_who_does_not_agree_signs_nothing(desk):
     answer = r2p(desk, "approve", desk.request, "--key", desk.root / "bob.key", answer="n\n")
     assert answer.exit_code == 1
     assert "nothing is signed" in answer.stdout
+    told = r2p(desk, "approve", desk.request, "--key", desk.root / "bob.key", "--json", answer="n\n")
+    assert told.exit_code == 1
+    assert json.loads(told.stdout)["envelope"] is None
+    assert "deflated_sharpe" in told.stderr, "what is asked is read whatever becomes of the answer"
     assert list((desk.data / "approvals").glob("*.dsse.json")) == []
 
 

@@ -45,6 +45,7 @@ def risk_posture(
     from research_to_prod.defs.operations.posture_sources import PostureSources
     from research_to_prod.promotion.files import replace_file
     from research_to_prod.reports.compile_risk_posture import compile_risk_posture
+    from research_to_prod.reports.index import publish_index
     from research_to_prod.reports.rendering import numbers_of, render_json, render_parquet, render_posture
 
     now = clock()
@@ -54,6 +55,7 @@ def risk_posture(
     replace_file(page, render_posture(posture))
     replace_file(numbers, render_json(posture))
     replace_file(table, render_parquet(posture))
+    publish_index(settings.reports)
     book = posture.blind[0]
     return publish(
         lake,

@@ -49,6 +49,7 @@ def desk_report(
     from research_to_prod.promotion.files import replace_file
     from research_to_prod.reports.compile_desk_report import DayTables, compile_desk_report
     from research_to_prod.reports.curves import looks_among
+    from research_to_prod.reports.index import publish_index
     from research_to_prod.reports.rendering import render_html, render_json, render_parquet
 
     day, now = context.partition_key, clock()
@@ -85,6 +86,7 @@ def desk_report(
     replace_file(page, render_html(report))
     replace_file(numbers, render_json(report))
     replace_file(table, render_parquet(report))
+    publish_index(settings.reports)
     read_today = (each for snapshot in (*own.values(), verdicts, venue_fills) for each in snapshot.versions)
     return dg.MaterializeResult(
         metadata={
