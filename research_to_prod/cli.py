@@ -19,6 +19,7 @@ from research_to_prod.commands import incident, policy
 from research_to_prod.commands.administrator import commands as administrator_commands
 from research_to_prod.commands.answer import Answer, Commands
 from research_to_prod.commands.controls import commands as control_commands
+from research_to_prod.commands.delivery import commands as delivery_commands
 from research_to_prod.commands.ledger import commands as ledger_commands
 from research_to_prod.commands.operator import commands as operator_commands
 from research_to_prod.commands.promotion import commands as promotion_commands
@@ -44,6 +45,7 @@ app.add_typer(taking_back_commands)
 app.add_typer(control_commands)
 app.add_typer(operator_commands)
 app.add_typer(administrator_commands)
+app.add_typer(delivery_commands)
 app.add_typer(scaffold_commands, name="new")
 
 

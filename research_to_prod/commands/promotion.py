@@ -1,4 +1,4 @@
-"""`r2p approve` and `r2p keys`: what a person does, on their own machine, to approve a promotion."""
+"""`r2p approve` and `r2p keys`: what people do to approve promotions, and whose approval counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from research_to_prod.commands.answer import Answer
+from research_to_prod.commands.answer import Answer, Wrong
+from research_to_prod.commands.taking_back import By, Reason
 from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings
 
@@ -38,12 +39,15 @@ class Answered:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Say what is wrong with a file, a key or a setting in its own words, with exit code 2."""
+    """Say what is wrong in its own words: 1 for the ledger, 2 for a file or a key."""
     from research_to_prod.promotion.approvals import ApprovalError
     from research_to_prod.promotion.keys import KeyFileError
+    from research_to_prod.promotion.ledger import LedgerError
 
     try:
         yield
+    except LedgerError as error:
+        raise Wrong(str(error)) from None
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
     except (KeyFileError, ApprovalError) as error:
@@ -116,10 +120,41 @@ def trust(
     return Answer(all_keys.public, lambda console: _show_keys(all_keys, console))
 
 
+@keys_commands.command("list")
+def list_keys() -> Answer:
+    """Show the public keys that the desk trusts: whose, for what, from when until when."""
+    from research_to_prod.promotion import keys as of
+
+    with _told():
+        trusted = of.read_keys(Settings.from_environment(os.environ).keys / of.PUBLIC_FILE)
+    return Answer(trusted.public, lambda console: _show_keys(trusted, console))
+
+
+@keys_commands.command()
+def end(
+    key: Annotated[str, typer.Argument(help="First characters of its id, as `r2p keys list` shows it.")],
+    by: By,
+    reason: Reason,
+) -> Answer:
+    """End a key now, as a signed record and in keys.json: its owner left, or its machine was lost."""
+    from research_to_prod.promotion import keys as of
+    from research_to_prod.promotion.key_ending import end_key
+    from research_to_prod.promotion.ledger import Ledger
+
+    settings, now = Settings.from_environment(os.environ), datetime.now(UTC)
+    path = settings.keys / of.PUBLIC_FILE
+    with _told():
+        ledger = Ledger(settings.ledger, of.open_keys(settings.keys, now))
+        name, ended = end_key(ledger, path, key, by=of.person(by), reason=reason, now=now)
+    text = f"key {name[:12]} of {ended.person or ended.role} ends at {ended.valid_to:%Y-%m-%d %H:%M:%S}Z, on record"
+    return Answer({name: ended}, text)
+
+
 def _show_keys(keys: Keys, console: Console) -> None:
-    table = Table("person", "role", "valid from", "key")
+    table = Table("person", "role", "valid from", "until", "key")
     for name, each in keys.public.items():
-        table.add_row(escape(each.person or ""), each.role, f"{each.valid_from:%Y-%m-%d %H:%M}Z", name[:12])
+        until = "" if each.valid_to is None else f"{each.valid_to:%Y-%m-%d %H:%M}Z"
+        table.add_row(escape(each.person or ""), each.role, f"{each.valid_from:%Y-%m-%d %H:%M}Z", until, name[:12])
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""`r2p demote`, `r2p halt`, `r2p controls`: what a person takes back at once, and what is withheld now."""
+"""`r2p demote`, `halt`, `false-alarm`, `controls`: what people take back, and what is withheld now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,6 +94,28 @@ def halt(candidate: Candidate, reason: Reason, by: By) -> Answer:
         renew(ledger, settings)
     numbers = ", ".join(str(record.seq) for record in records)
     return Answer(TakenBack(tuple(records)), f"{candidate} is halted, record {numbers}; the manifest is renewed")
+
+
+@commands.command()
+def false_alarm(
+    candidate: Candidate,
+    record: Annotated[int, typer.Option(help="The rollback, as `r2p ledger` numbers it.")],
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The UTC day with which the record ends.")],
+    reason: Reason,
+    by: By,
+) -> Answer:
+    """Put on record that a rollback was a false alarm; nothing moves: only a promotion leads up again."""
+    from research_to_prod.promotion import taking_back
+    from research_to_prod.promotion.keys import person
+
+    with told():
+        ledger, _, setting = opened("r2p false-alarm")
+        written = taking_back.set_aside(
+            ledger, candidate, record, reason=reason, by=person(by),
+            until=until.replace(tzinfo=UTC) + timedelta(days=1), setting=setting,
+        )  # fmt: skip
+    text = f"record {record} is held for a false alarm, record {written.seq}; {candidate} stays at {written.to_stage}"
+    return Answer(TakenBack((written,)), text)
 
 
 @commands.command()

@@ -61,7 +61,7 @@ def test_every_command_takes_json() -> None:
 
 
 def test_the_page_says_which_commands_print_lines() -> None:
-    rows = re.findall(r"^\| `r2p ([a-z]+)` \|.*\| (document|lines)[^|]*\|$", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `r2p ([a-z-]+)` \|.*\| (document|lines)[^|]*\|$", PAGE.read_text(), re.MULTILINE)
     streams = {path[0] for path in ALL if len(path) == 1 and in_lines(path)}
     assert {name for name, kind in rows if kind == "lines"} == streams
     assert {name for name, _ in rows} == {path[0] for path in ALL}

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
+from research_to_prod.cli import app
 from research_to_prod.promotion import key_ending
 from research_to_prod.promotion.key_ending import end_key
 from research_to_prod.promotion.keys import KeyFileError, KeyRole, new_approver, open_keys, public_entries, read_keys
@@ -73,3 +75,22 @@ def test_a_ledger_that_does_not_verify_ends_no_key(desk):
     with pytest.raises(LedgerError):
         end_key(ledger, path, id_of(path, KeyRole.APPROVER), **SAID, now=NOW)
     assert read_keys(path).public[id_of(path, KeyRole.APPROVER)].valid_to is None
+
+
+def test_a_key_is_listed_and_ended_on_the_command_line(desk, tmp_path, monkeypatch):
+    ledger, path = desk
+    monkeypatch.setenv("R2P_DATA", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def r2p(*arguments):
+        return CliRunner().invoke(app, ["keys", *arguments])
+
+    name = id_of(path, KeyRole.APPROVER)
+    assert name[:12] in r2p("list").output
+    words = ("--by", "user:ann", "--reason", "eve left")
+    assert r2p("end", name[:12], "--by", "ann", "--reason", "x").exit_code == 2
+    done = r2p("end", name[:12], *words)
+    assert (done.exit_code, "of user:eve ends at" in done.output) == (0, True), done.output
+    again = r2p("end", name[:12], *words)
+    assert (again.exit_code, "already" in again.output) == (2, True)
+    assert len(ledger.verify().changes) == 1

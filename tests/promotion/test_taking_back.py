@@ -212,6 +212,13 @@ def test_a_person_takes_back_and_the_manifest_says_so_at_once(r2p, tmp_path):
     assert (last["type"], last["author"], last["to_stage"]) == ("demote", "user:ann", "halted")
 
 
+def test_a_false_alarm_is_named_by_its_record(r2p):
+    words = ("--until", "2030-01-01", "--reason", "marks", "--by", "user:ann")
+    refused = r2p("false-alarm", "c1", "--record", "0", *words)
+    assert refused.exit_code == 2
+    assert "record 0 is no rollback of c1" in refused.output
+
+
 def test_what_cannot_be_taken_back_says_where_it_stands(r2p):
     refused = r2p("demote", "c9", "--to", "paper", "--reason", "loss", "--by", "user:ann")
     assert refused.exit_code == 2
