@@ -166,16 +166,29 @@ class _Search:
         self._highest_until = {each: np.maximum.accumulate(asked[rows]) for each, rows in markets.items()}
         self._lowest_from = {each: np.minimum.accumulate(asked[rows][::-1])[::-1] for each, rows in markets.items()}
         self._earliest = dict.fromkeys(markets, int(np.iinfo(np.int64).max))
+        self._waiting: dict[Market, _Run] = {}
 
     def improve(self, market: Market, run: _Run, max_age: int) -> None:
-        """Take in quotes of one market."""
+        """Take in quotes of one market.
+
+        The last of them waits for those that come next, and stands until their first. Compared at once with all events
+        within the age limit, a market of sixteen pieces a day had each event asked about by each of them.
+        """
+        first, last = int(run[0][0]), int(run[0][-1])
+        self._earliest[market] = min(self._earliest[market], first)
+        if market in self._waiting:
+            until = int(self._waiting[market][0][0]) + max_age
+            follows = first > until - max_age
+            self._search(market, self._waiting[market], min(until, first) if follows else until)
+        self._search(market, run, last)
+        times, sequences, bid, ask = run
+        self._waiting[market] = times[-1:], sequences[-1:], bid[-1:], ask[-1:]
+
+    def _search(self, market: Market, run: _Run, latest: int) -> None:
         from research_to_prod.attribution import _asof_kernel as kernel
 
-        times = run[0]
-        self._earliest[market] = min(self._earliest[market], int(times[0]))
-        latest = int(times[-1]) + max_age
         start = self._markets[market].start
-        low = start + int(self._highest_until[market].searchsorted(times[0], side="right"))
+        low = start + int(self._highest_until[market].searchsorted(run[0][0], side="right"))
         high = start + int(self._lowest_from[market].searchsorted(latest, side="right"))
         mine = slice(low, max(low, high))
         kernel.improve(
@@ -186,6 +199,8 @@ class _Search:
         """Return what was found, in the events' own order (``order`` is their market order)."""
         from research_to_prod.attribution import _asof_kernel as kernel
 
+        for market, run in self._waiting.items():
+            self._search(market, run, int(run[0][0]) + max_age)
         reason = np.zeros(len(self._asked), np.int8)
         codes = (Unmatched.NO_TIME.value, Unmatched.NO_QUOTE.value, Unmatched.TOO_OLD.value, Unmatched.UNUSABLE.value)
         for market, rows in self._markets.items():

@@ -142,11 +142,14 @@ def test_the_match_is_duckdbs_asof_join_however_the_quotes_are_cut(
         oracle = connection.execute(SQL[clock]).fetchall()
     shuffled = table.take(pa.array(shuffle.sample(range(len(rows)), len(rows)), pa.int64()))
     cut = shuffle.randint(0, len(rows))
+    ordered = table.sort_by([(name, "ascending") for name in ("venue", "symbol", clock, "sequence")])
     for pieces in (
         [table],
         [shuffled],
         [shuffled.slice(0, cut), shuffled.slice(cut)],
         [table.slice(cut), table.slice(0, cut)],
+        [ordered.slice(first, 2) for first in range(0, len(rows), 2)],
+        [shuffled.slice(number, 1) for number in range(len(rows))],
     ):
         found = match_quotes(at, {"at": clock}, pieces)["at"]
         ours = [(None, None) if np.isnan(bid) else (bid, ask) for bid, ask in zip(found.bid, found.ask, strict=True)]
