@@ -171,8 +171,9 @@ def worker(processes: Annotated[int, typer.Option(min=1, help="Runs at once.")] 
     """Execute runs from the queue of R2P_BROKER until stopped; start as many on as many machines as wanted."""
     settings = Settings.from_environment(os.environ)
     try:
-        from research_to_prod.defs.worker import work
+        from research_to_prod.defs.worker import broker_of, work
 
+        broker_of(settings)
         yield Answer(Serving("runs of the queue"), "")
         work(settings, processes)
     except (ImportError, ValueError) as error:

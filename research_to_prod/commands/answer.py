@@ -118,7 +118,7 @@ def _say(answer: Answer, output: TextIO | None, *, line: bool) -> None:
     elif callable(answer.text):
         answer.text(Console())
     elif answer.text:
-        Console().print(answer.text, markup=False, highlight=False, soft_wrap=True)
+        Console().print(answer.text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _write(value: Any, output: TextIO, *, line: bool) -> None:

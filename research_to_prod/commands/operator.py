@@ -44,8 +44,9 @@ def doctor() -> Iterator[Answer]:
     """
     from research_to_prod.defs.doctor import Health, examine
 
-    settings = Settings.from_environment(os.environ)
-    with Progress(SpinnerColumn(), TextColumn("looking"), console=Console(stderr=True), transient=True) as progress:
+    settings, bar = Settings.from_environment(os.environ), Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("looking"))
+    with Progress(*columns, console=bar, transient=True, disable=not bar.is_terminal) as progress:
         progress.add_task("")
         for finding in examine(settings, os.environ, datetime.now(UTC)):
             yield Answer(finding, partial(_show_finding, finding), finding.health is not Health.FAILED)

@@ -93,7 +93,9 @@ def diff(
             raise typer.BadParameter(f"{old.id} and {new.id} decide on different moves")
         ledger = verified_ledger(settings)
         again = () if ledger is None else judged_under(Lake(settings.lake), settings, ledger, old, new)
-        decisions = tuple(_decided(each) for each in track(again, "judging again", console=Console(stderr=True)))
+        bar = Console(stderr=True)
+        shown = track(again, "judging again", console=bar, disable=not bar.is_terminal)
+        decisions = tuple(_decided(each) for each in shown)
     found = Differences(tuple(_changed(each) for each in differences(old, new)), decisions)
     return Answer(found, lambda console: _show_differences(found, console))
 

@@ -11,6 +11,19 @@ from research_to_prod.defs.runner import open_instance
 from research_to_prod.settings import Settings
 
 
+def broker_of(settings: Settings) -> str:
+    """Return the address of the queue.
+
+    Raises
+    ------
+    ValueError
+        If the settings name none.
+    """
+    if settings.broker is None:
+        raise ValueError("there is no queue to work on; set R2P_BROKER and R2P_POSTGRES (docs/deployment.md)")
+    return settings.broker.get_secret_value()
+
+
 def work(settings: Settings, processes: int) -> None:
     """Work until SIGTERM; runs that were begun are finished first.
 
@@ -22,14 +35,12 @@ def work(settings: Settings, processes: int) -> None:
     Raises
     ------
     ValueError
-        If the settings name no broker.
+        As `broker_of`.
     """
     from dagster_celery.make_app import make_app
     from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
 
-    if settings.broker is None:
-        raise ValueError("there is no queue to work on; set R2P_BROKER and R2P_POSTGRES (docs/deployment.md)")
-    broker = settings.broker.get_secret_value()
+    broker = broker_of(settings)
     with open_instance(settings):
         pass  # the home exists now, with the project's dagster.yaml
     # The launcher's tasks open the instance by themselves, from here.

@@ -137,6 +137,14 @@ def test_each_answered_question_leads_to_its_section(browser: Browser, address: 
         assert -1 <= top < 900
 
 
+def test_from_it_to_the_page_over_all_reports_and_back(browser: Browser, address: str) -> None:
+    page = Visit(browser, address, NARROW).page
+    page.get_by_role("link", name="All reports").click()
+    assert page.title() == "All reports"
+    page.locator("main h3 a").first.click()
+    assert page.url == address
+
+
 def test_it_prints_whole_on_few_pages(browser: Browser, address: str, tmp_path: Path) -> None:
     page = Visit(browser, address, WIDE).page
     page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,11 +45,3 @@ def test_it_is_whole_silent_and_accessible(browser: Browser, address: str, width
     wrong, checked = axe(visit.page)
     assert wrong == []
     assert checked >= {"color-contrast", "link-name", "region", "list", "definition-list"}
-
-
-def test_from_it_to_a_report_and_back(browser: Browser, generated_report: Path) -> None:
-    page = Visit(browser, (generated_report / "reports" / "index.html").as_uri(), NARROW).page
-    page.locator("main h3 a").first.click()
-    assert page.title().startswith("Desk report")
-    page.get_by_role("link", name="All reports").click()
-    assert page.title() == "All reports"

@@ -127,6 +127,38 @@ def test_whatever_a_value_holds_its_json_is_read_by_a_strict_parser(value: Any) 
     strict(written.getvalue())
 
 
+COLOURED = """
+import typer
+from research_to_prod.commands.answer import Commands, Wrong
+
+app = typer.Typer(cls=Commands)
+
+@app.command()
+def one():
+    raise Wrong("it is broken")
+
+@app.command()
+def two(): ...
+
+app()
+"""
+
+
+@pytest.mark.parametrize(("terminal", "no_color", "red"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_colours_are_for_a_terminal_whose_owner_wants_them(*, terminal: bool, no_color: str, red: bool) -> None:
+    ours, theirs = os.openpty() if terminal else os.pipe()
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": no_color}
+    done = subprocess.run(
+        [sys.executable, "-c", COLOURED, "one"], env=environment, stdout=theirs, stderr=theirs, check=False
+    )
+    told = os.read(ours, 1000)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 1
+    assert b"it is broken" in told
+    assert (b"\x1b[31m" in told) is red
+
+
 NOISY = """
 import os, subprocess, sys
 import typer
@@ -152,9 +184,7 @@ app()
 
 
 def test_nothing_else_reaches_standard_output_whoever_prints_it() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", NOISY, "one", "--json"], env=os.environ, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", NOISY, "one", "--json"], capture_output=True, text=True, check=True)
     assert done.stdout == '{"n":1}\n'
     for each in ("a print", "a console", "a library", "a child", "another child"):
         assert each in done.stderr

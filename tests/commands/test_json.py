@@ -121,6 +121,8 @@ def test_a_desk_begins_holds_and_lets_go(r2p: R2p, tmp_path: Path) -> None:
     assert "error" in r2p("halt", "my_idea_btc", "--reason", "x", "--by", "user:ann", code=2)
     assert "error" in r2p("incident", "heartbeat", code=1)
     assert r2p("upgrade") == {"tables": {}}
+    (refusal,) = r2p("worker", code=2)
+    assert refusal["error"].startswith("there is no queue to work on")
 
 
 def test_policies_are_explained_and_compared(r2p: R2p) -> None:
