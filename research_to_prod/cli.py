@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from research_to_prod.commands import incident, policy
+from research_to_prod.commands import audit, incident, policy
 from research_to_prod.commands.administrator import commands as administrator_commands
 from research_to_prod.commands.controls import commands as control_commands
 from research_to_prod.commands.ledger import commands as ledger_commands
@@ -27,6 +27,7 @@ from research_to_prod.settings import Settings, SettingsError
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(policy.app, name="policy")
 app.add_typer(incident.app, name="incident")
+app.add_typer(audit.app, name="audit")
 app.add_typer(ledger_commands)
 app.add_typer(promotion_commands)
 app.add_typer(trace_commands)

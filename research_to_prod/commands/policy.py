@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from research_to_prod.commands.terminal import Console
+from research_to_prod.commands.trace import told
 from research_to_prod.settings import Settings
 from research_to_prod.values import StrategyType, Verdict
 
@@ -22,10 +25,13 @@ if TYPE_CHECKING:
     from research_to_prod.defs.gates.replay import Rejudged
     from research_to_prod.gates.explanation import Change
     from research_to_prod.gates.policy import Policy
+    from research_to_prod.promotion.ledger import Ledger
+    from research_to_prod.promotion.record import ChangeRecord, Record
 
 app = typer.Typer(no_args_is_help=True, help="What the policies ask for and why; what a change would have done.")
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+_SHA256 = re.compile(r"[0-9a-f]{8,64}")
 
 
 @app.command()
@@ -59,28 +65,35 @@ def explain(
 
 @app.command()
 def diff(
-    before: Annotated[str, typer.Argument(help="A policy's id, or a file")],
-    after: Annotated[str, typer.Argument(help="A policy's id, or a file")],
+    before: Annotated[str, typer.Argument(help="A policy's id, a file, or a recorded version's SHA-256, at least 8")],
+    after: Annotated[str, typer.Argument(help="The same")],
     *,
     as_json: JSON = False,
 ) -> None:
-    """Print in what two policies differ, and judge every recorded decision again under both."""
+    """Print in what two policies differ, since when each decides, and every recorded decision judged under both."""
     from research_to_prod.defs.gates.judgement import verified_ledger
     from research_to_prod.defs.gates.replay import judged_under
     from research_to_prod.gates.explanation import differences
     from research_to_prod.lake import Lake
 
     settings, console = Settings.from_environment(os.environ), Console()
-    old, new = _load(before), _load(after)
+    with told():
+        ledger = verified_ledger(settings)
+        entries = [] if ledger is None else ledger.verify().entries()
+    old, new = (
+        _recorded(each, ledger, entries) if _SHA256.fullmatch(each) else _load(each) for each in (before, after)
+    )
     if (old.from_stage, old.to_stage) != (new.from_stage, new.to_stage):
         raise typer.BadParameter(f"{old.id} and {new.id} decide on different moves")
     changes = [_changed(each) for each in differences(old, new)]
-    ledger = verified_ledger(settings)
+    known = [_known(each, entries) for each in (old, new)]
     again = () if ledger is None else judged_under(Lake(settings.lake), settings, ledger, old, new)
     decisions = [_decided(each) for each in track(again, "judging again", console=console, disable=as_json)]
     if as_json:
-        typer.echo(json.dumps({"changes": changes, "decisions": decisions}, indent=2))
+        typer.echo(json.dumps({"policies": known, "changes": changes, "decisions": decisions}, indent=2))
         return
+    for side, each in zip(("before", "after"), known, strict=True):
+        console.print(f"{side}: {each['id']} {each['sha256']}, {each['used']}", soft_wrap=True, highlight=False)
     console.print(_table("What differs", changes) if changes else "The two ask for the same.")
     console.print(_table("Past decisions", decisions) if decisions else "No decision on this move is recorded.")
     passes = [[row[side] == Verdict.PASS for side in ("before", "after")] for row in decisions if not row["problem"]]
@@ -99,6 +112,39 @@ def _load(policy: str) -> Policy:
         return load_policy(path, own if own.exists() else desk / "capital" / "allocation.yaml")
     except PolicyError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _recorded(sha256: str, ledger: Ledger | None, entries: Sequence[Record | ChangeRecord]) -> Policy:
+    """Read the version of a policy under which something was decided, from the ledger's own copy."""
+    from research_to_prod.gates.policy import Policy
+
+    known = {each.policy.sha256: each.policy.id for each in entries if each.policy is not None}
+    found = [each for each in known if each.startswith(sha256)]
+    if ledger is None or len(found) != 1:
+        there = ", ".join(f"{name} {each[:12]}" for each, name in known.items()) or "none"
+        raise typer.BadParameter(f"{len(found)} recorded policies begin with {sha256}; there are {there}")
+    try:
+        return Policy.model_validate_json(ledger.blobs.read(found[0]))
+    except ValueError as error:
+        raise typer.BadParameter(f"the policy recorded as {found[0]} can't be read any more: {error}") from None
+
+
+def _known(policy: Policy, entries: Sequence[Record | ChangeRecord]) -> dict[str, str]:
+    """Return what the ledger says of one version of a policy: who put it in force, what was decided under it."""
+    own = [each for each in entries if each.policy is not None and each.policy.sha256 == policy.sha256]
+    changes = [
+        f"put in force by record {each.seq} of {each.author}, approved by "
+        + (", ".join(one.person for one in each.approvals or ()) or "nobody")
+        for each in own
+        if each.type == "policy_change"
+    ]
+    decided = [each for each in own if each.type != "policy_change"]
+    used = (
+        [f"{len(decided)} decisions, the first record {decided[0].seq} of {decided[0].recorded_at:%Y-%m-%d %H:%M}Z"]
+        if decided
+        else ["nothing was decided under it"]
+    )
+    return {"id": policy.id, "sha256": policy.sha256, "used": "; ".join(changes + used)}
 
 
 def _changed(change: Change) -> dict[str, str]:
