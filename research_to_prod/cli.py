@@ -96,19 +96,20 @@ def ui(
     *,
     port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
     read_only: Annotated[bool, typer.Option("--read-only", help="Nothing can be started or changed.")] = False,
+    no_daemon: Annotated[
+        bool, typer.Option("--no-daemon", help="Without what runs schedules; another process does.")
+    ] = False,
     host: Annotated[str, typer.Option(help="Address that it listens on, if not loopback.")] = "127.0.0.1",
     i_know_it_has_no_log_in: Annotated[
         bool, typer.Option("--i-know-it-has-no-log-in", help="Needed for a host that others can reach.")
     ] = False,
 ) -> None:
-    """Open the Dagster UI on loopback, with the history under the data folder.
+    """Open the Dagster UI on loopback, with the history under the data folder, for its own pages only.
 
     With --read-only no schedule runs from here, and it may run beside another that does.
     """
-    import subprocess
-
     with _told():
-        from research_to_prod.defs.runner import open_instance
+        from research_to_prod.defs.ui import serve
 
         settings = Settings.from_environment(os.environ)
     if host not in {"127.0.0.1", "::1", "localhost"} and not i_know_it_has_no_log_in:
@@ -117,21 +118,7 @@ def ui(
             f"{'read everything' if read_only else 'start runs, which is running code'}; keep it on loopback behind a "
             "tunnel or a proxy that asks who you are (docs/security.md), or add --i-know-it-has-no-log-in"
         )
-    with open_instance(settings):
-        pass  # the home exists now, with the project's dagster.yaml
-    environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home.resolve())}
-    raise typer.Exit(code=subprocess.call(_ui_command(host, port, read_only=read_only), env=environment))  # noqa: S603
-
-
-def _ui_command(host: str, port: int, *, read_only: bool) -> list[str]:
-    """Return what serves the UI; `dagster dev` knows no --read-only, and its daemon would run the schedules."""
-    import sys
-    from pathlib import Path
-
-    program = ["dagster_webserver", "--read-only"] if read_only else ["dagster", "dev"]
-    workspace = Path(__file__).resolve().parents[1] / "workspace.yaml"
-    # Given on the command line, so that no DAGSTER_WEBSERVER_HOST of the environment moves it.
-    return [sys.executable, "-m", *program, "--host", host, "--port", str(port), "--workspace", str(workspace)]
+    serve(settings, host, port, read_only=read_only, daemon=not (read_only or no_daemon))
 
 
 @app.command()

@@ -42,7 +42,7 @@ from research_to_prod.settings import Settings
 from research_to_prod.values import Stage
 from tests.end_to_end.audit_page import WIDTH, as_on_the_page
 from tests.end_to_end.desk import NOW, Desk, run_demo
-from tests.end_to_end.ui import CHROMIUM, served, walk
+from tests.end_to_end.ui import CHROMIUM, served, status_as, walk
 
 pytestmark = pytest.mark.slow
 
@@ -132,6 +132,7 @@ def test_one_candidate_is_promoted_and_each_other_refused_for_its_own_reason(dec
 def test_in_the_browser_a_researcher_sees_the_gates_and_is_refused(finished: tuple[Path, str], tmp_path: Path) -> None:
     shutil.copytree(finished[0], tmp_path / "data")
     with served(tmp_path / "data") as url:
+        assert [status_as(url, host) for host in ("localhost", "evil.example")] == [200, 403]
         said = walk(url, "sol_breakout", tmp_path / "pictures")
     assert "promotion of sol_breakout refused" in said
     assert "check statistics_gates_pass of gate_report[sol_breakout] did not pass" in said
