@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from research_to_prod.commands import incident, policy
+from research_to_prod.commands import audit, incident, policy
 from research_to_prod.commands.administrator import commands as administrator_commands
 from research_to_prod.commands.answer import Answer, Commands
 from research_to_prod.commands.controls import commands as control_commands
@@ -38,6 +38,7 @@ _COLOURS = {"refused": "red", "undecided": "yellow"}
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(policy.app, name="policy")
 app.add_typer(incident.app, name="incident")
+app.add_typer(audit.app, name="audit")
 app.add_typer(ledger_commands)
 app.add_typer(promotion_commands)
 app.add_typer(trace_commands)
@@ -128,18 +129,19 @@ def ui(
     *,
     port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
     read_only: Annotated[bool, typer.Option("--read-only", help="Nothing can be started or changed.")] = False,
+    no_daemon: Annotated[
+        bool, typer.Option("--no-daemon", help="Without what runs schedules; another process does.")
+    ] = False,
     host: Annotated[str, typer.Option(help="Address that it listens on, if not loopback.")] = "127.0.0.1",
     i_know_it_has_no_log_in: Annotated[
         bool, typer.Option("--i-know-it-has-no-log-in", help="Needed for a host that others can reach.")
     ] = False,
 ) -> Iterator[Answer]:
-    """Open the Dagster UI on loopback, with the history under the data folder.
+    """Open the Dagster UI on loopback, with the history under the data folder, for its own pages only.
 
     With --read-only no schedule runs from here, and it may run beside another that does.
     """
-    import subprocess
-
-    from research_to_prod.defs.runner import open_instance
+    from research_to_prod.defs.ui import serve
 
     settings = Settings.from_environment(os.environ)
     if host not in {"127.0.0.1", "::1", "localhost"} and not i_know_it_has_no_log_in:
@@ -148,22 +150,8 @@ def ui(
             f"{'read everything' if read_only else 'start runs, which is running code'}; keep it on loopback behind a "
             "tunnel or a proxy that asks who you are (docs/security.md), or add --i-know-it-has-no-log-in"
         )
-    with open_instance(settings):
-        pass  # the home exists now, with the project's dagster.yaml
     yield Answer(Serving("the Dagster UI", f"http://{host}:{port}"), "")
-    environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home.resolve())}
-    raise typer.Exit(code=subprocess.call(_ui_command(host, port, read_only=read_only), env=environment))  # noqa: S603
-
-
-def _ui_command(host: str, port: int, *, read_only: bool) -> list[str]:
-    """Return what serves the UI; `dagster dev` knows no --read-only, and its daemon would run the schedules."""
-    import sys
-    from pathlib import Path
-
-    program = ["dagster_webserver", "--read-only"] if read_only else ["dagster", "dev"]
-    workspace = Path(__file__).resolve().parents[1] / "workspace.yaml"
-    # Given on the command line, so that no DAGSTER_WEBSERVER_HOST of the environment moves it.
-    return [sys.executable, "-m", *program, "--host", host, "--port", str(port), "--workspace", str(workspace)]
+    serve(settings, host, port, read_only=read_only, daemon=not (read_only or no_daemon))
 
 
 @app.command()

@@ -6,6 +6,7 @@ credentials of venues and of S3, which those who use them read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, model_va
 
 _PACKAGE = Path(__file__).resolve().parent
 _SCHEMES = {"R2P_LAKE": ("s3",), "R2P_POSTGRES": ("postgresql",), "R2P_BROKER": ("redis", "rediss")}
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 
 class SettingsError(ValueError):
@@ -40,6 +42,9 @@ class Settings(BaseModel):
     broker
         The Redis over which runs go to Celery workers (``R2P_BROKER``, ``redis://host:6379/0``); without it each
         process executes its own runs.
+    ui_hosts
+        By which hosts browsers reach the UI beside loopback, as in their address bar, without a scheme
+        (``R2P_UI_HOSTS``, ``ui.desk.example,desk7:3000``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +55,7 @@ class Settings(BaseModel):
     lake_uri: str | None = None
     postgres: SecretStr | None = None
     broker: SecretStr | None = None
+    ui_hosts: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -61,6 +67,10 @@ class Settings(BaseModel):
         for name, uri in given.items():
             if uri is not None and (urlsplit(uri).scheme not in _SCHEMES[name] or not urlsplit(uri).netloc):
                 wrong.append(f"{name} is not of the form {_SCHEMES[name][0]}://host/...")
+        if foreign := [host for host in self.ui_hosts if not _HOST.fullmatch(host)]:
+            wrong.append(
+                f"R2P_UI_HOSTS names {', '.join(foreign)}: give ui.example.com or ui.example.com:8443, by commas"
+            )
         if self.broker is not None and self.postgres is None:
             # Workers write run events from many processes at once, which SQLite's files do not bear.
             wrong.append("R2P_BROKER asks for R2P_POSTGRES: workers share their run history there")
@@ -84,12 +94,15 @@ class Settings(BaseModel):
             "R2P_LAKE": "lake_uri",
             "R2P_POSTGRES": "postgres",
             "R2P_BROKER": "broker",
+            "R2P_UI_HOSTS": "ui_hosts",
         }
         foreign = {"R2P_REAL_DATA", "R2P_REFERENCE_CASES"}  # read by the tests only
         unknown = [name for name in environment if name.startswith("R2P_") and name not in known.keys() | foreign]
         if unknown:
             raise SettingsError(f"unknown settings {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
         given: dict[str, Any] = {field: environment[name] for name, field in known.items() if environment.get(name)}
+        if "ui_hosts" in given:
+            given["ui_hosts"] = tuple(host.strip().lower() for host in given["ui_hosts"].split(","))
         folders = {field: Path(given[field]).resolve() for field in ("data", "desk", "vendor") if field in given}
         try:
             return cls(**given | folders)

@@ -15,6 +15,7 @@ from research_to_prod.operations.alerting.rules import load_alert_policy
 from research_to_prod.operations.contracts import BreakClass
 from research_to_prod.reports.questions import desk_questions
 from research_to_prod.sandbox.record_faults import RecordFault
+from tests.end_to_end.audit_page import answers
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -113,6 +114,19 @@ def test_every_rule_of_security_names_tests_that_exist() -> None:
     assert all("::" in row[3] for row in rows[2:])
     for path, name in named_tests:
         assert re.search(rf"^ *def {name}\(", (DOCS.parent / path).read_text(), re.MULTILINE), f"{path}::{name}"
+
+
+def test_each_of_the_auditor_s_ten_questions_has_one_command_whose_output_a_test_holds() -> None:
+    asked = re.findall(r"^### (\d+)\. .+\?$", section("audit.md", "Ten questions"), re.MULTILINE)
+    assert asked == [str(number) for number in range(1, 11)]
+    commands = [command for command, shown in answers() if shown]
+    assert len(commands) == 10
+    # `auditor` of the test holds each to the page.
+    held = set(re.findall(r'r2p\("(\w+)", "?(\w+)', (DOCS.parent / "tests/end_to_end/test_demo.py").read_text()))
+    held |= {("controls", "")}
+    for command in commands:
+        word, second = [*command.split()[1:], ""][:2]
+        assert {(word, second), (word, "GOOD")} & held, command
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

@@ -5,9 +5,7 @@ Laws of one room stand in that room's tests; docs/security.md names them all.
 
 import importlib.metadata
 import re
-import subprocess
 from collections.abc import Iterator
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
@@ -21,12 +19,12 @@ from packaging.version import Version
 from typer.testing import CliRunner
 
 from research_to_prod.cli import app
-from research_to_prod.defs import runner
 from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
 from research_to_prod.lake import Column, Lake, LakeError, Schema
 from research_to_prod.lake.schema import PartitionBy
 from research_to_prod.research.strategy import load_strategy
 from research_to_prod.sandbox.server import SandboxServer
+from research_to_prod.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "research_to_prod").rglob("*.py"))
@@ -107,13 +105,16 @@ def test_whatever_the_sandbox_is_asked_it_answers_as_a_venue(
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
-    commands: list[list[str]] = []
-    monkeypatch.setattr(runner, "open_instance", lambda _: nullcontext())
-    monkeypatch.setattr(subprocess, "call", lambda command, **_: commands.append(command) or 0)
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, bool, bool]]:
+    """On which host the UI was served, whether for looking only, and whether with what runs schedules."""
+    served: list[tuple[str, bool, bool]] = []
+
+    def serve(_settings: Settings, host: str, _port: int, *, read_only: bool, daemon: bool) -> None:
+        served.append((host, read_only, daemon))
+
+    monkeypatch.setattr("research_to_prod.defs.ui.serve", serve)
     monkeypatch.setenv("R2P_DATA", str(tmp_path))
-    monkeypatch.setenv("DAGSTER_WEBSERVER_HOST", "0.0.0.0")  # noqa: S104 - what must not count
-    return commands
+    return served
 
 
 def ui(*arguments: str) -> tuple[int, str]:
@@ -121,20 +122,14 @@ def ui(*arguments: str) -> tuple[int, str]:
     return answer.exit_code, answer.output
 
 
-def host(command: list[str]) -> str:
-    return command[command.index("--host") + 1]
-
-
-def test_the_ui_is_bound_to_loopback_and_may_be_for_looking_only(started: list[list[str]]) -> None:
-    assert ui()[0] == ui("--read-only")[0] == 0
-    writing, looking = started
-    assert (host(writing), writing[2:4]) == ("127.0.0.1", ["dagster", "dev"])
-    assert (host(looking), looking[2:4]) == ("127.0.0.1", ["dagster_webserver", "--read-only"])
+def test_the_ui_is_bound_to_loopback_and_may_be_for_looking_only(started: list[tuple[str, bool, bool]]) -> None:
+    assert ui()[0] == ui("--read-only")[0] == ui("--no-daemon")[0] == 0
+    assert started == [("127.0.0.1", False, True), ("127.0.0.1", True, False), ("127.0.0.1", False, False)]
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", ""])  # noqa: S104
 def test_the_ui_starts_on_no_other_host_until_somebody_says_that_he_knows(
-    started: list[list[str]], address: str
+    started: list[tuple[str, bool, bool]], address: str
 ) -> None:
     refused, told = ui("--host", address)
     assert (refused, started) == (2, [])
@@ -142,7 +137,7 @@ def test_the_ui_starts_on_no_other_host_until_somebody_says_that_he_knows(
     assert "anybody who reaches port 3000 can start runs" in told
     assert "can read everything" in ui("--read-only", "--host", address)[1]
     assert ui("--host", address, "--i-know-it-has-no-log-in")[0] == 0
-    assert [host(each) for each in started] == [address]
+    assert [host for host, *_ in started] == [address]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +146,7 @@ def test_the_ui_starts_on_no_other_host_until_somebody_says_that_he_knows(
         "trace {}", "why {}", "policy explain {}", "incident show {}", "incident ack {} --by {}", "verify {} --keys {}",
         "approve {} --key {}", "halt {} --reason {} --by user:ana", "hold --reason {} --by user:ana --venue {}",
         "new strategy {} --type swing", "new candidate {} --strategy {}", "keys add {}", "ledger witness {}",
-        "ledger export {}", "incident review {} --by user:ana --file {}",
+        "ledger export {}", "audit trials {}", "policy diff {} {}", "incident review {} --by user:ana --file {}",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("attack", ["../../x\x1b[2J'; DROP TABLE orders; --" + "y" * 300])
@@ -199,6 +194,8 @@ def test_what_is_shipped_to_run_listens_on_loopback_only() -> None:
     shipped = "".join(path.read_text() for path in (*(ROOT / "deploy").iterdir(), ROOT / "Makefile"))
     assert re.findall(r"--host(?:=| )(\S+)", shipped) == ["127.0.0.1"]
     assert "0.0.0.0" not in shipped  # noqa: S104
+    # Dagster's own commands have no door (`defs/ui.py`).
+    assert re.findall(r"dagster[_-]webserver|dagster dev", shipped) == []
     assert "grpc_server" not in (ROOT / "workspace.yaml").read_text()
 
 

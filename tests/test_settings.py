@@ -46,6 +46,13 @@ def test_each_impossible_setting_is_named_and_no_password_is_told() -> None:
     assert "hunter2" not in told
 
 
+def test_hosts_of_the_ui_are_told_by_commas_and_are_no_addresses_of_pages() -> None:
+    settings = Settings.from_environment({"R2P_UI_HOSTS": "UI.desk.example, desk7:3000"})
+    assert settings.ui_hosts == ("ui.desk.example", "desk7:3000")
+    with pytest.raises(SettingsError, match=r"R2P_UI_HOSTS names https://ui.desk.example, \*: give ui.example.com"):
+        Settings.from_environment({"R2P_UI_HOSTS": "https://ui.desk.example,desk7,*"})
+
+
 def test_workers_without_a_shared_run_history_are_refused() -> None:
     with pytest.raises(SettingsError, match="R2P_BROKER asks for R2P_POSTGRES"):
         Settings.from_environment({"R2P_BROKER": PRODUCTION["R2P_BROKER"]})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
     from research_to_prod.defs.gates.replay import Rejudged
     from research_to_prod.gates.explanation import Change, Line
     from research_to_prod.gates.policy import Policy
+    from research_to_prod.promotion.ledger import Ledger
+    from research_to_prod.promotion.record import ChangeRecord, Record
 
 app = typer.Typer(no_args_is_help=True, help="What the policies ask for and why; what a change would have done.")
+_SHA256 = re.compile(r"[0-9a-f]{8,64}")
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,9 @@ class Explained:
 
 @dataclass(frozen=True)
 class Differences:
-    """In what two policies differ, and what both say of the recorded decisions; a row a difference or decision."""
+    """Two policies, their differences, and what both say of the recorded decisions; a row a difference or decision."""
 
+    policies: tuple[dict[str, str], ...]
     changes: tuple[dict[str, str], ...]
     decisions: tuple[dict[str, str], ...]
 
@@ -77,10 +82,10 @@ def _show_explained(found: Explained, console: Console) -> None:
 
 @app.command()
 def diff(
-    before: Annotated[str, typer.Argument(help="A policy's id, or a file")],
-    after: Annotated[str, typer.Argument(help="A policy's id, or a file")],
+    before: Annotated[str, typer.Argument(help="A policy's id, a file, or a recorded version's SHA-256, at least 8")],
+    after: Annotated[str, typer.Argument(help="The same")],
 ) -> Answer:
-    """Print in what two policies differ, and judge every recorded decision again under both."""
+    """Print in what two policies differ, since when each decides, and every recorded decision judged under both."""
     from research_to_prod.defs.gates.judgement import verified_ledger
     from research_to_prod.defs.gates.replay import judged_under
     from research_to_prod.gates.explanation import differences
@@ -88,20 +93,24 @@ def diff(
 
     with _told():
         settings = Settings.from_environment(os.environ)
-        old, new = _load(before), _load(after)
+        ledger = verified_ledger(settings)
+        entries = [] if ledger is None else ledger.verify().entries()
+        old, new = (
+            _recorded(each, ledger, entries) if _SHA256.fullmatch(each) else _load(each) for each in (before, after)
+        )
         if (old.from_stage, old.to_stage) != (new.from_stage, new.to_stage):
             raise typer.BadParameter(f"{old.id} and {new.id} decide on different moves")
-        ledger = verified_ledger(settings)
         again = () if ledger is None else judged_under(Lake(settings.lake), settings, ledger, old, new)
-        bar = Console(stderr=True)
-        shown = track(again, "judging again", console=bar, disable=not bar.is_terminal)
-        decisions = tuple(_decided(each) for each in shown)
-    found = Differences(tuple(_changed(each) for each in differences(old, new)), decisions)
+        decisions = tuple(_decided(each) for each in track(again, "judging again", console=Console(stderr=True)))
+    known = tuple(_known(each, entries) for each in (old, new))
+    found = Differences(known, tuple(_changed(each) for each in differences(old, new)), decisions)
     return Answer(found, lambda console: _show_differences(found, console))
 
 
 def _show_differences(found: Differences, console: Console) -> None:
     decisions = found.decisions
+    for side, each in zip(("before", "after"), found.policies, strict=True):
+        console.print(f"{side}: {each['id']} {each['sha256']}, {each['used']}", soft_wrap=True, highlight=False)
     console.print(_table("What differs", found.changes) if found.changes else "The two ask for the same.")
     console.print(_table("Past decisions", decisions) if decisions else "No decision on this move is recorded.")
     passes = [[row[side] == Verdict.PASS for side in ("before", "after")] for row in decisions if not row["problem"]]
@@ -132,6 +141,39 @@ def _load(policy: str) -> Policy:
     path = Path(policy) if policy.endswith((".yaml", ".yml")) else desk / "policies" / f"{policy}.yaml"
     own = path.parent.parent / "capital" / "allocation.yaml"
     return load_policy(path, own if own.exists() else desk / "capital" / "allocation.yaml")
+
+
+def _recorded(sha256: str, ledger: Ledger | None, entries: Sequence[Record | ChangeRecord]) -> Policy:
+    """Read the version of a policy under which something was decided, from the ledger's own copy."""
+    from research_to_prod.gates.policy import Policy
+
+    known = {each.policy.sha256: each.policy.id for each in entries if each.policy is not None}
+    found = [each for each in known if each.startswith(sha256)]
+    if ledger is None or len(found) != 1:
+        there = ", ".join(f"{name} {each[:12]}" for each, name in known.items()) or "none"
+        raise typer.BadParameter(f"{len(found)} recorded policies begin with {sha256}; there are {there}")
+    try:
+        return Policy.model_validate_json(ledger.blobs.read(found[0]))
+    except ValueError as error:
+        raise typer.BadParameter(f"the policy recorded as {found[0]} can't be read any more: {error}") from None
+
+
+def _known(policy: Policy, entries: Sequence[Record | ChangeRecord]) -> dict[str, str]:
+    """Return what the ledger says of one version of a policy: who put it in force, what was decided under it."""
+    own = [each for each in entries if each.policy is not None and each.policy.sha256 == policy.sha256]
+    changes = [
+        f"put in force by record {each.seq} of {each.author}, approved by "
+        + (", ".join(one.person for one in each.approvals or ()) or "nobody")
+        for each in own
+        if each.type == "policy_change"
+    ]
+    decided = [each for each in own if each.type != "policy_change"]
+    used = (
+        [f"{len(decided)} decisions, the first record {decided[0].seq} of {decided[0].recorded_at:%Y-%m-%d %H:%M}Z"]
+        if decided
+        else ["nothing was decided under it"]
+    )
+    return {"id": policy.id, "sha256": policy.sha256, "used": "; ".join(changes + used)}
 
 
 def _changed(change: Change) -> dict[str, str]:

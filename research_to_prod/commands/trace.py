@@ -85,9 +85,9 @@ def trace(
     from research_to_prod.reports.index import publish_index
     from research_to_prod.research.trial_ledger import TrialLedger
 
-    with _told():
+    with told():
         settings = Settings.from_environment(os.environ)
-        ledger = _ledger(settings)
+        ledger = opened_ledger(settings)
         record = named(ledger.records(), promotion)
         found = follow(record, ledger, Lake(settings.lake), TrialLedger(settings.ledger / TRIAL_LEDGER))
         if html is not None:
@@ -109,9 +109,9 @@ def replay(promotion: Promotion) -> Answer:
     from research_to_prod.promotion.code_identity import code_identity
     from research_to_prod.promotion.history import named
 
-    with _told():
+    with told():
         settings = Settings.from_environment(os.environ)
-        ledger = _ledger(settings)
+        ledger = opened_ledger(settings)
         package = Path(research_to_prod.__file__).parent
         code = code_identity(package, package.parent / "requirements.lock")
         record = named(ledger.records(), promotion)
@@ -122,7 +122,7 @@ def replay(promotion: Promotion) -> Answer:
 def _show_replay(record: Record, again: Replay, console: Console) -> None:
     console.soft_wrap = True
     verdict = "byte-equal" if again.equal else "cannot be judged again" if again.problems else "differs"
-    console.print(f"[bold]{verdict}[/]: {escape(_decision(record))}")
+    console.print(f"[bold]{verdict}[/]: {escape(decision_line(record))}")
     console.print(f"gate report {again.recorded_sha256} recorded, {again.gate_report_sha256} now", highlight=False)
     for each in again.differences:
         console.print(f"  {escape(each.gate or 'report')}: {each.field} {escape(f'{each.recorded} -> {each.now}')}")
@@ -140,8 +140,8 @@ def why(
 
     start = on.replace(tzinfo=UTC)
     end = start + timedelta(days=1)
-    with _told():
-        ledger = _ledger(Settings.from_environment(os.environ))
+    with told():
+        ledger = opened_ledger(Settings.from_environment(os.environ))
         records = ledger.records()
         decided = [each for each in records if each.candidate == candidate and each.recorded_at < end]
         if not any(each.candidate == candidate for each in records):
@@ -162,22 +162,24 @@ def _show_stood(stood: Stood, console: Console) -> None:
     if not stood.stays:
         console.print(f"[bold]{escape(stood.candidate)}[/] was {stood.otherwise}.")
         if (record := stood.last_decided) is not None:
-            console.print(f"last decided: {escape(_decision(record))}")
+            console.print(f"last decided: {escape(decision_line(record))}")
             console.print("".join(f"  {reason}\n" for reason in record.reasons), markup=False, end="")
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Say what is wrong in its own words: with the records, exit code 1; with what was asked, 2."""
+    from research_to_prod.operations.control_journal import ControlJournalError
     from research_to_prod.promotion.blobs import BlobError
     from research_to_prod.promotion.code_identity import CodeIdentityError
     from research_to_prod.promotion.history import NoSuchRecordError
     from research_to_prod.promotion.keys import KeyFileError
     from research_to_prod.promotion.ledger import LedgerError
+    from research_to_prod.research.trial_ledger import TrialLedgerError
 
     try:
         yield
-    except (LedgerError, BlobError) as error:
+    except (LedgerError, BlobError, TrialLedgerError, ControlJournalError) as error:
         raise Wrong(str(error)) from None
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
@@ -185,7 +187,7 @@ def _told() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from None
 
 
-def _ledger(settings: Settings) -> Ledger:
+def opened_ledger(settings: Settings) -> Ledger:
     """Open the ledger with the public keys alone: reading needs no other."""
     from research_to_prod.promotion.keys import PUBLIC_FILE, read_keys
     from research_to_prod.promotion.ledger import Ledger
@@ -193,7 +195,8 @@ def _ledger(settings: Settings) -> Ledger:
     return Ledger(settings.ledger, read_keys(settings.keys / PUBLIC_FILE))
 
 
-def _decision(record: Record) -> str:
+def decision_line(record: Record) -> str:
+    """Return which record it is, what it moved from where to where, and when."""
     return (
         f"record {record.seq}, {record.type} of {record.candidate} from {record.from_stage} to {record.to_stage}, "
         f"{record.recorded_at:%Y-%m-%d %H:%M:%S}Z"
@@ -219,7 +222,7 @@ def _explain(spell: Spell, gates: tuple[Gate, ...], console: Console) -> None:
         "version": record.candidate_sha256,
         "since": f"{spell.since:%Y-%m-%d %H:%M:%S}Z",
         "until": f"{ended}{by}" or "now",
-        "because of": _decision(record),
+        "because of": decision_line(record),
         "gates": f"{passed} of {len(deciding)} passed"
         + (f"; closest {closest.gate}: {closest.reason}" if closest else ""),
         "reasons": "; ".join(record.reasons),
@@ -239,7 +242,7 @@ def _relative_margin(gate: Gate) -> float:
 
 def _tree(found: Trace) -> Tree:
     record = found.record
-    tree = Tree(f"[bold]{escape(_decision(record))}[/]", highlight=False)
+    tree = Tree(f"[bold]{escape(decision_line(record))}[/]", highlight=False)
     _leaves(
         tree.add("decision"),
         record=found.record_sha256,
@@ -278,7 +281,13 @@ def _tree(found: Trace) -> Tree:
         f"trials: {trials.count}, Sharpe {_short(trials.own_sharpe)}, best {_short(trials.best_sharpe)}; up to line "
         f"{trials.ledger_head}"
     )
-    market = tree.add(f"market data: {len(found.months)} months")
+    fetches = [fetch.complete for month in found.months for fetch in month.fetches]
+    repairs = sum(len(month.repairs) for month in found.months)
+    quarantined = sum(sum(month.quarantined.values()) for month in found.months)
+    market = tree.add(
+        f"market data: {len(found.months)} months; {sum(fetches)} of {len(fetches)} fetches complete, {repairs} "
+        f"repairs, {quarantined} rows of its markets quarantined"
+    )
     for month in found.months:
         _month(market.add(month.month), month)
     if found.problems:

@@ -61,6 +61,15 @@ ALL = Target(Scope.ALL)
 
 
 @dataclass(frozen=True)
+class Move:
+    """One change of a ladder's level: what the ladder is on, and where it stood before and from then on."""
+
+    target: Target
+    before: Level
+    state: State
+
+
+@dataclass(frozen=True)
 class Ladders:
     """Where every ladder stands after some lines.
 
@@ -132,6 +141,22 @@ class ControlJournal:
     def ladders(self) -> Ladders:
         """Return where every ladder stands; ControlJournalError where the file does not hold."""
         return self._followed(self._whole())
+
+    def moves(self) -> tuple[Move, ...]:
+        """Return every change of a level, in order; ControlJournalError where the file does not hold."""
+        content = self._whole()
+        self._followed(content)
+        levels, moves = dict[Target, Level](), []
+        for line in content.splitlines():
+            written = json.loads(line)
+            if written["target"] is None:
+                continue
+            target, state = _target(written["target"]), TypeAdapter(State).validate_python(written["state"])
+            before = levels.get(target, Level.OBSERVE)
+            if state.level is not before:
+                moves.append(Move(target, before, state))
+            levels[target] = state.level
+        return tuple(moves)
 
     def read(self, policy: LadderPolicy, target: Target, reading: Reading) -> State:
         """Take a reading in, and return where its ladder stands; what changes nothing leaves no line."""

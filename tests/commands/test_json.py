@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from typer.testing import CliRunner
 
 import research_to_prod
 from research_to_prod.cli import app
-from research_to_prod.defs import runner
 from research_to_prod.settings import Settings
 from tests.commands.test_answer import strict
 from tests.operations.alerting.book import ACCOUNT, reading
@@ -129,7 +126,8 @@ def test_policies_are_explained_and_compared(r2p: R2p) -> None:
     explained = r2p("policy", "explain", "canary_to_live", "--type", "carry")
     assert explained["strategy_type"] == "carry"
     assert {"family", "name", "asks", "why"} == set(explained["thresholds"][0])
-    assert r2p("policy", "diff", "research_to_paper", "research_to_paper") == {"changes": [], "decisions": []}
+    same = r2p("policy", "diff", "research_to_paper", "research_to_paper")
+    assert (same["changes"], same["decisions"]) == ([], [])
     assert "different moves" in r2p("policy", "diff", "research_to_paper", "canary_to_live", code=2)["error"]
 
 
@@ -166,7 +164,6 @@ def test_commands_and_options_complete() -> None:
 
 def test_the_ui_says_where_it_is_before_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("R2P_DATA", str(tmp_path))
-    monkeypatch.setattr(runner, "open_instance", lambda _: nullcontext())
-    monkeypatch.setattr(subprocess, "call", lambda *_, **__: 0)
+    monkeypatch.setattr("research_to_prod.defs.ui.serve", lambda *_, **__: None)
     served = CliRunner().invoke(app, ["ui", "--port", "3100", "--json"])
     assert strict(served.stdout)["url"] == "http://127.0.0.1:3100"

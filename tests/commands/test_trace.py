@@ -512,3 +512,40 @@ def test_a_refused_candidate_was_at_research_and_the_refusal_says_why(desk: Desk
     told = desk.r2p("why", NAME, "--on", "2026-03-01").stdout
     assert "reject of some_candidate from research to paper" in told
     assert "the gate report's verdict is" in told
+
+
+def test_every_parameter_set_is_listed_and_what_a_decision_counted_is_counted_again(desk: Desk) -> None:
+    found = desk.json("audit", "trials", NAME)
+    assert (found["strategy"], found["universe"]) == ("momentum", [MARKET])
+    assert sorted(json.loads(each["parameters"])["lookback_hours"] for each in found["trials"]) == [12, 24, 48]
+    assert {tuple(each["candidates"]) for each in found["trials"]} == {(NAME,)}
+    (decision,) = found["decisions"]
+    assert (decision["n_trials"], decision["counted_again"], decision["since"]) == (3, 3, 0)
+    more_trials(desk)
+    (decision,) = desk.json("audit", "trials", NAME)["decisions"]
+    assert (decision["counted_again"], decision["since"]) == (3, 1)
+    shown = desk.r2p("audit", "trials", NAME)
+    assert shown.exit_code == 0
+    assert f"4 parameter sets were tried of momentum on {MARKET}." in shown.stdout
+    assert "decided on 3, the trial ledger has as many up to then; 1 since" in shown.stdout
+
+
+def test_trials_that_are_gone_or_were_never_made_are_no_empty_list(desk: Desk) -> None:
+    shown = desk.r2p("audit", "trials", "nobody")
+    assert shown.exit_code == 2
+    assert f"there are trials of {NAME}" in shown.output
+    a_cut_trial_ledger(desk)
+    shown = desk.r2p("audit", "trials", NAME)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+
+
+def test_a_recorded_policy_is_held_against_another_by_its_hash(desk: Desk) -> None:
+    path = desk.folder / "policies" / "research_to_paper.yaml"
+    path.write_text(path.read_text().replace("value: 0.999\n", "value: 0.99\n", 1), encoding="utf-8")
+    found = desk.json("policy", "diff", desk.record.policy.sha256[:12], "research_to_paper")
+    before, after = found["policies"]
+    assert before["sha256"] == desk.record.policy.sha256
+    assert before["used"] == "1 decisions, the first record 0 of 2026-03-01 12:00Z"
+    assert after["used"] == "nothing was decided under it"
+    assert {(each["before"], each["after"]) for each in found["changes"]} == {("0.999", "0.99")}
+    assert [each["problem"] for each in found["decisions"]] == [""]

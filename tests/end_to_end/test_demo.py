@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,9 @@ from research_to_prod.promotion.record import RecordType
 from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name
 from research_to_prod.settings import Settings
 from research_to_prod.values import Stage
+from tests.end_to_end.audit_page import WIDTH, as_on_the_page
 from tests.end_to_end.desk import NOW, Desk, run_demo
-from tests.end_to_end.ui import CHROMIUM, served, walk
+from tests.end_to_end.ui import CHROMIUM, served, status_as, walk
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +132,7 @@ def test_one_candidate_is_promoted_and_each_other_refused_for_its_own_reason(dec
 def test_in_the_browser_a_researcher_sees_the_gates_and_is_refused(finished: tuple[Path, str], tmp_path: Path) -> None:
     shutil.copytree(finished[0], tmp_path / "data")
     with served(tmp_path / "data") as url:
+        assert [status_as(url, host) for host in ("localhost", "evil.example")] == [200, 403]
         said = walk(url, "sol_breakout", tmp_path / "pictures")
     assert "promotion of sol_breakout refused" in said
     assert "check statistics_gates_pass of gate_report[sol_breakout] did not pass" in said
@@ -233,21 +235,34 @@ def test_the_demo_again_finishes_and_promotes_nobody_twice(finished: tuple[Path,
 def test_a_changed_policy_is_held_against_the_decisions_of_the_past(
     decided: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(Settings().desk / "capital", tmp_path / "capital")
-    shutil.copytree(Settings().desk / "policies", tmp_path / "policies")
-    proposed = tmp_path / "policies" / "research_to_paper.yaml"
-    proposed.write_text(proposed.read_text().replace("value: 0.999\n", "value: 0.99\n", 1))
-    monkeypatch.setenv("R2P_DATA", str(decided.settings.data))
-    command = ["policy", "diff", "research_to_paper", str(proposed), "--json"]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.output)
-    assert {(each["before"], each["after"]) for each in found["changes"]} == {("0.999", "0.99")}
-    decisions = {each["candidate"]: each for each in found["decisions"]}
-    assert {each["problem"] for each in decisions.values()} == {""}, "all can be judged again"
-    assert decisions[BAD_DATA]["gates"] == "completeness: fail -> pass"
-    assert (decisions[GOOD]["before"], decisions[GOOD]["after"], decisions[GOOD]["gates"]) == ("pass", "pass", "")
-    assert decisions["sol_breakout"]["before"] == "fail"
+    decided.edit_policy(tmp_path, "value: 0.999\n", "value: 0.99\n")
+    recorded = decided.records()[0].policy.sha256[:12]
+    r2p = auditor(decided, monkeypatch)
+    told = r2p("policy", "diff", recorded, "research_to_paper")
+    assert " 0 can't be judged again." in told
+    decisions = {
+        row[1]: row[3:6] for line in told.splitlines() if len(row := [*map(str.strip, line.split("│"))][1:]) == 8
+    }
+    assert decisions[BAD_DATA] == ["fail", "fail", "completeness: fail -> pass"]
+    assert decisions[GOOD] == ["pass", "pass", ""]
+    assert decisions["sol_breakout"] == ["fail", "fail", ""]
+    r2p("audit", "refusals")
+    r2p("audit", "trials", GOOD)
+    r2p("controls")
+
+
+def auditor(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return the command line over a desk's data, which prints what docs/audit.md shows."""
+    for name, value in {**desk.environment(), "COLUMNS": WIDTH}.items():
+        monkeypatch.setenv(name, value)
+
+    def r2p(*words: str) -> str:
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        as_on_the_page(f"r2p {' '.join(words)}", result.stdout)
+        return result.stdout
+
+    return r2p
 
 
 def test_the_untouched_case_promotes(desk: Desk) -> None:
@@ -269,14 +284,9 @@ def test_a_promotion_is_traced_and_judged_again_when_its_runs_and_its_history_ar
             assert not instance.has_run(run_id)
     shutil.rmtree(settings.dagster_home)
     lake.write("candles", "2024-05", lake.read("candles", "2024-05").rows.slice(100), CANDLES)
-    monkeypatch.setenv("R2P_DATA", str(settings.data))
-    again = CliRunner().invoke(app, ["replay", GOOD])
-    assert (again.exit_code, again.stdout.split(":")[0]) == (0, "byte-equal"), again.output
-    traced = CliRunner().invoke(app, ["trace", GOOD, "--json"])
-    assert traced.exit_code == 0, traced.output
-    months = json.loads(traced.stdout)["months"]
-    assert len(months) == 36
-    assert all(month["fetches"] and all(each["complete"] for each in month["fetches"]) for month in months)
+    r2p = auditor(Desk(settings, instance), monkeypatch)
+    assert r2p("replay", GOOD).startswith("byte-equal")
+    assert "market data: 36 months; 36 of 36 fetches complete" in r2p("trace", GOOD)
     assert not settings.dagster_home.exists()
 
 
@@ -358,23 +368,36 @@ def test_an_edited_policy_after_the_evaluation_refuses(desk: Desk, tmp_path: Pat
     assert desk.promoted() == set()
 
 
-def test_a_policy_that_asks_for_a_person_promotes_with_their_signed_envelope_only(desk: Desk, tmp_path: Path) -> None:
-    desk.edit_policy(tmp_path, "people: 0", "people: 1")
-    bob = approver(desk, tmp_path, "user:bob")
+def test_a_policy_that_asks_for_people_promotes_with_their_signed_envelopes_only(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.edit_policy(tmp_path, "people: 0", "people: 2")
+    people = [approver(desk, tmp_path, f"user:{name}") for name in ("bob", "eve")]
     assert desk.materialize(gate_report, gates_by_family, partition=GOOD).success
     assert not desk.materialize(promotion, partition=GOOD).success
-    assert desk.records()[-1].reasons[0].startswith("waiting for approval of 1 more of 1 people who are not user:")
+    assert desk.records()[-1].reasons[0].startswith("waiting for approval of 2 more of 2 people who are not user:")
     shown = waiting(desk)
     assert shown["waiting"].value == 1
     assert "user:bob" in str(shown["decisions"].value)
 
-    answer(desk, bob)
+    for person in people:
+        answer(desk, person)
     assert desk.materialize(promotion, partition=GOOD).success
     record = desk.records()[-1]
     assert record.type is RecordType.PROMOTE
-    assert [each.person for each in record.approvals or ()] == ["user:bob"]
+    assert [each.person for each in record.approvals or ()] == ["user:bob", "user:eve"]
     assert desk.may_trade() == {GOOD}
     assert waiting(desk)["waiting"].value == 0
+
+    r2p = auditor(desk, monkeypatch)
+    r2p("audit", "approvals")
+    r2p("why", GOOD, "--on", f"{record.recorded_at:%Y-%m-%d}")
+    for words in (
+        ["hold", "--reason", "the venue looks odd", "--by", "user:bob", "--venue", "sandbox"],
+        ["release", "--reason", "it was a false alarm", "--by", "user:eve", "--venue", "sandbox"],
+    ):
+        assert CliRunner().invoke(app, words).exit_code == 0
+    r2p("audit", "interventions")
 
 
 def approver(desk: Desk, folder: Path, person: str) -> Keys:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,15 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def status_as(url: str, host: str) -> int:
+    """Return the status with which the UI answers who reaches it under a name."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=30) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def _settled(page: Page) -> None:

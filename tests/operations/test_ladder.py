@@ -24,6 +24,7 @@ from research_to_prod.operations.control_journal import (
 )
 from research_to_prod.operations.holding_back import with_rules
 from research_to_prod.operations.ladder import (
+    RULE,
     Basis,
     Exposed,
     LadderError,
@@ -232,6 +233,15 @@ def test_the_journal_says_where_every_ladder_stands_and_what_the_manifest_is_tol
     assert len(in_force((everything, venue), NOW + timedelta(hours=1))) == 2
     journal.release(POLICY, ALL, Release(NOW + timedelta(minutes=2), Level.OBSERVE, PEOPLE, "drill over"))
     assert [each.scope for each in journal.ladders().controls()] == [Scope.VENUE]
+
+
+def test_the_journal_tells_every_change_of_a_level_and_no_mere_confirmation(journal: ControlJournal) -> None:
+    journal.read(POLICY, VENUE, reading(1, LOSS))
+    journal.read(POLICY, VENUE, reading(2, LOSS))
+    journal.read(POLICY, ALL, reading(3, signal("kill_switch"), by="user:ann", why="a loop"))
+    journal.release(POLICY, ALL, Release(NOW + timedelta(minutes=4), Level.OBSERVE, PEOPLE, "drill over"))
+    told = [(each.target, int(each.before), int(each.state.level), each.state.by) for each in journal.moves()]
+    assert told == [(VENUE, 0, 3, RULE), (ALL, 0, 5, "user:ann"), (ALL, 5, 0, "user:ann, user:bob")]
 
 
 def test_a_reading_that_changes_nothing_leaves_no_line(journal: ControlJournal) -> None:
