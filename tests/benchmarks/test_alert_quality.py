@@ -286,6 +286,11 @@ def test_the_page_says_what_was_found_and_what_was_not() -> None:
     assert "| the same, what was missed counted as never | at most 1 | never, missed | never, missed |" in text
     assert "| pages over those of the best plain baseline | at most 0.5 | 1, missed | 1, missed |" in text
     assert "| `missing_fill` | 1 min | 1 min / 0 min | 1 min |" in text
+    assert "is not at equal recall" not in text
+    deaf = {each.name: scored(page(FIRST + 10)) for each in PLAIN}
+    beside = written.page(Plan(), written.Findings(SYSTEMS, found | deaf, found, dated, plain, plain, parts, parts))
+    assert beside.count("is not at equal recall") == 1
+    assert "comes nearest is *plain static*, 0%; pages over its pages 2.00" in beside
     for each in [*TUNINGS, *parts]:
         assert f"| {each} | " in text
     for incident in INCIDENTS:
