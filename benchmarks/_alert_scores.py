@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks._alert_plain import Setting
 from benchmarks._alert_surroundings import Surroundings
 from benchmarks._alert_systems import SHIPPED, Page, Run, is_day
 from benchmarks._alert_weeks import DAY, Fault, Floats, Kind
 from research_to_prod.market_data.liquidity import Regime
 from research_to_prod.operations.alerting.situation import Subject, situation_of
 
+Level = TypeVar("Level", float, Setting)
 FAMILY: dict[Kind, tuple[str, ...]] = {
     Kind.STALE: ("md_stale",),
     Kind.BAD_PRICE: ("md_invalid",),
@@ -175,30 +178,38 @@ def _agree(one: Subject, other: Subject) -> bool:
 
 
 def tuned(
-    scores: Mapping[float, Score], rule: str, required: Score, chosen: Callable[[int], bool] = lambda _: True
-) -> float:
+    scores: Mapping[Level, Score],
+    rule: str,
+    required: Score,
+    chosen: Callable[[int], bool] = lambda _: True,
+    within: float = np.inf,
+) -> Level:
     """Return the level (a key of ``scores``) of ``rule`` with the fewest pages that detects as much as is required.
 
-    Counted are faults whose own rule this is and that began when ``chosen`` holds, and the rule's pages then. Where no
-    level detects as much, the one that detects the most. Of equals the highest.
+    Counted are faults whose own rule this is and that began when ``chosen`` holds, and the rule's pages then; detected
+    is what was told within so many blind times. Where no level detects as much, the one that detects the most. Of
+    equals the highest.
     """
 
     def detected(each: Score) -> int:
         own = [o for o in each.outcomes if FAMILY[o.case.fault.kind][0] == rule and chosen(o.case.fault.begin)]
-        return sum(each.minutes is not None for each in own)
+        return sum(o.minutes is not None and o.of_budget <= within for o in own)
 
     def pages(each: Score) -> int:
         return sum(page.rule == rule and chosen(page.minute) for page in each.run.pages)
 
     most = max(detected(each) for each in scores.values())
     enough = min(detected(required), most)
-    good = [level for level, each in scores.items() if detected(each) >= enough]
-    return min(good, key=lambda level: (pages(scores[level]), -level))
+    good = {level: pages(each) for level, each in scores.items() if detected(each) >= enough}
+    return max(level for level, found in good.items() if found == min(good.values()))
 
 
-def tuned_by_clock(scores: Mapping[float, Score], rule: str, required: Score) -> tuple[float, float]:
+def tuned_by_clock(
+    scores: Mapping[Level, Score], rule: str, required: Score, within: float = np.inf
+) -> tuple[Level, Level]:
     """Return the levels for day and night."""
-    return tuned(scores, rule, required, is_day), tuned(scores, rule, required, lambda minute: not is_day(minute))
+    night = tuned(scores, rule, required, lambda minute: not is_day(minute), within)
+    return tuned(scores, rule, required, is_day, within), night
 
 
 def bootstrap(

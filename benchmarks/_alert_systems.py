@@ -7,7 +7,8 @@ the systems, and who was paged when. Doesn't: whether that was right (``_alert_s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -17,7 +18,7 @@ import numpy as np
 from benchmarks._alert_surroundings import BAR, DESK, TUNED, WATCHED, Surroundings
 from benchmarks._alert_weeks import ACCOUNT, CAPITAL, STRATEGIES, SYMBOLS, VENUE, Bools, Floats, Measured, Weeks
 from research_to_prod.market_data.liquidity import Regime
-from research_to_prod.operations.alerting.evaluation import Key, Observation, Phase, State, evaluate
+from research_to_prod.operations.alerting.evaluation import Evaluation, Key, Observation, Phase, State, evaluate
 from research_to_prod.operations.alerting.rules import (
     AlertPolicy,
     Basis,
@@ -50,26 +51,34 @@ class Page:
     rule: str
     subject: Subject
     incident: str
-    event: Event
-    blind: bool
     flat: bool
     regime: Regime
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one system did between two minutes; ``flaps``: openings within an hour after the same incident's calm."""
+    """What one system did between two minutes.
+
+    Parameters
+    ----------
+    flaps
+        Openings within an hour after the same incident's calm.
+    by_rule
+        Pages there would be were all subjects of a rule one; None where it wasn't asked.
+    """
 
     pages: tuple[Page, ...]
     flaps: int
     turns: int
+    by_rule: int | None = None
 
 
 @dataclass(frozen=True)
 class System:
     """Rules, and what they are told: of the moment, and of a measurement (``scores``: z-scores of the tuned ones).
 
-    ``levels`` are what training chose by rule, for day and night.
+    ``levels`` are what training chose by rule, for day and night. ``apart``: each rule and subject is an incident of
+    its own, of which no other is a part.
     """
 
     name: str
@@ -77,6 +86,7 @@ class System:
     context: Callable[[Surroundings, int], Context]
     scores: bool = False
     levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    apart: bool = False
 
     @cached_property
     def desk(self) -> Desk:
@@ -99,15 +109,15 @@ def contextual(times: Mapping[str, float]) -> System:
         return bound.model_copy(update=given)
 
     rules = [
-        rule.model_copy(update={"any": _with_bounds(rule.any, partial(changed, by=times.get(rule.id, 1.0)))})
+        rule.model_copy(update={"any": with_bounds(rule.any, partial(changed, by=times.get(rule.id, 1.0)))})
         for rule in _of_rules({}).rules
     ]
-    return System("levels from training", _policy(rules), Surroundings.context, levels=_both(times))
+    return System("levels from training", policy_of(rules), Surroundings.context, levels=_both(times))
 
 
 def static(times: Mapping[str, float]) -> System:
     """Return one constant level a metric, that of normal hours times what training found for its rule."""
-    return System("static thresholds", _of_rules(_both(times)), _constant, levels=_both(times))
+    return System("static thresholds", _of_rules(_both(times)), constant_context, levels=_both(times))
 
 
 def day_and_night(times: Mapping[str, tuple[float, float]]) -> System:
@@ -118,7 +128,7 @@ def day_and_night(times: Mapping[str, tuple[float, float]]) -> System:
 def z_scores(levels: Mapping[str, float]) -> System:
     """Return robust z-scores against the same hour of the week, with one limit a rule."""
     found = _both(levels)
-    return System("same-hour z", _of_rules(found, z=True), _constant, scores=True, levels=found)
+    return System("same-hour z", _of_rules(found, z=True), constant_context, scores=True, levels=found)
 
 
 def _both(levels: Mapping[str, float]) -> dict[str, tuple[float, float]]:
@@ -128,10 +138,11 @@ def _both(levels: Mapping[str, float]) -> dict[str, tuple[float, float]]:
 def _of_rules(times: Mapping[str, tuple[float, float]], *, z: bool = False) -> AlertPolicy:
     rules = [SHIPPED.by_id[name] for name in RULES]
     rules = [_at_constant_levels(rule, *times[rule.id], z=z) if rule.id in times else rule for rule in rules]
-    return _policy(rules)
+    return policy_of(rules)
 
 
-def _policy(rules: Sequence[Rule]) -> AlertPolicy:
+def policy_of(rules: Sequence[Rule]) -> AlertPolicy:
+    """Return the desk's policy with these rules alone."""
     known = {rule.id for rule in rules}
     kept = [
         rule.model_copy(update={"inhibits": tuple(each for each in rule.inhibits if each in known)}) for rule in rules
@@ -139,7 +150,8 @@ def _policy(rules: Sequence[Rule]) -> AlertPolicy:
     return AlertPolicy(settings=SHIPPED.settings, metrics=SHIPPED.metrics, rules=tuple(kept))
 
 
-def _with_bounds(conditions: Sequence[Condition], changed: Callable[[Bound], Bound]) -> tuple[Condition, ...]:
+def with_bounds(conditions: Sequence[Condition], changed: Callable[[Bound], Bound]) -> tuple[Condition, ...]:
+    """Return conditions with each of their bounds changed."""
     return tuple(each.model_copy(update={"all": tuple(map(changed, each.all))}) for each in conditions)
 
 
@@ -166,10 +178,10 @@ def _at_constant_levels(rule: Rule, day: float, night: float, *, z: bool) -> Rul
 
     # Of two levels of one metric the one that pages is left: both would be the same limit of a z-score.
     paging = [each for each in rule.any if (each.severity or rule.severity).pages]
-    return rule.model_copy(update={"any": _with_bounds(paging, changed), "adjust": ()})
+    return rule.model_copy(update={"any": with_bounds(paging, changed), "adjust": ()})
 
 
-def _constant(around: Surroundings, _minute: int, regime: Regime = Regime.NORMAL) -> Context:
+def constant_context(around: Surroundings, _minute: int, regime: Regime = Regime.NORMAL) -> Context:
     """Return what a system that knows neither hour nor book believes: always something at stake in a normal market."""
     holdings = tuple(Holding(VENUE.venue, ACCOUNT.account, each, name, 1.0) for name, each in STRATEGIES.items())
     markets = tuple(MarketNow(VENUE.venue, each, regime, 1e-4, 1e-4, 1e6, 1e8, 1.0) for each in SYMBOLS)
@@ -177,7 +189,7 @@ def _constant(around: Surroundings, _minute: int, regime: Regime = Regime.NORMAL
 
 
 def _by_the_clock(around: Surroundings, minute: int) -> Context:
-    return _constant(around, minute, Regime.NORMAL if is_day(minute) else Regime.THIN)
+    return constant_context(around, minute, Regime.NORMAL if is_day(minute) else Regime.THIN)
 
 
 def is_day(minute: int) -> bool:
@@ -196,10 +208,11 @@ def run(around: Surroundings, system: System, begin: int, end: int, *, every_tur
     used = {bound.metric for rule in system.policy.rules for bound in rule.bounds()}
     shown = [key for key in values if key[0] in used]
     calm = np.zeros(world.minutes, bool) if every_turn else _calm(around, system, values, begin, end)
-    work = Work(Incidents())
+    works: dict[Hashable, Work] = defaultdict(lambda: Work(Incidents()))
+    told = Counter[Hashable]()
     states: dict[Key, State] = {}
     pages: list[Page] = []
-    told = flaps = turns = 0
+    flaps = turns = 0
     calmed: dict[str, datetime] = {}
     busy = False
     for minute in range(begin, end):
@@ -207,7 +220,8 @@ def run(around: Surroundings, system: System, begin: int, end: int, *, every_tur
         if not busy and calm[minute] and (minute + 1 == end or calm[minute + 1]):
             continue
         now = world.at(minute)
-        operate(work, now)
+        for work in works.values():
+            operate(work, now)
         observations = list(_observations(world, values, shown, minute, now))
         result = evaluate(
             system.policy,
@@ -218,32 +232,30 @@ def run(around: Surroundings, system: System, begin: int, end: int, *, every_tur
         )
         states = dict(result.states)
         turns += 1
-        take_in(work, result.evaluations, system.desk, now)
+        parts: dict[Hashable, list[Evaluation]] = {}
+        for each in result.evaluations:
+            parts.setdefault((each.case.rule, each.case.subject) if system.apart else None, []).append(each)
+        for part, evaluations in parts.items():
+            take_in(works[part], evaluations, system.desk, now)
         busy = any(each.phase is not Phase.CALM for each in states.values())
-        for step in work.incidents.log[told:]:
-            if step.to is Status.MITIGATED:
-                calmed[step.incident_id] = step.at
-            back = step.event is Event.MOVED and step.to in {Status.REOPENED, Status.MITIGATING}
-            if back and step.at - calmed.get(step.incident_id, step.at) <= timedelta(hours=1):
-                flaps += 1
-            if step.page is not None and step.severity.pages:
-                opened = work.incidents.get(step.incident_id).opened
-                truth = situation_of(opened.subject, around.context(minute), SHIPPED.settings)
-                flat = not world.held(opened.subject)[minute] > 0
-                pages.append(
-                    Page(
-                        minute,
-                        opened.rule,
-                        opened.subject,
-                        step.incident_id,
-                        step.event,
-                        opened.blind,
-                        flat,
-                        truth.regime,
-                    )
-                )
-        told = len(work.incidents.log)
+        for part, work in works.items():
+            for step in work.incidents.log[told[part] :]:
+                if step.to is Status.MITIGATED:
+                    calmed[step.incident_id] = step.at
+                back = step.event is Event.MOVED and step.to in {Status.REOPENED, Status.MITIGATING}
+                if back and step.at - calmed.get(step.incident_id, step.at) <= timedelta(hours=1):
+                    flaps += 1
+                if step.page is not None and step.severity.pages:
+                    about = work.incidents.get(step.incident_id).opened
+                    pages.append(page_at(around, minute, about.rule, about.subject, step.incident_id))
+            told[part] = len(work.incidents.log)
     return Run(tuple(pages), flaps, turns)
+
+
+def page_at(around: Surroundings, minute: int, rule: str, subject: Subject, incident: str) -> Page:
+    """Return a page with what was true then."""
+    truth = situation_of(subject, around.context(minute), SHIPPED.settings)
+    return Page(minute, rule, subject, incident, not around.world.held(subject)[minute] > 0, truth.regime)
 
 
 def operate(work: Work, now: datetime) -> None:

@@ -104,6 +104,7 @@ def take_in(work: Work, evaluations: Iterable[Evaluation], desk: Desk, now: date
             _fires(work, group, mark, incident, note, desk, now)
         elif incident is not None and incident.is_open and group.is_calm:
             _calm(work, group, incident, now)
+    work.count(now)
 
 
 def _turn(found: _Found) -> tuple[object, ...]:
@@ -120,9 +121,7 @@ def _fires(
     severity = worst.severity or Severity.P4
     ref = evidence_ref(worst)
     if incident is not None and (incident.is_open or _returns(incident, desk, now)):
-        refs = [evidence_ref(each) for each in firing]
-        work.occurred(incident, now, refs)
-        incident = work.incidents.get(incident.id)
+        work.occurred(incident, [each.case.condition for each in firing])
         if not _speaks_again(work, incident, now):
             _raise(work, incident, worst, severity, desk, now)
             return
@@ -132,7 +131,7 @@ def _fires(
             work.move(incident, Status.MITIGATING, actor=SYSTEM, at=now, ref=ref, note="the calm did not last")
             return
         parent = _parent(work, found, desk, now)
-        back = f"it is back, seen {incident.occurrences} times"
+        back = f"it is back, seen {incident.occurrences + len(firing)} times"
         page = None if parent is not None else desk.page(worst, severity, incident.id, back, note)
         incident = work.move(
             incident, Status.REOPENED, actor=SYSTEM, at=now, ref=ref, severity=severity, note=back, page=page
@@ -151,8 +150,7 @@ def _fires(
     page = None if parent is not None else desk.page(worst, severity, incident_id, note)
     incident = work.open(incident_id, opened, severity, now, ref, page)
     if len(firing) > 1:
-        work.occurred(incident, now, [evidence_ref(each) for each in firing[1:]])
-        incident = work.incidents.get(incident.id)
+        work.occurred(incident, [each.case.condition for each in firing[1:]])
     _merge(work, incident, parent, worst, desk, now)
 
 

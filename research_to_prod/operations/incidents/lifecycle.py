@@ -128,12 +128,18 @@ class Transition(Frozen):
 
 
 class Occurrence(Frozen):
-    """Firings of an open incident that changed nothing: kept, so that nothing is dropped."""
+    """Firings of one moment that changed nothing: kept, so that nothing is dropped.
+
+    Parameters
+    ----------
+    of
+        By incident the conditions of its rule that fired, in order. Absent where they are those of the occurrence
+        before: what goes on for days would fill the file with its repetition.
+    """
 
     kind: Literal["occurrence"] = "occurrence"
-    incident_id: Text
     at: UtcMillis
-    refs: tuple[str, ...] = Field(min_length=1)
+    of: dict[Text, tuple[int, ...]] | None = Field(None, min_length=1)
 
 
 @dataclass(frozen=True)

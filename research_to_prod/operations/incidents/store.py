@@ -53,6 +53,7 @@ class Incidents:
         self._latest: dict[str, str] = {}
         self._groups: dict[Group, list[str]] = {}
         self._history: dict[str, list[Transition]] = {}
+        self._fired: dict[str, tuple[int, ...]] = {}
         self.log: list[Transition] = []
 
     def add(self, line: Transition | Occurrence) -> None:
@@ -64,8 +65,13 @@ class Incidents:
             When it can't follow; nothing has changed then.
         """
         if isinstance(line, Occurrence):
-            before = self.get(line.incident_id)
-            self._by_id[before.id] = replace(before, occurrences=before.occurrences + len(line.refs))
+            fired = self._fired if line.of is None else line.of
+            if not fired or fired.keys() - self._by_id.keys():
+                raise IncidentError(f"the occurrence at {line.at.isoformat()} is of an incident that nobody opened")
+            for incident_id, conditions in fired.items():
+                before = self._by_id[incident_id]
+                self._by_id[incident_id] = replace(before, occurrences=before.occurrences + len(conditions))
+            self._fired = fired
             return
         if line.review is not None and line.review.scenario in self.scenarios:
             raise IllegalTransitionError(f"{line.incident_id}: scenario {line.review.scenario} is another review's")
@@ -81,6 +87,10 @@ class Incidents:
             members.append(after.id)
         elif not after.speaks and after.id in members:
             members.remove(after.id)
+
+    def goes_on(self, fired: dict[str, tuple[int, ...]]) -> bool:
+        """Whether what fires is what the last occurrence was of."""
+        return fired == self._fired
 
     def get(self, incident_id: str) -> Incident:
         """Return an incident by its id, or by the beginning of it where only one begins so."""
@@ -130,6 +140,7 @@ class Work:
     def __init__(self, incidents: Incidents) -> None:
         self.incidents = incidents
         self.lines: list[Transition | Occurrence] = []
+        self._fired: dict[str, tuple[int, ...]] = {}
 
     def open(
         self, incident_id: str, opened: Opened, severity: Severity, at: datetime, ref: str, page: Page | None
@@ -185,11 +196,18 @@ class Work:
         """Raise an incident's severity, or bring it to somebody else."""
         return self._next(incident, event, incident.status, "system", at, ref, severity=severity, note=note, page=page)
 
-    def occurred(self, incident: Incident, at: datetime, refs: Iterable[str]) -> None:
-        """Write down firings that changed nothing."""
-        line = Occurrence(incident_id=incident.id, at=at, refs=tuple(refs))
+    def occurred(self, incident: Incident, conditions: Iterable[int]) -> None:
+        """Take down firings that changed nothing; `count` writes those of one moment."""
+        self._fired[incident.id] = (*self._fired.get(incident.id, ()), *sorted(conditions))
+
+    def count(self, at: datetime) -> None:
+        """Write down the firings of one moment that changed nothing."""
+        if not self._fired:
+            return
+        line = Occurrence(at=at, of=None if self.incidents.goes_on(self._fired) else self._fired)
         self.incidents.add(line)
         self.lines.append(line)
+        self._fired = {}
 
     def _next(
         self,

@@ -20,7 +20,7 @@ from research_to_prod.operations.watch import INCIDENTS, METRICS, STATES, TurnRe
 from research_to_prod.settings import Settings
 from tests.operations.alerting.book import BTC, NOON, POLICY, context, held, reading
 from tests.operations.delivery.told import Memory
-from tests.operations.incidents.firings import DESK
+from tests.operations.incidents.firings import DESK, refs_in
 
 MINUTE = timedelta(minutes=1)
 LADDER = load_ladder_policy(Settings().desk / "policies" / "ladder.yaml")
@@ -75,10 +75,9 @@ def test_what_an_incident_rests_on_is_found_and_judged_again_to_the_byte(tmp_pat
     lines = list(kept_lines(tmp_path, f"{NOON:%Y-%m-%d}"))
     assert [replay_line(line, POLICY) for line in lines] == lines
     kept = {f"{row['rule']}/{row['condition']} {row['subject']} {row['as_of']}" for row in map(json.loads, lines)}
-    told = (json.loads(line) for line in (tmp_path / INCIDENTS).read_bytes().splitlines())
-    refs = {ref for each in told for ref in (*each.get("refs", ()), *filter(None, [each.get("evidence_ref")]))}
-    assert len(refs) == 3
-    assert refs <= kept
+    refs = refs_in(tmp_path / INCIDENTS)
+    assert len(set(refs)) == len(refs) == 3
+    assert kept.issuperset(refs)
 
 
 def test_a_turn_that_was_lost_is_told_by_the_next(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from research_to_prod.operations.alerting.evaluation import Evaluation, Key, Obs
 from research_to_prod.operations.alerting.situation import Context
 from research_to_prod.operations.incidents.escalation import escalate
 from research_to_prod.operations.incidents.intake import Desk, take_in
-from research_to_prod.operations.incidents.lifecycle import Incident, Status, Transition
+from research_to_prod.operations.incidents.lifecycle import Incident, Occurrence, Opened, Status, Transition
 from research_to_prod.operations.incidents.review import Review
-from research_to_prod.operations.incidents.store import IncidentStore
+from research_to_prod.operations.incidents.store import IncidentStore, _Line
 from tests.operations.alerting.book import NOON, POLICY, context, held, judged
 
 DESK = Desk("test", POLICY, {})
@@ -87,3 +87,20 @@ class Play:
 def pages(steps: Iterable[Transition]) -> list[str]:
     """Whom each page reached, and about what."""
     return [f"{step.page.severity} {step.page.rule} to {step.page.to}" for step in steps if step.page is not None]
+
+
+def refs_in(path: Path) -> list[str]:
+    """Return the evaluation that each firing in the file of incidents rests on, those that changed nothing too."""
+    found, fired, opened = [], dict[str, tuple[int, ...]](), dict[str, Opened]()
+    for line in map(_Line.validate_json, path.read_bytes().splitlines()):
+        if isinstance(line, Occurrence):
+            fired = line.of or fired
+            found += [
+                f"{opened[name].rule}/{number} {opened[name].subject} {line.at.isoformat()}"
+                for name, numbers in fired.items()
+                for number in numbers
+            ]
+        elif line.opened is not None:
+            opened[line.incident_id] = line.opened
+            found.append(line.evidence_ref)
+    return found

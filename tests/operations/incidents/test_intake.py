@@ -48,6 +48,23 @@ def test_the_first_firing_pages_and_the_next_are_only_counted(play: Play) -> Non
     assert play.only.occurrences == 2
 
 
+def test_what_goes_on_costs_a_short_line_a_moment_however_much_it_is(play: Play) -> None:
+    path = play.folder / "incidents.jsonl"
+    play.see(STALE, BREAK, DOWN)
+    play.see(STALE, BREAK, DOWN, after=60)
+    before = path.stat().st_size
+    for _ in range(10):
+        play.see(STALE, BREAK, DOWN, after=60)
+    assert path.stat().st_size - before <= 10 * 80
+    assert [each.occurrences for each in play.store.read().all()] == [12, 12, 12]
+    play.see(STALE, BREAK, UP, after=60)
+    play.store = IncidentStore(path)  # another process
+    play.see(STALE, BREAK, UP, after=60)
+    counts = {each.opened.rule: each.occurrences for each in play.store.read().all()}
+    assert counts == {"md_stale": 14, "position_break": 14, "venue_status": 14}  # its calm has not lasted yet
+    assert IncidentStore(path).read().all() == play.store.read().all()
+
+
 def test_what_gets_worse_pages_again(play: Play) -> None:
     play.see(STALE)
     assert pages(play.see(STALE, after=60, about=context(held(), regime=Regime.STRESSED))) == ["P1 md_stale to on-call"]

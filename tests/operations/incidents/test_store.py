@@ -61,6 +61,15 @@ def test_a_file_that_was_cut_is_noticed(path: Path) -> None:
         store.read()
 
 
+@pytest.mark.parametrize("of", ['{"other":[0]}', "null"])
+def test_a_firing_of_what_nobody_opened_is_told_as_a_broken_file(path: Path, of: str) -> None:
+    started(IncidentStore(path))
+    with path.open("a") as stream:
+        stream.write(f'{{"kind":"occurrence","at":"2026-01-05T12:00:00.000Z","of":{of}}}\n')
+    with pytest.raises(IncidentError, match=r"12:00:00.* is of an incident that nobody opened; keep it"):
+        IncidentStore(path).read()
+
+
 def test_an_error_half_way_leaves_nothing_behind(path: Path) -> None:
     store = IncidentStore(path)
     started(store)

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Subject
-from research_to_prod.operations.incidents.lifecycle import Occurrence, Transition
-from research_to_prod.operations.incidents.store import _Line
 from tests.operations.alerting.book import reading
-from tests.operations.incidents.firings import Play, pages
+from tests.operations.incidents.firings import Play, pages, refs_in
 
 MARKETS = 165
 SECONDS = 60
@@ -39,9 +37,7 @@ def test_ten_thousand_firings_in_a_minute_are_three_messages_and_none_is_lost(tm
         "P2 venue_status to on-call",
         "P3 md_stale to tickets",  # nothing is held at the other venue
     ]
-    lines = [_Line.validate_json(line) for line in (tmp_path / "incidents.jsonl").read_bytes().splitlines()]
-    refs = [ref for line in lines if isinstance(line, Occurrence) for ref in line.refs]
-    refs += [line.evidence_ref for line in lines if isinstance(line, Transition) and line.opened is not None]
+    refs = refs_in(tmp_path / "incidents.jsonl")
     firings = SECONDS * (MARKETS + 2)
     assert firings > 10_000
     assert len(refs) == len(set(refs)) == firings
