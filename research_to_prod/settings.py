@@ -14,7 +14,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, model_validator
 
 _PACKAGE = Path(__file__).resolve().parent
-_SCHEMES = {"R2P_LAKE": ("s3",), "R2P_POSTGRES": ("postgresql",), "R2P_BROKER": ("redis", "rediss")}
+_SCHEMES = {
+    "R2P_LAKE": ("s3",),
+    "R2P_POSTGRES": ("postgresql",),
+    "R2P_BROKER": ("redis", "rediss"),
+    "R2P_SOURCE": ("https", "http"),
+}
 
 
 class SettingsError(ValueError):
@@ -40,6 +45,10 @@ class Settings(BaseModel):
     broker
         The Redis over which runs go to Celery workers (``R2P_BROKER``, ``redis://host:6379/0``); without it each
         process executes its own runs.
+    source
+        Where people read the code that runs: the address of the checkout's folder at a forge, at its revision
+        (``R2P_SOURCE``, ``https://forge/desk/research_to_prod/blob/<commit>``). Without it the UI refers to files of
+        the machine that serves it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,11 +59,12 @@ class Settings(BaseModel):
     lake_uri: str | None = None
     postgres: SecretStr | None = None
     broker: SecretStr | None = None
+    source: str | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         secrets = {"R2P_POSTGRES": self.postgres, "R2P_BROKER": self.broker}
-        given = {"R2P_LAKE": self.lake_uri} | {
+        given = {"R2P_LAKE": self.lake_uri, "R2P_SOURCE": self.source} | {
             name: None if secret is None else secret.get_secret_value() for name, secret in secrets.items()
         }
         wrong = []
@@ -84,6 +94,7 @@ class Settings(BaseModel):
             "R2P_LAKE": "lake_uri",
             "R2P_POSTGRES": "postgres",
             "R2P_BROKER": "broker",
+            "R2P_SOURCE": "source",
         }
         foreign = {"R2P_REAL_DATA", "R2P_REFERENCE_CASES"}  # read by the tests only
         unknown = [name for name in environment if name.startswith("R2P_") and name not in known.keys() | foreign]
