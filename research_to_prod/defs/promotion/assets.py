@@ -11,6 +11,9 @@ from research_to_prod.defs.partitions import CANDIDATES
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
 
+TOLD = 20
+"""Reasons in the message of a refusal; a candidate without its data has hundreds."""
+
 
 @dg.asset(
     deps=[gate_report],
@@ -41,7 +44,7 @@ def promotion(
     outcome = decide_promotion(
         context.instance, lake, settings, context.partition_key, run_id=context.run.run_id, now=clock()
     )
-    metadata: dict[str, str | int] = {
+    metadata: dict[str, str | int | dg.MetadataValue] = {
         "decision": outcome.record.type.value,
         "ledger_seq": outcome.record.seq,
         "record_sha256": outcome.record.sha256,
@@ -49,14 +52,16 @@ def promotion(
         "checks_proven": len(outcome.evidence.checks),
     }
     if not outcome.promoted:
-        reasons = "\n".join(f"1. {reason}" for reason in outcome.record.reasons)
+        reasons = outcome.reasons
+        told = "".join(f"\n- {reason}" for reason in reasons[:TOLD])
+        more = f"\n- and {len(reasons) - TOLD} more, under `reasons` below" if len(reasons) > TOLD else ""
         raise dg.Failure(
-            f"promotion of {context.partition_key} refused, {len(outcome.record.reasons)} reasons: "
-            + "; ".join(outcome.record.reasons[:5]),
+            f"promotion of {context.partition_key} refused, {len(reasons)} reasons:{told}{more}",
+            # The UI shows the first entries of a failure, and the others on asking.
             metadata={
-                **metadata,
-                "reasons": dg.MetadataValue.md(reasons),
                 "next_step": outcome.next_step,
+                "reasons": dg.MetadataValue.md("\n".join(f"1. {reason}" for reason in reasons)),
+                **metadata,
             },
             allow_retries=False,
         )

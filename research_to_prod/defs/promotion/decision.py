@@ -59,6 +59,11 @@ class Outcome:
         return self.record.type is RecordType.PROMOTE
 
     @property
+    def reasons(self) -> list[str]:
+        """The record's reasons, the gates' own first: a check of theirs that failed says only that one of them did."""
+        return sorted(self.record.reasons, key=lambda reason: not reason.startswith("gate "))
+
+    @property
     def next_step(self) -> str:
         """What whoever wants the candidate promoted does about a refusal."""
         if self.only_people:
@@ -67,8 +72,8 @@ class Outcome:
                 "their envelopes to data/approvals/, and materialize promotion alone. What is made anew is asked anew."
             )
         return (
-            "Remove the reasons from upstream down (the gates' remedies are in gate_report), then materialize "
-            "gate_report with its checks, then promotion."
+            "Remove the reasons from upstream down (that of a gate says its remedy), then materialize gate_report with "
+            "its checks, then promotion."
         )
 
 
