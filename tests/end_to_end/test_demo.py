@@ -174,7 +174,7 @@ PICTURED = {
     "market_quality": "days", "liquidity_profile": "volume", "trials": "sweep", "backtest": "equity",
     "validation": "stress", "gate_report": "margins", "slippage": "costs", "latency_costs": "costs",
     "markouts": "markouts", "pnl_waterfall": "waterfall", "failure_modes": "modes", "drawdowns": "underwater",
-    "breaks": "open_by_age", "alert_evaluations": "rules",
+    "breaks": "open_by_age", "risk_posture": "limits", "alert_evaluations": "rules",
 }  # fmt: skip
 """What people rather look at -> the metadata that draws it."""
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.defs.publishing import drawing
 from research_to_prod.operations.contracts import Age, Severity
+from research_to_prod.reports.svg import BLUE, RED
+
+if TYPE_CHECKING:
+    from research_to_prod.reports.risk_posture import ExposureLine
+
+_CUT = 1.5
+_MOST = 40
 
 Pictures = dict[str, Any]
 """Metadata that ``publish`` takes."""
@@ -33,6 +40,28 @@ def breaks_picture(rows: pa.Table) -> Pictures:
         f"open {age}": {each: counts[age, each] for each in _SEVERITIES} for age in reversed(Age)
     }
     return {"open_by_age": drawing(stacked(bars, _SEVERITIES, "open breaks", 560), "open breaks by age and severity")}
+
+
+def limits_picture(exposures: Sequence[ExposureLine]) -> Pictures:
+    """Return how much of each limit is used, the fullest first; what is far beyond its limit is cut off, and named."""
+    from research_to_prod.reports.cost_figure import stacked
+
+    used = {}
+    for each in exposures:
+        # Nothing may be held, and something is.
+        barred = each.limit == 0 and bool(each.limited)
+        if each.limit_use is not None or barred:
+            use = _CUT if barred else each.limit_use or 0.0
+            # The figure first: a long name is cut off.
+            name = f"{'not allowed' if barred else f'{use:,.0%}'}: {each.by} {each.name}"
+            within = 0.0 if barred else min(use, 1.0)
+            used[name] = {"within": within, "beyond": min(use, _CUT) - within}
+    if not used:
+        return {}
+    fullest = sorted(used, key=lambda name: (-sum(used[name].values()), name))[:_MOST]
+    caption = f"share of the limit, cut off at {_CUT:g}"
+    bars = {name: used[name] for name in fullest}
+    return {"limits": drawing(stacked(bars, {"within": BLUE, "beyond": RED}, caption, 960), "limits in use")}
 
 
 def evaluations_picture(rows: pa.Table, by: str) -> Pictures:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import dagster as dg
 
+from research_to_prod.defs.operations.pictures import limits_picture
 from research_to_prod.defs.publishing import publish
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
@@ -68,6 +69,7 @@ def risk_posture(
         open=dg.MetadataValue.url(page.resolve().as_uri()),
         headline=posture.headline,
         status=posture.status.value,
+        **limits_picture(posture.exposures),
         **{
             name: value
             for name, value in (
