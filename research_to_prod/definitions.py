@@ -11,6 +11,7 @@ import dagster as dg
 from research_to_prod.defs import automation
 from research_to_prod.defs.attribution import assets as attribution_assets
 from research_to_prod.defs.attribution import checks as attribution_checks
+from research_to_prod.defs.code_references import with_code_references
 from research_to_prod.defs.execution import assets as execution_assets
 from research_to_prod.defs.execution import checks as execution_checks
 from research_to_prod.defs.gates import assets as gate_assets
@@ -34,36 +35,40 @@ from research_to_prod.defs.research import assets as research_assets
 from research_to_prod.defs.research import automation as research_automation
 from research_to_prod.defs.research import checks as research_checks
 from research_to_prod.defs.resources import build_resources
+from research_to_prod.settings import Settings
 
-defs: dg.Definitions = dg.load_definitions_from_modules(
-    [
-        market_data_assets,
-        liquidity_assets,
-        research_assets,
-        research_checks,
-        research_automation,
-        gate_assets,
-        gate_checks,
-        promotion_assets,
-        promotion_metrics,
-        rollback_assets,
-        execution_assets,
-        execution_checks,
-        attribution_assets,
-        attribution_checks,
-        operations_assets,
-        operations_checks,
-        running_day_assets,
-        alerting_assets,
-        control_assets,
-        kill_drill_assets,
-        posture_assets,
-        report_assets,
-        report_checks,
-        automation,
-        watching,
-    ],
-    resources=build_resources(os.environ),
-    # One process a run: the multiprocess executor costs 5 to 8 s a step in imports alone.
-    executor=dg.in_process_executor,
+defs: dg.Definitions = with_code_references(
+    dg.load_definitions_from_modules(
+        [
+            market_data_assets,
+            liquidity_assets,
+            research_assets,
+            research_checks,
+            research_automation,
+            gate_assets,
+            gate_checks,
+            promotion_assets,
+            promotion_metrics,
+            rollback_assets,
+            execution_assets,
+            execution_checks,
+            attribution_assets,
+            attribution_checks,
+            operations_assets,
+            operations_checks,
+            running_day_assets,
+            alerting_assets,
+            control_assets,
+            kill_drill_assets,
+            posture_assets,
+            report_assets,
+            report_checks,
+            automation,
+            watching,
+        ],
+        resources=build_resources(os.environ),
+        # One process a run: the multiprocess executor costs 5 to 8 s a step in imports alone.
+        executor=dg.in_process_executor,
+    ),
+    Settings.from_environment(os.environ).source,
 )

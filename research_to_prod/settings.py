@@ -15,7 +15,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, model_validator
 
 _PACKAGE = Path(__file__).resolve().parent
-_SCHEMES = {"R2P_LAKE": ("s3",), "R2P_POSTGRES": ("postgresql",), "R2P_BROKER": ("redis", "rediss")}
+_SCHEMES = {
+    "R2P_LAKE": ("s3",),
+    "R2P_POSTGRES": ("postgresql",),
+    "R2P_BROKER": ("redis", "rediss"),
+    "R2P_SOURCE": ("https", "http"),
+}
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 
@@ -45,6 +50,10 @@ class Settings(BaseModel):
     ui_hosts
         By which hosts browsers reach the UI beside loopback, as in their address bar, without a scheme
         (``R2P_UI_HOSTS``, ``ui.desk.example,desk7:3000``).
+    source
+        Where people read the code that runs: the address of the checkout's folder at a forge, at its revision
+        (``R2P_SOURCE``, ``https://forge/desk/research_to_prod/blob/<commit>``). Without it the UI refers to files of
+        the machine that serves it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,11 +65,12 @@ class Settings(BaseModel):
     postgres: SecretStr | None = None
     broker: SecretStr | None = None
     ui_hosts: tuple[str, ...] = ()
+    source: str | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         secrets = {"R2P_POSTGRES": self.postgres, "R2P_BROKER": self.broker}
-        given = {"R2P_LAKE": self.lake_uri} | {
+        given = {"R2P_LAKE": self.lake_uri, "R2P_SOURCE": self.source} | {
             name: None if secret is None else secret.get_secret_value() for name, secret in secrets.items()
         }
         wrong = []
@@ -95,6 +105,7 @@ class Settings(BaseModel):
             "R2P_POSTGRES": "postgres",
             "R2P_BROKER": "broker",
             "R2P_UI_HOSTS": "ui_hosts",
+            "R2P_SOURCE": "source",
         }
         foreign = {"R2P_REAL_DATA", "R2P_REFERENCE_CASES"}  # read by the tests only
         unknown = [name for name in environment if name.startswith("R2P_") and name not in known.keys() | foreign]

@@ -48,7 +48,7 @@ nightly = dg.define_asset_job(
         dg.AssetSelection.groups("execution", "attribution", "operations")
         | dg.AssetSelection.assets("trades", "desk_report", "rollback")
     )
-    - dg.AssetSelection.assets("kill_drill", "control_state", "risk_posture", "running_breaks"),
+    - dg.AssetSelection.assets("risk_posture", "running_breaks"),
     description="One day after the trade: records, public trades, costs, live against model, rollback, breaks, report.",
 )
 drill = dg.define_asset_job(

@@ -30,7 +30,7 @@ def fetched_check(asset: str, partitions: dg.PartitionsDefinition) -> dg.AssetCh
         asset=asset,
         partitions_def=partitions,
         description=(
-            "Every market was fetched completely. It blocks nothing: the other markets go on, and a market without a "
+            "Every market was fetched completely. If it fails, the other markets go on, and a market without a "
             "certificate is unknown to every gate. The failed ones are listed with file, row and remedy."
         ),
     )

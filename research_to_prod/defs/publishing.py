@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from research_to_prod.defs.tables import TABLES
 from research_to_prod.lake import Lake, Snapshot
-from research_to_prod.lake.io_manager import inputs_metadata, version_metadata
+from research_to_prod.lake.io_manager import inputs_metadata, row_counts, version_metadata
 
 LARGEST_PICTURE = 100_000
 """Bytes that one picture may not reach."""
@@ -45,7 +45,8 @@ def publish(
         # What people look for comes first: the UI keeps this order, and the inputs of three years fill pages.
         metadata={
             **metadata,
-            **version_metadata(version.version, version.content_sha256, version.rows),
+            **row_counts(lake, version),
+            **version_metadata(version),
             **inputs_metadata(each for snapshot in read for each in snapshot.versions),
         },
     )
@@ -54,6 +55,13 @@ def publish(
 def image(content: bytes, title: str) -> dg.MarkdownMetadataValue:
     """Return a PNG or SVG that the UI shows inline."""
     return dg.MetadataValue.md(image_link(content, title))
+
+
+def drawing(inline: str, title: str) -> dg.MarkdownMetadataValue:
+    """Return an inline SVG, as the pages of the desk have them, that the UI shows."""
+    from research_to_prod.reports.svg import document
+
+    return image(document(inline), title)
 
 
 def image_link(content: bytes, title: str) -> str:

@@ -100,12 +100,25 @@ def tables_to_upgrade(lake: Lake) -> dict[str, list[str]]:
     return {table: columns for table, columns in found.items() if columns}
 
 
+def about(summary: str, *, row: str, use: str, breaks: str) -> str:
+    """Return the description of an asset that has no function of its own, in the form of the others' docstrings.
+
+    Parameters
+    ----------
+    row, use, breaks
+        What ends the sentences "A row is", "It is for" and "It breaks".
+    """
+    return f"{summary}\n\n- **A row** is {row}\n- **It is for** {use}\n- **It breaks** {breaks}"
+
+
 def described(table: str) -> dict[str, dg.TableSchema]:
     """Return the asset metadata that shows the table's columns, units and meaning in the UI."""
     columns = [
         dg.TableColumn(
             name=column.name,
-            type=str(column.type) + (f" [{column.unit}]" if column.unit else ""),
+            # A timestamp's type names its zone itself.
+            type=str(column.type)
+            + (f" [{column.unit}]" if column.unit and column.unit not in str(column.type) else ""),
             description=column.description,
             constraints=dg.TableColumnConstraints(nullable=column.nullable),
         )

@@ -16,7 +16,7 @@ INBOX_QUARANTINE = Schema(
         Column("delivery", pa.string(), "kind and day of the delivery, such as fills-2026-01-05; the partition"),
         Column("kind", pa.string(), "kind of the inbox, such as fills"),
         Column("file", pa.string(), "name of the delivered file"),
-        Column("row", pa.int64(), "row of the file, from 1"),
+        Column("row", pa.int64(), "row of the file, from 1", "order"),
         Column("reason", pa.string(), "everything that is wrong with it"),
         Column("content", pa.string(), "the row as delivered, as JSON"),
     ),

@@ -43,7 +43,7 @@ class LakeIOManager(dg.IOManager):
             )
         partition = context.partition_key if context.has_asset_partitions else None
         version = self._lake.write(table, partition, obj, self._schemas[table])
-        context.add_output_metadata(version_metadata(version.version, version.content_sha256, version.rows))
+        context.add_output_metadata(version_metadata(version) | row_counts(self._lake, version))
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table | duckdb.DuckDBPyRelation:
         """Load the upstream asset's partitions as the annotated type: data frame, Arrow table, lazy DuckDB relation."""
@@ -62,12 +62,22 @@ class LakeIOManager(dg.IOManager):
         )
 
 
-def version_metadata(version: int, content_sha256: str, rows: int) -> dict[str, dg.MetadataValue]:
+def version_metadata(version: Version) -> dict[str, dg.MetadataValue]:
     """Return the metadata by which a proof finds the exact rows of a materialization again."""
     return {
-        "lake_version": dg.MetadataValue.int(version),
-        "content_sha256": dg.MetadataValue.text(content_sha256),
-        "dagster/partition_row_count": dg.MetadataValue.int(rows),
+        "lake_version": dg.MetadataValue.int(version.version),
+        "content_sha256": dg.MetadataValue.text(version.content_sha256),
+    }
+
+
+def row_counts(lake: Lake, version: Version) -> dict[str, dg.MetadataValue]:
+    """Return the rows of the whole table, which the UI shows beside the asset, and of the partition just written."""
+    if version.partition is None:
+        return {"dagster/row_count": dg.MetadataValue.int(version.rows)}
+    rows = sum(each.rows for each in lake.versions(version.table).values())
+    return {
+        "dagster/row_count": dg.MetadataValue.int(rows),
+        "dagster/partition_row_count": dg.MetadataValue.int(version.rows),
     }
 
 

@@ -43,8 +43,8 @@ def _values(*, nullable: bool) -> tuple[Column, ...]:
 
 _FETCHED = (
     Column("fetch_id", pa.string(), "digest of the fetch, as in fetch_certificates"),
-    Column("page", pa.int64(), "page of the fetch, or file of a file source, from 0"),
-    Column("row", pa.int64(), "position in the page or the file as sent, from 0"),
+    Column("page", pa.int64(), "page of the fetch, or file of a file source, from 0", "order"),
+    Column("row", pa.int64(), "position in the page or the file as sent, from 0", "order"),
 )
 
 RAW_CANDLES = Schema(
@@ -147,7 +147,7 @@ BOOK = Schema(
         *_MARKET[:2],
         Column("ts", TIMESTAMP, "the venue's stamp of the snapshot, or its clock before the request", "UTC"),
         Column("side", pa.string(), "bid or ask"),
-        Column("level", pa.int64(), "place from the best price on, from 0"),
+        Column("level", pa.int64(), "place from the best price on, from 0", "order"),
         Column("price", pa.float64(), "price of the level", "quote currency per base unit"),
         Column("size", pa.float64(), "amount offered at the level", "base units"),
     ),

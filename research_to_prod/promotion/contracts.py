@@ -44,7 +44,7 @@ PROMOTION_METRICS = Schema(
         Column("item", _TEXT, "what of it: a stage, a gate, who rolled back; all"),
         Column("value", pa.float64(), "the figure; null when it is not known", "see unit", nullable=True),
         Column("unit", _TEXT, "unit of the figure"),
-        Column("n", pa.int64(), "how many observations it rests on"),
+        Column("n", pa.int64(), "how many observations it rests on", "count"),
         Column("what", _TEXT, "what the figure is; when it is not known, why"),
     ),
     key=("week", "window", "metric", "item"),
@@ -52,8 +52,8 @@ PROMOTION_METRICS = Schema(
 )
 
 
-def _chart(name: str, description: str) -> Column:
-    return Column(name, pa.float64(), description, nullable=True)
+def _chart(name: str, description: str, unit: str) -> Column:
+    return Column(name, pa.float64(), description, unit, nullable=True)
 
 
 ROLLBACK = Schema(
@@ -69,11 +69,11 @@ ROLLBACK = Schema(
         Column("paired_days", pa.int64(), "clean days behind the implementation's", "days"),
         Column("exposures", pa.int64(), "clean readings of the day's exposure", "count"),
         Column("unknown", _TEXT, "what the day's readings did not tell; empty when nothing"),
-        _chart("behind", "chart of live below its shadow"),
-        _chart("ahead", "chart of live above its shadow"),
-        _chart("decay", "chart of the edge"),
-        _chart("canary", "log likelihood ratio of a lost edge"),
-        _chart("evidence", "ln(1 + R) of the e-SR process"),
+        _chart("behind", "chart of live below its shadow", "standard deviations"),
+        _chart("ahead", "chart of live above its shadow", "standard deviations"),
+        _chart("decay", "chart of the edge", "standard deviations"),
+        _chart("canary", "log likelihood ratio of a lost edge", "nats"),
+        _chart("evidence", "ln(1 + R) of the e-SR process", "nats"),
         Column("fired", _TEXT, "the layers that have fired; empty when none"),
         Column("reasons", _TEXT, "what they said; empty when nothing"),
         Column("decision_id", _TEXT, "the rollback's record in the ledger", nullable=True),

@@ -1,4 +1,4 @@
-"""The picture of what was paid: a bar a strategy, stacked by component.
+"""Stacked bars: what was paid, a bar a strategy, by component; and whatever else adds up.
 
 Belongs here: drawing. Doesn't: computing what is drawn.
 """
@@ -32,7 +32,22 @@ def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: f
     width
         Pixels: ``svg.WIDE`` or ``svg.NARROW``.
     """
-    components = [each for each in COMPONENT_COLOURS if any(money.get(each) for money in costs.values())]
+    return stacked(costs, COMPONENT_COLOURS, f"{currency}, cost to the right, gain to the left", width)
+
+
+def stacked(costs: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], caption: str, width: float) -> str:
+    """Return an inline SVG: one bar per name, stacked by part in the order of the colours; a diamond is the total.
+
+    Parameters
+    ----------
+    costs
+        Name -> part -> amount; one or more. Amounts below zero extend to the left; whole ones are counts.
+    colours
+        Part -> colour, of all that may come.
+    caption
+        What is drawn, for the axis.
+    """
+    components = [each for each in colours if any(money.get(each) for money in costs.values())]
     right = [sum(max(money.get(each, 0.0), 0.0) for each in components) for money in costs.values()]
     left = [sum(min(money.get(each, 0.0), 0.0) for each in components) for money in costs.values()]
     columns = 4 if width >= WIDE else 2
@@ -43,9 +58,12 @@ def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: f
     parts = []
     for number, each in enumerate([*components, "total"]):
         at, line = number % columns * width / columns, number // columns * _LEGEND
-        mark = _total(at + 6, line + 10) if each == "total" else box(at, line + 4, 13, 13, COMPONENT_COLOURS[each])
+        mark = _total(at + 6, line + 10) if each == "total" else box(at, line + 4, 13, 13, colours[each])
         parts += [mark, text(at + 20, line + 15, each.replace("_", " "))]
-    for pixel, label in x.ticks(6 if width >= WIDE else 4):
+    most = 6 if width >= WIDE else 4
+    if all(isinstance(each, int) for parts_of in costs.values() for each in parts_of.values()):
+        most = min(most, int(x.high - x.low) + 1)  # nobody has half a break
+    for pixel, label in x.ticks(most):
         parts += [stroke(f"M{pixel:.1f} {top}V{bottom}", more=' stroke-opacity="0.15"')]
         parts += [text(pixel, bottom + 16, label, "middle")]
     parts.append(stroke(f"M{x(0):.1f} {top}V{bottom}"))
@@ -58,11 +76,9 @@ def cost_stack(costs: Mapping[str, Mapping[str, float]], currency: str, width: f
             start = reached[paid >= 0]
             reached[paid >= 0] += paid
             if paid:
-                parts.append(
-                    box(x(start), middle - _BAR / 2, x(start + paid) - x(start), _BAR, COMPONENT_COLOURS[component])
-                )
+                parts.append(box(x(start), middle - _BAR / 2, x(start + paid) - x(start), _BAR, colours[component]))
         parts.append(_total(x(sum(reached.values())), middle))
-    parts.append(text((x.start + x.end) / 2, bottom + 36, f"{currency}, cost to the right, gain to the left", "middle"))
+    parts.append(text((x.start + x.end) / 2, bottom + 36, caption, "middle"))
     return svg(width, bottom + 42, _SIZE, parts)
 
 

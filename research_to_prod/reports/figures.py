@@ -59,7 +59,7 @@ def equity_and_underwater(ts: npt.NDArray[np.datetime64], equity: npt.NDArray[np
         above.grid(axis="y", linewidth=0.4, alpha=0.5)
         below.fill_between(ts[keep], underwater[keep], 0, color="#b5533c", alpha=0.6, linewidth=0)
         below.set_ylabel("underwater")
-        below.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        below.yaxis.set_major_formatter(PercentFormatter(1.0))
         below.grid(axis="y", linewidth=0.4, alpha=0.5)
         below.annotate(
             f"{underwater[worst]:.1%}".replace("-", "−"),
@@ -94,7 +94,7 @@ def underwater_and_windows(
         figure = new_figure(8, 2.4 + 0.25 * len(windows))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 0.3 * max(1, len(windows))])
         above.fill_between(ts[keep], underwater[keep], 0, color="#2f4b7c", alpha=0.5, linewidth=0)
-        above.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        above.yaxis.set_major_formatter(PercentFormatter(1.0))
         above.set_ylabel("underwater")
         above.grid(axis="y", linewidth=0.4, alpha=0.5)
         for lane, spans in enumerate(windows.values()):

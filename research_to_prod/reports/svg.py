@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -82,6 +83,17 @@ def box(left: float, top: float, width: float, height: float, colour: str) -> st
 def stroke(path: str, colour: str = "currentColor", more: str = "") -> str:
     """Return the line of a path."""
     return f'<path d="{path}" fill="none" stroke="{colour}"{more}/>'
+
+
+def document(inline: str) -> bytes:
+    """Return an inline picture as a file of its own: with the size, the font and the paper that a page would lend it.
+
+    The paper is white, whatever the theme of who shows it.
+    """
+    width, height = re.findall(r"[\d.]+", inline.split('viewBox="0 0 ', 1)[1])[:2]
+    lent = f'xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" color="#222"'
+    paper = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    return inline.replace("<svg", f"<svg {lent}", 1).replace(">", f">{paper}", 1).encode()
 
 
 def svg(width: float, height: float, size: int, parts: Iterable[str]) -> str:

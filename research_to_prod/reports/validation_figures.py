@@ -128,7 +128,7 @@ def stress_curves(
             if np.isfinite(np.asarray(y, dtype=np.float64)).any():
                 axes.plot(x, y, "o-", color=_BLUE, markersize=4, linewidth=1.1)
                 axes.axhline(limit, color=_RED, linewidth=0.9, linestyle="--")
-                axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+                axes.yaxis.set_major_formatter(PercentFormatter(1.0))
             else:
                 _absent(axes)
             axes.set_xlabel(label)

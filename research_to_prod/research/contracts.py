@@ -55,7 +55,7 @@ VALIDATION = Schema(
         Column("study", pa.string(), "walk_forward_anchored, cpcv, neighbourhood, latency_stress, ..."),
         Column("item", pa.string(), "fold, split, path, rank, parameter or stress; all: the study's summary"),
         Column("metric", pa.string(), "what the number is; Sharpe ratios are annual, means are of a day"),
-        Column("value", pa.float64(), "the number; null: it could not be computed", nullable=True),
+        Column("value", pa.float64(), "the number; null: it could not be computed", "the metric's", nullable=True),
         Column("reason", pa.string(), "why there is no number; empty where there is one"),
     ),
     key=("candidate", "study", "item", "metric"),

@@ -1,14 +1,21 @@
 """The graph as a whole: it loads cheaply, is described, pickles nothing, and has the checks that a proof requires."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from research_to_prod.definitions import defs
+from research_to_prod.defs.code_references import with_code_references
+from research_to_prod.defs.promotion.assets import promotion
 from research_to_prod.defs.tables import TABLES
 from research_to_prod.lake import Lake
 from research_to_prod.lake.io_manager import LakeIOManager
@@ -23,6 +30,13 @@ from research_to_prod.promotion.evidence import (
 
 GRAPH = defs.resolve_asset_graph()
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+CHECKS = {key.to_user_string(): GRAPH.get_check_spec(key) for key in GRAPH.asset_check_keys}
+STAGES = (
+    "market_data", "liquidity", "research", "controls", "execution", "attribution", "gates", "promotion", "operations",
+    "reports",
+)  # fmt: skip
+"""The groups, in the order in which data flows."""
+CHECKOUT = Path(__file__).resolve().parents[2]
 HEAVY = ("ccxt", "pandera", "numba", "matplotlib", "scipy", "jinja2", "cryptography")
 
 
@@ -38,15 +52,95 @@ def test_the_graph_has_the_assets_of_the_design() -> None:
 def test_every_asset_says_what_it_is_and_who_owns_it(name: str) -> None:
     spec = SPECS[name]
     assert spec.description, "no description"
-    assert len(spec.description) > 80
+    summary, *rest = spec.description.split("\n\n")
+    assert 20 < len(summary) < 250, "the catalog shows the first lines"
+    told = {lead.lower(): said for lead, said in re.findall(r"^- \*\*(.+?)\*\* (.+)", "\n".join(rest), re.MULTILINE)}
+    row = "a row" if name in TABLES else "a materialization"
+    assert told.keys() == {row, "it is for", "it breaks"}
+    assert min(map(len, told.values())) > 20
     assert spec.owners
-    assert spec.group_name not in {None, "default"}
+    assert spec.group_name in STAGES
     assert spec.kinds
     assert spec.code_version
-    if name in TABLES:
-        schema = spec.metadata["dagster/column_schema"]
-        assert [column.name for column in schema.columns] == TABLES[name].arrow.names
-        assert all(column.description for column in schema.columns)
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_every_column_says_what_it_is_and_every_number_its_unit(name: str) -> None:
+    schema = SPECS[name].metadata["dagster/column_schema"]
+    assert [column.name for column in schema.columns] == TABLES[name].arrow.names
+    for shown, column in zip(schema.columns, TABLES[name].columns, strict=True):
+        assert shown.description
+        assert len(shown.description) >= 5, column.name
+        assert column.description in shown.description
+        if is_number(column.type):
+            assert column.unit, f"{column.name} has no unit"
+            assert column.unit in shown.type
+
+
+def is_number(type_: pa.DataType) -> bool:
+    if pa.types.is_list(type_):
+        return is_number(type_.value_type)
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_))
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_every_check_says_what_it_demands_and_what_follows_when_it_fails(name: str) -> None:
+    demanded, lead, follows = (CHECKS[name].description or "").partition("If it fails,")
+    assert len(demanded) > 20
+    assert lead
+    assert len(follows) > 20
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_every_asset_refers_to_its_function_by_its_place_in_the_checkout(name: str) -> None:
+    (reference,) = SPECS[name].metadata["dagster/code_references"].code_references
+    place, line = reference.label.split(":")
+    assert CHECKOUT / place == Path(reference.file_path)
+    functions = [
+        node for node in ast.walk(ast.parse((CHECKOUT / place).read_text())) if isinstance(node, ast.FunctionDef)
+    ]
+    (found,) = [each for each in functions if int(line) in {each.lineno, *(one.lineno for one in each.decorator_list)}]
+    assert found.name == GRAPH.get(dg.AssetKey(name)).assets_def.op.compute_fn.decorated_fn.__name__
+
+
+def test_where_the_code_is_at_a_forge_assets_refer_to_it_there() -> None:
+    found = with_code_references(dg.Definitions(assets=[promotion]), "https://forge.example/desk/r2p/blob/1a2b/")
+    (asset,) = found.assets or ()
+    (spec,) = asset.specs
+    (reference,) = spec.metadata["dagster/code_references"].code_references
+    place = "https://forge.example/desk/r2p/blob/1a2b/research_to_prod/defs/promotion/assets.py#L"
+    assert re.fullmatch(re.escape(place) + r"\d+", reference.url)
+
+
+def test_the_groups_read_from_left_to_right_in_the_order_of_the_stages() -> None:
+    """One edge back, and the collapsed lineage puts what comes first behind what comes last."""
+    assert {spec.group_name for spec in SPECS.values()} == set(STAGES)
+    back = [
+        f"{parent.to_user_string()} -> {node.key.to_user_string()}"
+        for node in GRAPH.asset_nodes
+        for parent in node.parent_keys
+        if STAGES.index(GRAPH.get(parent).group_name or "") > STAGES.index(node.group_name or "")
+    ]
+    assert back == []
+
+
+def fields(form: dg.Field | None, place: str) -> Iterator[tuple[str, dg.Field, bool]]:
+    """Yield every field of a form, and of those under it, with whether something stands there already."""
+    if form is None:
+        return
+    given = form.default_value if form.default_provided and isinstance(form.default_value, dict) else {}
+    for name, field in getattr(form.config_type, "fields", {}).items():
+        yield f"{place}.{name}", field, field.default_provided or name in given
+        yield from fields(field, f"{place}.{name}")
+
+
+def test_every_field_of_a_launch_form_has_a_help_text_and_a_default() -> None:
+    repository = defs.get_repository_def()
+    forms = {op.name: op.config_field for job in repository.get_all_jobs() for op in job.all_node_defs}
+    forms |= {name: each.config_field for name, each in repository.get_top_level_resources().items()}
+    found = [each for name, form in forms.items() for each in fields(form, name)]
+    assert "gate_report.to_stage" in {place for place, _, _ in found}
+    assert [place for place, field, filled in found if not (field.description and filled)] == []
 
 
 def test_no_asset_resolves_to_a_pickle() -> None:

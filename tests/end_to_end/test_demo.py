@@ -29,6 +29,7 @@ from research_to_prod.defs.promotion.assets import approvals_pending, production
 from research_to_prod.defs.research.assets import backtest
 from research_to_prod.defs.research.checks import accounts_add_up, does_not_depend_on_warm_up, sees_no_future
 from research_to_prod.defs.runner import open_instance
+from research_to_prod.defs.tables import TABLES
 from research_to_prod.gates.contracts import GATE_REPORT
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.contracts import CANDLES, MARKET_QUALITY
@@ -48,6 +49,7 @@ pytestmark = pytest.mark.slow
 
 GOOD, BAD_DATA = "btc_momentum", "doge_momentum"
 DAY = "2026-01-08"
+NOT_IN_THE_DEMO = {"kill_drill", "promotion_metrics", "running_breaks", "shadow_pnl"}
 PROMOTE = """
 import os, sys
 import dagster as dg
@@ -168,6 +170,31 @@ def test_a_gate_report_shows_what_it_judged(decided: Desk, name: str) -> None:
     assert shown["pbo"] == studied["pbo"]
     assert shown["dsr"] == pytest.approx(shown["deflated_sharpe_ratio"], rel=1e-9)
     assert shown["trials_ever"] == studied["trials_ever"]
+
+
+PICTURED = {
+    "market_quality": "days", "liquidity_profile": "volume", "trials": "sweep", "backtest": "equity",
+    "validation": "stress", "gate_report": "margins", "slippage": "costs", "latency_costs": "costs",
+    "markouts": "markouts", "pnl_waterfall": "waterfall", "failure_modes": "modes", "drawdowns": "underwater",
+    "breaks": "open_by_age", "risk_posture": "limits", "alert_evaluations": "rules",
+}  # fmt: skip
+"""What people rather look at -> the metadata that draws it."""
+
+
+@pytest.mark.parametrize("name", sorted(set(TABLES) - NOT_IN_THE_DEMO))
+def test_every_table_says_how_many_rows_it_has_and_pictures_are_small(decided: Desk, name: str) -> None:
+    event = decided.instance.get_latest_materialization_event(dg.AssetKey(name))
+    assert event is not None
+    assert event.asset_materialization is not None
+    metadata = event.asset_materialization.metadata
+    partition = event.asset_materialization.partition
+    versions = decided.lake.versions(name)
+    assert metadata["dagster/row_count"].value == sum(each.rows for each in versions.values())
+    if partition is not None:
+        assert metadata["dagster/partition_row_count"].value == versions[partition].rows
+    pictures = {label for label, each in metadata.items() if "](data:image/" in str(each.value)}
+    assert all(len(str(metadata[label].value)) < 60_000 for label in pictures)
+    assert PICTURED.get(name, "") in {"", *pictures}
 
 
 def test_a_promotion_cites_its_whole_upstream_closure(decided: Desk) -> None:
@@ -291,10 +318,14 @@ def test_a_promotion_is_traced_and_judged_again_when_its_runs_and_its_history_ar
 
 
 def test_promotion_alone_in_a_later_run_refuses_where_a_check_failed(desk: Desk) -> None:
-    assert not desk.materialize(promotion, partition=BAD_DATA).success
+    refused = shown_of_refusal(desk.materialize(promotion, partition=BAD_DATA))
     (record,) = desk.records()
     assert record.type is RecordType.REJECT
     assert any("completeness" in reason for reason in record.reasons)
+    told = str(refused["reasons"].value).split("\n")
+    assert sorted(told) == sorted(f"1. {reason}" for reason in record.reasons)
+    assert told[0].startswith("1. gate "), "what was measured comes first, and not that a check failed"
+    assert "materialize gate_report with its checks, then promotion" in str(refused["next_step"].value)
     assert desk.may_trade() == set()
 
 
@@ -374,7 +405,9 @@ def test_a_policy_that_asks_for_people_promotes_with_their_signed_envelopes_only
     desk.edit_policy(tmp_path, "people: 0", "people: 2")
     people = [approver(desk, tmp_path, f"user:{name}") for name in ("bob", "eve")]
     assert desk.materialize(gate_report, gates_by_family, partition=GOOD).success
-    assert not desk.materialize(promotion, partition=GOOD).success
+    refused = shown_of_refusal(desk.materialize(promotion, partition=GOOD))
+    assert "have them run what the last reason says" in str(refused["next_step"].value)
+    assert "r2p approve" in str(refused["reasons"].value).split("\n")[-1]
     assert desk.records()[-1].reasons[0].startswith("waiting for approval of 2 more of 2 people who are not user:")
     shown = waiting(desk)
     assert shown["waiting"].value == 1
@@ -398,6 +431,15 @@ def test_a_policy_that_asks_for_people_promotes_with_their_signed_envelopes_only
     ):
         assert CliRunner().invoke(app, words).exit_code == 0
     r2p("audit", "interventions")
+
+
+def shown_of_refusal(done: dg.ExecuteInProcessResult) -> Mapping[str, Any]:
+    """Return the metadata that the UI shows of a promotion that failed."""
+    assert not done.success
+    failure = done.failure_data_for_node("promotion")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    return failure.user_failure_data.metadata
 
 
 def approver(desk: Desk, folder: Path, person: str) -> Keys:

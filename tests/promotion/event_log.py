@@ -197,7 +197,7 @@ class Desk:
         number = count if before is None else before.version + 100
         version = table[partition] = Version(asset, partition, number, digest([asset, partition, number]), 10 + count)
         said = {
-            **version_metadata(version.version, version.content_sha256, version.rows),
+            **version_metadata(version),
             **inputs_metadata([self.lake.newest[each][key] for each, key in read]),
         } | says
         told = dg.AssetMaterialization(asset, metadata=said, partition=partition)

@@ -93,7 +93,7 @@ def build_asset(world: World, name: str) -> dg.AssetsDefinition:
         version = world.lake.write(name, context.partition_key, rows, ROWS)
         return dg.MaterializeResult(
             metadata={
-                **version_metadata(version.version, version.content_sha256, version.rows),
+                **version_metadata(version),
                 **inputs_metadata(read),
             }
         )

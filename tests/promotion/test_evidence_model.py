@@ -116,7 +116,7 @@ class World:
         version = self.write(asset, partition)
         self.read[asset, partition], self.wrote[asset, partition] = read, version
         said = [version for place, version in read.items() if place != self.hidden]
-        return {**version_metadata(version.version, version.content_sha256, version.rows), **inputs_metadata(said)}
+        return {**version_metadata(version), **inputs_metadata(said)}
 
     def write(self, asset: str, partition: str) -> Version:
         return self.lake.write(asset, partition, pa.table({"partition_key": [partition], "n": [0]}), ROWS)

@@ -55,7 +55,7 @@ class World:
             read = [self.lake.version(each, NAME) for each in sorted(TRADING_READS[name] - self.hidden)]
             rows = pa.table({"partition_key": [NAME], "n": [self.content.get(name, 0)]})
             version = self.lake.write(name, NAME, rows, ROWS)
-            known = version_metadata(version.version, version.content_sha256, version.rows)
+            known = version_metadata(version)
             return dg.MaterializeResult(metadata={**known, **inputs_metadata(read)})
 
         return build

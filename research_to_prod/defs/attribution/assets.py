@@ -5,12 +5,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.defs.attribution.desk_day import DAY_BEFORE, read_before, read_desk_day
+from research_to_prod.defs.attribution.pictures import (
+    costs_picture,
+    markouts_picture,
+    modes_picture,
+    underwater_picture,
+    verdicts_picture,
+    waterfall_picture,
+)
 from research_to_prod.defs.attribution.records import TWO_DAYS, read_records
 from research_to_prod.defs.partitions import DAYS
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
+
+_LEGS = {"before_sending": "#6d7fb3", "on_the_way": "#d9a441"}
 
 
 @dg.asset(
@@ -27,12 +37,18 @@ from research_to_prod.settings import Settings
 def slippage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
     """The implementation shortfall of each parent order by component: delay, timing, spread, impact, fees, opportunity.
 
-    Cost is positive, in quote currency; the components add up to Perold's total to 1e-9. A row is an order that ended
-    on the day, so orders worked over midnight are whole. An order whose quotes are missing or too old is excluded with
-    a reason, never counted as free. Beside the costs stand VWAP, TWAP, close, participation-weighted price and our own
-    share of the volume, where public trades were recorded.
+    - **A row** is one order that ended on the day, so that orders worked over midnight are whole. Cost is positive, in
+      quote currency, and the components add up to Perold's total to 1e-9.
+    - **It is for** knowing which part of execution to change, and for the gates, which hold it against the model's
+      cost.
+    - **It breaks** when the day's decisions, orders, fills or quotes are not delivered. An order whose quotes are
+      missing or too old is excluded with a reason, never counted as free.
+
+    Beside the costs stand VWAP, TWAP, close, participation-weighted price and our own share of the volume, where public
+    trades were recorded.
     """
     from research_to_prod.attribution.parent_orders import slippage_of_orders
+    from research_to_prod.reports.cost_figure import COMPONENT_COLOURS
 
     day = context.partition_key
     records = read_records(lake, day, "decisions", "orders", "fills", "trades")
@@ -49,6 +65,7 @@ def slippage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
         excluded=rows.num_rows - counted.num_rows,
         with_a_vwap=rows.num_rows - rows["interval_vwap"].null_count,
         total_cost=float(sum(counted["total"].to_pylist())),
+        **costs_picture(rows, COMPONENT_COLOURS, "what orders cost, by component"),
     )
 
 
@@ -67,8 +84,12 @@ def slippage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
 def latency_costs(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
     """How long each parent order took from its decision to live, and what the price did meanwhile.
 
-    The delay of slippage, split at the moment of sending: what the desk's own systems cost, and what the way to the
-    venue did. The way back is told by the order events, where the desk delivers them.
+    - **A row** is one order: the delay of slippage, split at the moment of sending into what the desk's own systems
+      cost and what the way to the venue did.
+    - **It is for** telling slow code from a slow line. The way back is told by the order events, where the desk
+      delivers them.
+    - **It breaks** when slippage of the day is not made; an order without the times or quotes is excluded with a
+      reason.
     """
     from research_to_prod.attribution.latency import costs_by_bucket, latency_of_orders
 
@@ -86,6 +107,7 @@ def latency_costs(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
         orders=rows.num_rows,
         excluded=rows.num_rows - rows["excluded_reason"].null_count,
         by_strategy=table_preview(costs_by_bucket(rows)),
+        **costs_picture(rows, _LEGS, "what waiting cost, before sending and on the way"),
     )
 
 
@@ -101,9 +123,12 @@ def latency_costs(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
 def markouts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
     """What the market did 1 s to 30 min after each fill: spread captured, adverse selection, what is left after fees.
 
-    A row is a fill and a horizon. A fill belongs to the day in which its half hour ended, so that each day is whole
-    when it is made. The tables show means in basis points, weighted by the root of value, with 95 % intervals that
-    count the fills of one parent order as one observation. Beside them: how likely a resting order was filled in time.
+    - **A row** is a fill and a horizon. A fill belongs to the day in which its half hour ended, so that each day is
+      whole when it is made.
+    - **It is for** telling a fair spread from fills that somebody better informed gave us. The curve shows means in
+      basis points, weighted by the root of value, with 95 % intervals that count the fills of one parent order as one
+      observation; the table beside it how likely a resting order was filled in time.
+    - **It breaks** when fills, orders or quotes are not delivered. A markout without a quote is excluded with a reason.
     """
     from research_to_prod.attribution.fill_probability import kaplan_meier, resting_orders
     from research_to_prod.attribution.markouts import maker_toxicity, markout_curve, markouts_of_fills
@@ -112,13 +137,15 @@ def markouts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
     records = read_records(lake, day, "orders", "fills")
     orders, fills = records.tables
     rows = markouts_of_fills(day, fills, records.quotes)
+    curve = markout_curve(rows)
     return publish(
         lake,
         "markouts",
         day,
         rows,
         read=records.read,
-        markout_curve=table_preview(markout_curve(rows)),
+        **markouts_picture(curve),
+        markout_curve=table_preview(curve),
         maker_toxicity=table_preview(maker_toxicity(rows)),
         fill_probability=table_preview(kaplan_meier(*resting_orders(orders, fills)).table),
     )
@@ -149,9 +176,13 @@ def shadow(
 ) -> dg.MaterializeResult:
     """What each strategy's model would have earned on the day, beside what the strategy earned.
 
-    The model trades what was ordered, whole, at the mid of its decision and at the charges of its candidate; live
-    trades its fills; both are marked to the same mids. Decisions are held against the model run again on the stored
-    bars. A strategy without a candidate has no model, and its row says so.
+    - **A row** is one strategy in one market that it holds. The model trades what was ordered, whole, at the mid of its
+      decision and at the charges of its candidate; live trades its fills; both are marked to the same mids.
+    - **It is for** every comparison of live against model: waterfall, verdicts, drawdowns, rollback.
+    - **It breaks** when the desk's day is not delivered. A strategy without a candidate has no model, and its row says
+      so.
+
+    Decisions are held against the model run again on the stored bars.
     """
     from research_to_prod.attribution.shadow_days import shadow_of_day
     from research_to_prod.defs.attribution.models import read_funding, read_models
@@ -189,9 +220,12 @@ def shadow(
 def pnl_waterfall(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
     """From what the backtest expected of the day to what the venue's records say, one cause after the other.
 
-    Edge, signals, sizing, missed trades, delay, modelled cost, timing, spread, impact, fees, funding; in that order,
-    exactly. What is left to the venue's own fills, valued at the same positions and marks, is a break in the records
-    and no cause. Unknown where the venue's fills are not certified complete.
+    - **A row** is one step of one strategy in one market: edge, signals, sizing, missed trades, delay, modelled cost,
+      timing, spread, impact, fees, funding; in that order, exactly.
+    - **It is for** finding where the money went. What is left to the venue's own fills, valued at the same positions
+      and marks, is a break in the records and no cause.
+    - **It breaks** when shadow, slippage or the venue's fills are not made. The last step is unknown where the venue's
+      fills are not certified complete.
     """
     from research_to_prod.attribution.waterfall_days import waterfalls_of_day
 
@@ -208,6 +242,7 @@ def pnl_waterfall(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
         rows,
         read=(*read, shadow, slippage, venue, proofs),
         excluded=rows.num_rows - rows["excluded_reason"].null_count,
+        **waterfall_picture(rows),
         bars=table_preview(_by_cause(rows)),
     )
 
@@ -226,8 +261,11 @@ def edge_verdicts(
 ) -> dg.MaterializeResult:
     """Whether each strategy's edge is gone, or execution is eating it, from all of its days so far.
 
-    NORMAL, EXECUTION, EDGE, BOTH, SELECTION, or INCONCLUSIVE with the days until it can say more. Looking every evening
-    is paid for; how often it is wrong is measured in ``docs/edge_verdicts.md``.
+    - **A row** is the answer to one question about one strategy, and the verdict that its three answers make: NORMAL,
+      EXECUTION, EDGE, BOTH, SELECTION, or INCONCLUSIVE with the days until it can say more.
+    - **It is for** deciding between less capital and better execution. Looking every evening is paid for; how often it
+      is wrong is measured in ``docs/edge_verdicts.md``.
+    - **It breaks** when the shadow of the day is not made, or the policy can't be read; too few days are inconclusive.
     """
     from research_to_prod.attribution.verdict_days import verdicts_of_day
     from research_to_prod.attribution.verdict_policy import load_attribution_policy
@@ -248,6 +286,7 @@ def edge_verdicts(
         strategies=said.num_rows,
         inconclusive=said["verdict"].to_pylist().count("INCONCLUSIVE"),
         verdicts=table_preview(said),
+        **verdicts_picture(rows),
     )
 
 
@@ -268,12 +307,14 @@ def drawdowns(
 ) -> dg.MaterializeResult:
     """The drawdowns of each strategy's record: when, how deep, made of which causes, and whether to be expected.
 
-    The deepest ten, each split exactly by the waterfall's causes, by market and by venue. Whether the record is within
-    what the deflated backtest lets expect is said from twenty days on, and INCONCLUSIVE before.
+    - **A row** is one part of one drawdown, of the deepest ten, each split exactly by the waterfall's causes, by market
+      and by venue; episode 0 is the record itself.
+    - **It is for** telling a bad month from a broken strategy: whether the record is within what the deflated backtest
+      lets expect is said from twenty days on, and INCONCLUSIVE before.
+    - **It breaks** when shadow or waterfall of the day is not made.
     """
     from research_to_prod.attribution.drawdown_days import drawdowns_of_day
     from research_to_prod.defs.attribution.models import read_backtests
-    from research_to_prod.defs.attribution.pictures import underwater_picture
 
     day = context.partition_key
     days = sorted(each for each in lake.versions("shadow") if each and each <= day)
@@ -321,9 +362,12 @@ def failure_modes(
 ) -> dg.MaterializeResult:
     """Which of fourteen named ways to lose money were present: in each market today, in each drawdown, in the record.
 
-    Present, absent, or unknown with the input that is missing; the rules are in ``docs/failure_modes.md``. A drawdown
-    has the modes of the days on which it fell, and of the record it is said how losses gather on the days with a mode,
-    and how often they would by accident. That tells when something was going on, and no cause.
+    - **A row** is one answer about one mode: present, absent, or unknown with the input that is missing; the rules are
+      in ``docs/failure_modes.md``.
+    - **It is for** asking the next question after a loss. A drawdown has the modes of the days on which it fell; of the
+      record it is said how losses gather on the days with a mode, and how often they would by accident. That tells when
+      something was going on, and no cause.
+    - **It breaks** when shadow or drawdowns of the day are not made; a missing input makes answers unknown.
     """
     from research_to_prod.attribution.failure_mode_days import Evening, diagnose_day, modes_of_day
     from research_to_prod.attribution.failure_mode_inputs import case_of_day
@@ -350,6 +394,7 @@ def failure_modes(
         rows,
         read=(shadow, drawdowns, before, *days.read),
         markets=len(found),
+        **modes_picture(rows),
         present=table_preview(present.select(["strategy", "episode", "symbol", "mode", "days_present", "p_value"])),
         unknown=table_preview(unknown.group_by(["mode", "reason"]).aggregate([("symbol", "count")])),
     )

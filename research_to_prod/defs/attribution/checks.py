@@ -11,7 +11,10 @@ from research_to_prod.lake import Lake
     asset="slippage",
     partitions_def=DAYS,
     blocking=True,
-    description="For every order the components add up to the total within 1e-9 of it.",
+    description=(
+        "For every order the components add up to the total within 1e-9 of it. If it fails, no cost of the day is to "
+        "be believed: a defect of the program."
+    ),
 )
 def components_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Compare components and independently computed total, from the stored rows."""
@@ -30,7 +33,8 @@ def components_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceP
     partitions_def=DAYS,
     description=(
         "At most one order in twenty lacks a quote or a record that its cost rests on, and every fill of the day "
-        "belongs to a recorded order. Not blocking: the desk report says so on such a day."
+        "belongs to a recorded order. If it fails, the costs do not speak for the day, which the desk report says: "
+        "look which record the desk did not deliver. Not blocking."
     ),
 )
 def costs_cover_the_orders(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
@@ -47,7 +51,10 @@ def costs_cover_the_orders(context: dg.AssetCheckExecutionContext, lake: dg.Reso
     asset="latency_costs",
     partitions_def=DAYS,
     blocking=True,
-    description="For every order what was lost before sending and on the way is its delay within 1e-9 of it.",
+    description=(
+        "For every order what was lost before sending and on the way is its delay within 1e-9 of it. If it fails, "
+        "neither leg is to be believed: a defect of the program."
+    ),
 )
 def latency_adds_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Compare the two legs and the delay of slippage, from the stored rows."""
@@ -62,7 +69,10 @@ def latency_adds_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourcePar
     asset="markouts",
     partitions_def=DAYS,
     blocking=True,
-    description="For every fill and horizon, capture less adverse selection is the net markout within 1e-9 of it.",
+    description=(
+        "For every fill and horizon, capture less adverse selection is the net markout within 1e-9 of it. If it fails, "
+        "no markout of the day is to be believed: a defect of the program."
+    ),
 )
 def markouts_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Compare the parts and the independently computed net, from the stored rows."""
@@ -76,7 +86,10 @@ def markouts_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourcePar
 @dg.asset_check(
     asset="markouts",
     partitions_def=DAYS,
-    description="At most one markout in twenty lacks a quote at the fill or at the horizon. Not blocking.",
+    description=(
+        "At most one markout in twenty lacks a quote at the fill or at the horizon. If it fails, the curve speaks for "
+        "the fills with quotes only: have the desk record more around its trading. Not blocking."
+    ),
 )
 def markouts_cover_the_fills(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
@@ -95,7 +108,8 @@ def markouts_cover_the_fills(
     blocking=True,
     description=(
         "From expected to live each value is the one before it plus its amount, to the last digit, and live is what "
-        "the fills earned by the shadow's own arithmetic."
+        "the fills earned by the shadow's own arithmetic. If it fails, no step of it is to be believed: a defect of "
+        "the program."
     ),
 )
 def waterfall_telescopes(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
@@ -112,8 +126,8 @@ def waterfall_telescopes(context: dg.AssetCheckExecutionContext, lake: dg.Resour
     asset="pnl_waterfall",
     partitions_def=DAYS,
     description=(
-        "No market's residual against the venue's records is beyond rounding, and none is unknown. Not blocking: a "
-        "break is a finding about the records, which the desk report shows."
+        "No market's residual against the venue's records is beyond rounding, and none is unknown. If it fails, the "
+        "records disagree: breaks says which. Not blocking, because that is no fault of the waterfall."
     ),
 )
 def waterfall_ends_at_the_venue(
@@ -131,7 +145,10 @@ def waterfall_ends_at_the_venue(
 @dg.asset_check(
     asset="shadow",
     partitions_def=DAYS,
-    description="The model, run again on the stored bars, decides as live did. A warning: the target is zero.",
+    description=(
+        "The model, run again on the stored bars, decides as live did. If it fails, live runs other code, parameters "
+        "or data than the model, in the decisions that shadow names; with none compared it fails too. A warning."
+    ),
 )
 def signals_are_the_models(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Count the decisions that the model takes otherwise; with none compared the answer is not known, and fails."""
@@ -149,7 +166,10 @@ def signals_are_the_models(context: dg.AssetCheckExecutionContext, lake: dg.Reso
     asset="drawdowns",
     partitions_def=DAYS,
     blocking=True,
-    description="By component, market, venue and regime the parts of each drawdown add up to its loss, exactly.",
+    description=(
+        "By component, market, venue and regime the parts of each drawdown add up to its loss, exactly. If it fails, "
+        "no share of a cause is to be believed: a defect of the program."
+    ),
 )
 def drawdown_parts_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Add the stored parts up."""

@@ -10,7 +10,7 @@ from research_to_prod.defs.execution.checks import QUOTES_CHECKS, judge_quotes
 from research_to_prod.defs.partitions import DAYS, UNIVERSE_FILE
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
-from research_to_prod.defs.tables import described
+from research_to_prod.defs.tables import about, described
 from research_to_prod.execution.contracts import INBOX_KINDS, REQUIRED_KINDS, VENUE_RECORDS
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.universe import Universe
@@ -22,21 +22,63 @@ if TYPE_CHECKING:
 QUARANTINE = "inbox_quarantine"
 ACCOUNT_READ = "the_account_was_read_completely"
 _MEANING = {
-    "decisions": "One decision of a strategy, also unsent ones and why. Without it there is no delay cost.",
-    "orders": "One parent order: what was to be traded, when it was sent, acknowledged and ended.",
-    "fills": "One execution as the desk recorded it, with the venue's trade id, both clocks, fee and liquidity.",
-    "quotes": "One best bid and ask around the desk's trading, on the venue's clock and on ours.",
-    "order_events": "One step of a child order: live, filled, cancelled, refused. Without it there is no latency.",
-    "positions": "What the desk's systems believed each strategy to hold, to be compared with the venue.",
-    "ledger_entries": "One movement of money in the desk's accounts: what every result must add up to.",
-    "shadow_pnl": "What the model would have held and earned, where the desk computes its own model's side.",
-    "fee_schedules": "The fees that the venue asked for each market: what tells a rate from a mix.",
+    "decisions": (
+        "What the strategies decided.",
+        "one decision of a strategy to trade or not to trade; also one that was not sent, and why.",
+        "the price and the time against which an order is measured: without it there is no delay cost.",
+    ),
+    "orders": (
+        "What the desk set out to trade.",
+        "one parent order: what was to be traded, when it was sent, acknowledged and ended.",
+        "the cost of each order as a whole, whatever it was split into.",
+    ),
+    "fills": (
+        "What the desk recorded as executed.",
+        "one execution, with the venue's trade id, both clocks, fee and liquidity.",
+        "costs, live P&L, and the comparison with the venue's own record of the same trade.",
+    ),
+    "quotes": (
+        "Best bids and asks around the desk's trading: the yardstick of every cost.",
+        "one best bid and ask, on the venue's clock and on ours.",
+        "the mid that a decision, an arrival and a fill are held against.",
+    ),
+    "order_events": (
+        "What happened to the child orders.",
+        "one step of a child order: sent, live, filled, cancelled, refused.",
+        "latency, the queue, and orders that the venue refused: without it there is no latency.",
+    ),
+    "positions": (
+        "What the desk's systems believed each strategy to hold.",
+        "one strategy in one market at one instant; a flat market is a row of zero.",
+        "the comparison with what the venue says is held, and for exposure.",
+    ),
+    "ledger_entries": (
+        "Movements of money in the desk's accounts.",
+        "one movement, with its reason and what caused it.",
+        "the double-entry ledger: what every result must add up to.",
+    ),
+    "shadow_pnl": (
+        "The model's side, where the desk computes it itself.",
+        "what the model would have held and earned in one period.",
+        "comparing the desk's own model with the one that is run again here.",
+    ),
+    "fee_schedules": (
+        "The fees that the venue asked.",
+        "the maker's and the taker's rate of one market at one instant.",
+        "telling a dearer rate from a worse mix of makers and takers.",
+    ),
 }
+"""Kind -> what it is, what a row is, what it is for."""
 
 
 def _delivered(kind: str) -> dg.AssetsDefinition:
     required = kind in REQUIRED_KINDS
-    absent = "a missing file is an error" if required else "a missing file leaves questions open"
+    summary, row, use = _MEANING[kind]
+    absent = (
+        "when the day's file is missing or can't be read; an empty day is a file without rows."
+        if required
+        else "when the day's file can't be read. A missing one leaves questions open, which the desk report names."
+    )
 
     @dg.asset(
         name=kind,
@@ -47,9 +89,11 @@ def _delivered(kind: str) -> dg.AssetsDefinition:
         code_version="1",
         metadata=described(kind),
         check_specs=QUOTES_CHECKS if kind == "quotes" else (),
-        description=(
-            f"{_MEANING[kind]} Read from the desk's inbox, where {absent} and an empty day is a file without rows; "
-            "rows that do not fit are quarantined with a reason."
+        description=about(
+            f"{summary} Read from the desk's inbox.",
+            row=row,
+            use=use,
+            breaks=f"{absent} A row that does not fit is quarantined with a reason.",
         ),
     )
     def read(
@@ -95,23 +139,51 @@ decisions, orders, fills, quotes, order_events, positions, ledger_entries, shado
 
 
 _VENUE_MEANING = {
-    "venue_fills": "One execution as the venue recorded it, fetched by trade id.",
-    "venue_orders": "One order as the venue recorded it, whoever sent it, fetched by order id.",
-    "venue_balances": "What a wallet held at the day's beginning and at its end, by the venue's own statement.",
-    "venue_positions": "What was held of a contract at the day's beginning and at its end, by the venue's statement.",
-    "venue_income": "What moved the wallets besides trades: funding, realized profit, deposits, withdrawals.",
-    "venue_fees": "The fee rates of the account in each market, as the venue stated them at the reading.",
+    "venue_fills": (
+        "What the venue says was executed.",
+        "one execution, fetched by trade id.",
+        "proving the desk's own fills: one that only one side knows is a break.",
+    ),
+    "venue_orders": (
+        "What the venue says was ordered, whoever sent it.",
+        "one order, fetched by order id.",
+        "finding orders that nobody here knows of.",
+    ),
+    "venue_balances": (
+        "What the venue says the wallets held.",
+        "one asset of a wallet at the day's beginning or at its end; what has no row is zero.",
+        "closing the books: opening, movements and closing must agree.",
+    ),
+    "venue_positions": (
+        "What the venue says was held of contracts.",
+        "one contract at the day's beginning or at its end; a flat market has no row.",
+        "the comparison with what the desk believed to hold.",
+    ),
+    "venue_income": (
+        "What moved the wallets besides trades.",
+        "one movement: funding, realized profit, deposit, withdrawal.",
+        "finding payments that the desk's books lack, and withdrawals that nobody ordered.",
+    ),
+    "venue_fees": (
+        "The fee rates of the account.",
+        "one market's maker and taker rate, as the venue stated them at the reading.",
+        "telling a fee that was charged wrongly from one that the desk assumed wrongly.",
+    ),
 }
+"""Table -> what it is, what a row is, what it is for."""
 
 
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(
             name,
-            description=(
-                f"{meaning} Read with the account's keys for every market that the desk follows, ever traded or holds, "
-                "exact decimals, each fetch with its completeness certificate: only with it may a record be called "
-                "missing."
+            description=about(
+                f"{summary} Read with the account's keys, for every market that the desk follows, ever traded or "
+                "holds, in exact decimals.",
+                row=row,
+                use=use,
+                breaks="when the account's fills can't be read. What else the venue does not answer is unknown: each "
+                "fetch has its completeness certificate, and only with it may a record be called missing.",
             ),
             metadata=described(name),
             kinds={"ccxt"},
@@ -119,7 +191,7 @@ _VENUE_MEANING = {
             owners=["team:trading"],
             code_version="2",
         )
-        for name, meaning in _VENUE_MEANING.items()
+        for name, (summary, row, use) in _VENUE_MEANING.items()
     ],
     partitions_def=DAYS,
     check_specs=[
@@ -128,8 +200,9 @@ _VENUE_MEANING = {
             asset="venue_fills",
             partitions_def=DAYS,
             description=(
-                "Everything was read, and fills were the same before and after the rest. It blocks nothing: what was "
-                "not read is unknown to the reconciliation, never absent."
+                "Everything was read, and fills were the same before and after the rest. If it fails, what was not "
+                "read is unknown to the reconciliation, never absent; materialize the day's records again. It blocks "
+                "nothing."
             ),
         )
     ],

@@ -14,7 +14,8 @@ QUOTES_CHECKS = (
         partitions_def=DAYS,
         description=(
             "Prices are positive, sizes not negative, update numbers grow with the venue's clock, and at most one "
-            "quote in a thousand of a market is locked or crossed."
+            "quote in a thousand of a market is locked or crossed. If it fails, no cost of the day is made: have the "
+            "desk deliver the quotes again."
         ),
     ),
 )
@@ -35,7 +36,7 @@ def judge_quotes(lake: Lake, day: str) -> dg.AssetCheckResult:
     partitions_def=DAYS,
     description=(
         "Our clock is not behind the venue's, and the quotes' venue clock is that of the public trades, where both "
-        "were recorded. A warning only: it says which costs not to believe."
+        "were recorded. If it fails, delays and markouts of the markets named are not to be believed. A warning only."
     ),
 )
 def clocks_agree(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:

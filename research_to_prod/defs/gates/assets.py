@@ -41,8 +41,13 @@ def readiness(
 ) -> dg.MaterializeResult:
     """What stands ready for the candidate at this moment: the newest kill drill, and each runbook of its strategy.
 
-    Files and clocks can't be read again, so what was seen is a table: gates read it, and a decision cites its version.
-    A drill that failed in one step is none that worked. Runbooks are in ``runbooks/strategies`` of the desk's folder.
+    - **A row** is one thing that somebody looked at: the drill, or a runbook with its digest.
+    - **It is for** the readiness gates: files and clocks can't be read again, so what was seen is a table, and a
+      decision cites its version.
+    - **It breaks** when the candidate is not made, or a runbook can't be read. A drill that failed in one step is none
+      that worked.
+
+    Runbooks are in ``runbooks/strategies`` of the desk's folder.
     """
     from research_to_prod.defs.research.inputs import read_candidate
     from research_to_prod.gates.readiness_evidence import last_drill, readiness_table, runbooks_for
@@ -94,8 +99,11 @@ def gate_report(
 ) -> dg.MaterializeResult:
     """Every gate of the policy into the stage asked for, applied to the candidate.
 
-    One row a gate: value, threshold, margin, samples, verdict (pass, fail, inconclusive), reason and remedy. It always
-    materializes, also when it refuses: refusals are results. Its checks, one a family, say whether it promotes.
+    - **A row** is one gate: value, threshold, margin, samples, verdict (pass, fail, inconclusive), reason and remedy.
+    - **It is for** whoever wants the candidate promoted: what refuses comes first, with what would change it. Its
+      checks, one a family, are what promotion asks for.
+    - **It breaks** when evidence that every gate needs is not made. It does not break on a bad candidate: a refusal is
+      a result, and materializes.
     """
     from research_to_prod.defs.gates.judgement import judge, now_known, policy_into
     from research_to_prod.defs.gates.shown import evidence_shown, report_shown, values_shown

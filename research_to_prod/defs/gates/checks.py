@@ -30,7 +30,8 @@ ABOUT = {
             partitions_def=CANDIDATES,
             blocking=True,
             description=f"{about} Every gating gate of the family says PASS under the policy in force; FAIL and "
-            "INCONCLUSIVE both refuse. A family that this transition doesn't ask for has no gates.",
+            "INCONCLUSIVE both refuse. A family that this transition doesn't ask for has no gates. If it fails, each "
+            "gate says why and what would change it.",
         )
         for family, about in ABOUT.items()
     ],

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from research_to_prod.defs.gates.judgement import Judgement
 from research_to_prod.defs.publishing import image, markdown_table
-from research_to_prod.defs.research.pictures import backtest_shown, searched
+from research_to_prod.defs.research.pictures import backtest_shown, search_shown
 from research_to_prod.gates.evaluation import GateReport
 from research_to_prod.gates.gate import Gate
 from research_to_prod.research.bars import Floats
@@ -43,7 +43,7 @@ def evidence_shown(judged: Judgement) -> dict[str, Any]:
 
     Drawn from the stored rows, so that a picture shows what was judged and nothing newer.
     """
-    from research_to_prod.reports.validation_figures import out_of_sample, sweep_surface
+    from research_to_prod.reports.validation_figures import out_of_sample
 
     study, studies = judged.study, judged.evidence.studies
 
@@ -52,13 +52,12 @@ def evidence_shown(judged: Judgement) -> dict[str, Any]:
 
     logits = series("overfitting", "logit"), series("overfitting", "splits")
     sharpes = series("cpcv", "is_sharpe"), series("cpcv", "oos_sharpe")
-    surface = searched(study.candidate, study.candidate.own_parameters(study.strategy), judged.trials)
     pbo = studies.value("overfitting", "pbo")
     return {
         **backtest_shown(study.candidate, judged.backtest, judged.evidence.n_trials),
         **({} if pbo is None else {"pbo": pbo}),
         "out_of_sample": image(out_of_sample(*logits, *sharpes), "overfitting, and in against out of sample"),
-        **({} if surface is None else {"sweep": image(sweep_surface(*surface), "the search around its parameters")}),
+        **search_shown(study.candidate, study.candidate.own_parameters(study.strategy), judged.trials),
     }
 
 

@@ -21,7 +21,7 @@ from research_to_prod.defs.market_data.checks import (
 from research_to_prod.defs.partitions import DAYS, MONTHS, UNIVERSE_FILE
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
-from research_to_prod.defs.tables import described
+from research_to_prod.defs.tables import about, described
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.certificates import Certificate
 from research_to_prod.market_data.universe import Universe
@@ -47,12 +47,15 @@ def raw_candles(
     venues: dg.ResourceParam[Venues],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Bars exactly as the venues sent them, defects and all, with fetch id and page.
+    """Bars exactly as the venues sent them, defects and all.
 
-    One row is one bar of one answer; duplicates and broken rows are kept here. Each fetch leaves a completeness
-    certificate in the table ``fetch_certificates``. The running month is topped up from its last certified bar. A
-    market whose fetch cannot prove that it saw everything stays as it was and is named by a check; when all fail, the
-    month does.
+    - **A row** is one bar of one answer, with fetch id and page; duplicates and broken rows are kept here.
+    - **It is for** knowing what was sent: candles are made from it, and what they left out is found here.
+    - **It breaks** when no market can be fetched. A market whose fetch cannot prove that it saw everything stays as it
+      was, and a check names it.
+
+    Each fetch leaves a completeness certificate in the table ``fetch_certificates``. The running month is topped up
+    from its last certified bar.
     """
     from research_to_prod.defs.market_data.sources import existing_month, open_sources
     from research_to_prod.market_data.ingest import fetch_month
@@ -91,23 +94,38 @@ def _validated(name: str, description: str, deps: Sequence[str]) -> dg.AssetSpec
     specs=[
         _validated(
             "repairs",
-            "Every declared repair that touches the month, with author, reason, the whole file and its hash, and how "
-            "many bars it touched. Nothing is repaired without a file in desk/repairs; taking the file away and "
-            "materializing again gives the unrepaired month.",
+            about(
+                "Every declared repair that touches the month. Nothing is repaired without a file in desk/repairs.",
+                row="one repair: author, reason, the whole file and its hash, and how many bars it touched.",
+                use="seeing who changed what in the data; taking the file away and materializing again gives the "
+                "unrepaired month.",
+                breaks="when a file of desk/repairs is wrong, names a market that the universe does not have, or "
+                "contradicts another; the error lists all of them.",
+            ),
             ["raw_candles"],
         ),
         _validated(
             "candles",
-            "Validated bars: stamped by their open in UTC, on the grid, ordered, unique by venue, symbol, timeframe "
-            "and time. Everything downstream reads these. Rows that break the contract of bars are in "
-            "candle_quarantine, never here; a bar that a repair filled from another market carries the repair's id.",
+            about(
+                "Validated bars: on the grid, ordered, unique by venue, symbol, timeframe and time.",
+                row="one bar, stamped by its open in UTC; one that a repair filled from another market carries the "
+                "repair's id.",
+                use="everything downstream: backtests, liquidity, models and alerts read no other bars.",
+                breaks="when raw_candles or the declared repairs can't be read. A row that breaks the contract of bars "
+                "breaks nothing: it is in candle_quarantine, never here.",
+            ),
             ["raw_candles", "repairs"],
         ),
         _validated(
             "candle_quarantine",
-            "Every raw row that did not become a candle, whole, with the rules that it broke: nothing is lost. "
-            "Conflicting duplicates are all here, because nobody can say which one is true; rows that a repair masked "
-            "carry its id.",
+            about(
+                "Every raw row that did not become a candle: nothing is lost.",
+                row="one row as it was sent, whole, with the rules that it broke; one that a repair masked carries its "
+                "id.",
+                use="asking the venue, or declaring a repair. Conflicting duplicates are all here, because nobody can "
+                "say which one is true.",
+                breaks="with candles, which are made in the same step; raw rows that are in neither fail a check.",
+            ),
             ["raw_candles", "repairs"],
         ),
     ],
@@ -150,10 +168,12 @@ def funding_rates(
     venues: dg.ResourceParam[Venues],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """One funding payment of one perpetual: what a long pays, as a fraction of notional.
+    """What holders of perpetuals paid each other, payment by payment.
 
-    Booked by its time against the position then held. A market with two different rates for one time stays as it was
-    and is named by a check; when all markets fail, the month does.
+    - **A row** is one funding payment of one perpetual: what a long pays, as a fraction of notional.
+    - **It is for** booking funding by its time against the position then held, in backtests and after the trade.
+    - **It breaks** when no market can be fetched. A market with two different rates for one time stays as it was, and a
+      check names it; a payment that is missing fails another.
     """
     from research_to_prod.defs.market_data.sources import existing_month, open_sources
     from research_to_prod.market_data.ingest import fetch_funding
@@ -183,10 +203,13 @@ def trades(
     venues: dg.ResourceParam[Venues],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Public trades of one day, for the markets that ask for them in the universe: price, amount, aggressor.
+    """Public trades of one day, for the markets that ask for them in the universe.
 
-    One row is one trade; a venue's repetition of an id is dropped, while trades without an id are all kept, because two
-    may well be alike. They say what the market did around our own orders, on the venue's clock.
+    - **A row** is one trade: price, amount, aggressor. A venue's repetition of an id is dropped, while trades without
+      an id are all kept, because two may well be alike.
+    - **It is for** saying what the market did around our own orders, on the venue's clock: VWAP, share of volume,
+      closes.
+    - **It breaks** when no market can be fetched; a day that certificates do not cover whole fails a check.
     """
     from research_to_prod.defs.market_data.sources import existing_month, open_sources, trades_due
     from research_to_prod.market_data.ingest import fetch_trades
@@ -205,10 +228,12 @@ def trades(
         dg.AssetSpec(
             "market_quality",
             deps=["candles", "candle_quarantine"],
-            description=(
-                "How far one month of one market can be believed: completeness, named gaps, duplicates, stale runs, "
-                "outliers. The data-quality gate adds these rows up over a candidate's window. A gap is named by its "
-                "first missing bar and its length; a bar that no certificate covers is unknown, never absent."
+            description=about(
+                "How far one month of one market can be believed.",
+                row="one market: completeness, named gaps, duplicates, stale runs, outliers. A gap is named by its "
+                "first missing bar and its length; a bar that no certificate covers is unknown, never absent.",
+                use="the data-quality gate, which adds these rows up over a candidate's window.",
+                breaks="when candles of the month are not made, or the policy of data quality can't be read.",
             ),
             metadata=described("market_quality"),
             kinds={"numpy"},
@@ -219,10 +244,12 @@ def trades(
         dg.AssetSpec(
             "market_findings",
             deps=["raw_candles", "repairs", "candles", "candle_quarantine"],
-            description=(
-                "Reasons to doubt one month of one market: what, where, how sure, and what it costs to use the data "
-                "anyway. The data-quality gate refuses a candidate whose markets have an error-level finding that no "
-                "declared repair settles. A month without findings has no rows."
+            description=about(
+                "Reasons to doubt one month of one market. A month without findings has no rows.",
+                row="one finding: what, where, how sure, what it costs to use the data anyway, and what settles it.",
+                use="the data-quality gate, which refuses a candidate whose markets have an error-level finding that "
+                "no declared repair settles, and for whoever writes that repair.",
+                breaks="with market_quality, which is made in the same step.",
             ),
             metadata=described("market_findings"),
             kinds={"numpy"},
@@ -241,7 +268,7 @@ def examined_markets(
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Measure each market's month, and hold it against the rules of data quality."""
-    from research_to_prod.defs.market_data.findings_shown import shown
+    from research_to_prod.defs.market_data.findings_shown import days_shown, shown
     from research_to_prod.defs.market_data.sources import certificates_of, fetched_until
     from research_to_prod.market_data.examination import examine
     from research_to_prod.market_data.findings import findings_table, resolve
@@ -262,7 +289,8 @@ def examined_markets(
     missing = sum(quality.column("missing_bars").to_pylist())
     table = table_preview(quality.select(columns))
     read = [candles, quarantine]
-    yield publish(lake, "market_quality", month, quality, read=read, missing_bars=missing, profile=table)
+    days = days_shown(series, certificates)
+    yield publish(lake, "market_quality", month, quality, read=read, **days, missing_bars=missing, profile=table)
 
     repairs = lake.read("repairs", month)
     found = examine(series, raw.rows, quarantine.rows, month, as_of, certificates, policy)

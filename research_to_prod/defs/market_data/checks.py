@@ -31,23 +31,31 @@ def _blocking(
 
 RAW_CHECKS = (fetched_check("raw_candles", MONTHS),)
 CANDLES_CHECKS = (
-    _blocking("candles", "matches_contract", "Every stored bar satisfies the contract of bars."),
+    _blocking(
+        "candles",
+        "matches_contract",
+        "Every stored bar satisfies the contract of bars. If it fails, the program has let a bad bar through: the "
+        "worst rows are shown, and nothing may rest on the month until it is mended.",
+    ),
     _blocking(
         "candles",
         "accounts_for_every_row",
-        "Raw rows + filled bars = accepted bars + quarantined rows: nothing was lost between venue and lake.",
+        "Raw rows + filled bars = accepted bars + quarantined rows: nothing was lost between venue and lake. If it "
+        "fails, the rows that are in neither are shown.",
     ),
 )
 FUNDING_CHECKS = (
     _blocking(
         "funding_rates",
         "is_plausible",
-        "Every rate is a finite number within 3 % of notional an interval, the widest cap that venues publish.",
+        "Every rate is a finite number within 3 % of notional an interval, the widest cap that venues publish. If it "
+        "fails, ask the venue, and fetch the month again.",
     ),
     _blocking(
         "funding_rates",
         "is_regular",
-        "Payments come on the hour, and none is missing: neither between two others nor at the ends of the month.",
+        "Payments come on the hour, and none is missing: neither between two others nor at the ends of the month. If "
+        "it fails, a backtest would hold these perpetuals for free: fetch the month again.",
     ),
     fetched_check("funding_rates", MONTHS),
 )
@@ -56,29 +64,43 @@ TRADES_CHECKS = (
         "trades",
         "is_plausible",
         "Prices and amounts are positive and finite, the aggressor is known, ids are unique and grow with time, and "
-        "every trade lies on the day and within the certified fetch that brought it.",
+        "every trade lies on the day and within the certified fetch that brought it. If it fails, no order of the day "
+        "can be held against the tape: fetch the day again.",
         DAYS,
     ),
-    _blocking("trades", "is_certified", "Complete certificates cover the whole day of every market that asks.", DAYS),
+    _blocking(
+        "trades",
+        "is_certified",
+        "Complete certificates cover the whole day of every market that asks. If it fails, volumes are too small, and "
+        "our shares of them too large: fetch the day again.",
+        DAYS,
+    ),
     fetched_check("trades", DAYS),
 )
 QUALITY_CHECKS = (
     _blocking(
         "market_quality",
         "accounts_for_every_bar",
-        "For each market expected = valid + missing bars, and no more are valid than the lake holds.",
+        "For each market expected = valid + missing bars, and no more are valid than the lake holds. If it fails, the "
+        "profile itself is wrong, and no gate may rest on it.",
     ),
     dg.AssetCheckSpec(
         "is_complete",
         asset="market_quality",
         partitions_def=MONTHS,
-        description="Every market is at least 99.9 % complete. A warning only: the gates judge a candidate's markets.",
+        description=(
+            "Every market is at least 99.9 % complete. If it fails, the gaps are named. A warning only: the gates "
+            "judge a candidate's markets."
+        ),
     ),
     dg.AssetCheckSpec(
         "no_unresolved_errors",
         asset="market_findings",
         partitions_def=MONTHS,
-        description="No error-level finding without a declared repair. A warning only: the gates judge a candidate's.",
+        description=(
+            "No error-level finding without a declared repair. If it fails, ask the venue, or declare one in "
+            "desk/repairs. A warning only: the gates judge a candidate's markets."
+        ),
     ),
 )
 

@@ -1,20 +1,24 @@
-"""What the UI shows of a month's findings: their numbers, the list by urgency, and the month of the worst market."""
+"""What the UI shows of a month: its days by market, its findings by urgency, and the month of the worst market."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
 
 from research_to_prod.market_data.findings import Finding, Level
-from research_to_prod.market_data.series import Series
+from research_to_prod.market_data.series import Series, uncovered
+
+if TYPE_CHECKING:
+    from research_to_prod.market_data.certificates import Certificate
 
 _ROWS = 40  # of the most urgent findings; the event log keeps the list for ever
 _NAMED = 8  # findings in the picture
+_MARKETS = 40  # in the picture of days, those with most bars missing first
 
 
 def shown(findings: Sequence[Finding], markets: Sequence[Series]) -> dict[str, Any]:
@@ -27,6 +31,24 @@ def shown(findings: Sequence[Finding], markets: Sequence[Series]) -> dict[str, A
     if urgent:
         metadata["worst"] = _picture(urgent, markets)
     return metadata
+
+
+def days_shown(markets: Sequence[Series], certificates: Sequence[Certificate]) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return the days of the month by market: whole, with bars missing, or not known; as text, three years are 36."""
+    from research_to_prod.defs.publishing import drawing
+    from research_to_prod.reports.grid_figure import State, grid
+
+    cells: dict[tuple[str, str], str] = {}
+    for market in sorted(markets, key=lambda each: (-int(each.missing.sum()), each.key))[:_MARKETS]:
+        day = (
+            (market.first + np.arange(market.expected) * market.length).astype("datetime64[us]").astype("datetime64[D]")
+        )
+        missing, unknown = set(day[market.missing]), set(day[uncovered(market, certificates)])
+        for each in np.unique(day):
+            state = "not known" if each in unknown else "bars missing" if each in missing else "whole"
+            cells[market.name, str(each)[-2:]] = state
+    states = {"whole": State("#cfe5e2"), "bars missing": State("#e08a74", "!"), "not known": State("#e9d8a6", "?")}
+    return {"days": drawing(grid(cells, states), "days of the month by market")} if cells else {}
 
 
 def _line(finding: Finding) -> str:

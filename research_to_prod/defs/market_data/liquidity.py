@@ -32,18 +32,25 @@ _EIGHT_WEEKS_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-8, end_offset=
             asset="liquidity_profile",
             blocking=True,
             partitions_def=WEEKS,
-            description="Made again from bars that had ended when the week began, it is the same, bit for bit.",
+            description=(
+                "Made again from bars that had ended when the week began, it is the same, bit for bit. If it fails, "
+                "thresholds know what nobody could: a defect of the program, before which no alert may rest on it."
+            ),
         )
     ],
 )
 def liquidity_profile(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Measure what volume, volatility, spread and depth usually are at each hour of the week, and how much they vary.
+    """What volume, volatility, spread and depth usually are at each hour of the week, and how much they vary.
 
-    From the eight whole weeks before the week. Spread and depth are proxies from bars and say so; where an hour of the
-    week has too few observations, as with hourly bars, the hour of the day stands in. Thresholds of alerts follow from
-    this.
+    - **A row** is one market at one hour of the week, measured over the eight whole weeks before the week.
+    - **It is for** thresholds that follow the hour: alerts, risk posture and failure modes ask what is usual now.
+    - **It breaks** when the months that the eight weeks lie in are not made, and when anything newer than the week's
+      beginning has gone in.
+
+    Spread and depth are proxies from bars and say so. Where an hour of the week has too few observations, as with
+    hourly bars, the hour of the day stands in.
     """
     from research_to_prod.market_data.liquidity import months_of, profile_week
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.defs.operations.day_sources import DAILY, DaySources
+from research_to_prod.defs.operations.pictures import evaluations_picture
 from research_to_prod.defs.partitions import DAYS
 from research_to_prod.defs.publishing import markdown_table, publish, table_preview
 from research_to_prod.defs.tables import described
@@ -39,13 +40,19 @@ LOOKS = (timedelta(hours=1), timedelta(0))
             asset="alert_evaluations",
             blocking=True,
             partitions_def=DAYS,
-            description="Each stored row, judged again from its own inputs, is the same, inputs included.",
+            description=(
+                "Each stored row, judged again from its own inputs, is the same, inputs included. If it fails, what "
+                "was told does not follow from what was known: a defect of the program, or a row that somebody changed."
+            ),
         ),
         dg.AssetCheckSpec(
             "rules_have_runbooks",
             asset="alert_evaluations",
             partitions_def=DAYS,
-            description="Every rule has a runbook and the reverse, drilled within 90 days and not overdue.",
+            description=(
+                "Every rule has a runbook and the reverse, drilled within 90 days and not overdue. If it fails, what "
+                "is missing is named: write it, or drill it, before it is needed at night. A warning."
+            ),
         ),
     ],
 )  # fmt: skip
@@ -55,11 +62,13 @@ def alert_evaluations(
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Judge every alert rule on the finished day, an hour before its end and at it, with exposure and regime.
+    """Every alert rule on the finished day, an hour before its end and at it, with exposure and regime.
 
-    Levels follow from this hour's liquidity, what is held, and how long the desk can afford not to see. A rule whose
-    input no table holds says so, and fires on an exposed book where its declaration makes blindness a finding. Each row
-    keeps all that it followed from.
+    - **A row** is one condition on one subject at one moment, with all that it followed from.
+    - **It is for** an auditor, who makes it again, and for whoever tunes a rule: levels follow from this hour's
+      liquidity, what is held, and how long the desk can afford not to see.
+    - **It breaks** when a daily table that the rules read is not made. A rule whose input no table holds says so, and
+      fires on an exposed book where its declaration makes blindness a finding.
     """
     from research_to_prod.operations.alerting.evaluation import Key, State, evaluate
     from research_to_prod.operations.alerting.records import replay, table_of
@@ -87,6 +96,7 @@ def alert_evaluations(
         rows,
         read=sources.read,
         firing=markdown_table(firing.select(shown)),
+        **evaluations_picture(rows, "minute"),
         **{f"sight_{name}": count for name, count in sorted(sights.items())},
         policy_sha256=policy.sha256,
     )
@@ -120,7 +130,10 @@ def alert_evaluations(
             "live_replays_to_the_byte",
             asset="live_evaluations",
             partitions_def=DAYS,
-            description="Each row that was judged under the rules of today, judged again from its inputs, is the same.",
+            description=(
+                "Each row that was judged under the rules of today, judged again from its inputs, is the same. If it "
+                "fails, what was told does not follow from what was known: a defect, or a file that somebody changed."
+            ),
         )
     ],
 )
@@ -130,9 +143,12 @@ def live_evaluations(
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Store what the alerter judged on a day: every evaluation that fired, was about to, or had just ended.
+    """What the alerter itself judged on a day, as it ran.
 
-    The alerter's file of a day that is over goes once the table has all of it to the byte; what the table had stays.
+    - **A row** is one evaluation that fired, was about to, or had just ended.
+    - **It is for** asking afterwards why somebody was woken, or was not: each is judged again from its own inputs.
+    - **It breaks** when the alerter's file of the day can't be read. That file goes once the table has all of it to the
+      byte; what the table had stays.
     """
     from research_to_prod.operations.alerting.contracts import ALERT_EVALUATIONS
     from research_to_prod.operations.alerting.kept import kept_table, let_go
@@ -142,7 +158,8 @@ def live_evaluations(
     day, table = context.partition_key, "live_evaluations"
     before = lake.read(table, day).rows if lake.has(table, day) else ALERT_EVALUATIONS.empty()
     rows = kept_table(settings.operations, day, before)
-    yield publish(lake, table, day, rows, firing=pc.sum(rows["severity"].is_valid()).as_py() or 0)
+    firing = pc.sum(rows["severity"].is_valid()).as_py() or 0
+    yield publish(lake, table, day, rows, firing=firing, **evaluations_picture(rows, "hour"))
     stored = lake.read(table, day).rows
     freed = let_go(settings.operations, day, stored) if day_bounds(day)[1] <= clock() else 0
     policy = load_alert_policy(settings.desk / "alerts")
@@ -173,10 +190,12 @@ def live_evaluations(
 def incidents(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """Draw together what the day's evaluations amount to: one incident a cause, with its page and first steps.
+    """What the day's evaluations amount to: one incident a cause, with its page and first steps.
 
-    Consequences are parts of their cause (`part_of`) and tell nothing of their own. The incidents that people take and
-    end are the alerter's, and `r2p incident list` shows them.
+    - **A row** is one incident; consequences are parts of their cause (`part_of`) and tell nothing of their own.
+    - **It is for** seeing what a day would have told, and to whom. The incidents that people take and end are the
+      alerter's, and `r2p incident list` shows them.
+    - **It breaks** when the evaluations of the day are not made, or rules and runbooks can't be read.
     """
     from research_to_prod.operations.alerting.rules import load_alert_policy
     from research_to_prod.operations.incidents.intake import Desk

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 import dagster as dg
 import pyarrow as pa
 
+from research_to_prod.defs.operations.pictures import breaks_picture
 from research_to_prod.defs.partitions import DAYS
 from research_to_prod.defs.publishing import publish, table_preview
-from research_to_prod.defs.tables import described
+from research_to_prod.defs.tables import about, described
 from research_to_prod.execution.contracts import VENUE_RECORDS
 from research_to_prod.lake import Lake
 from research_to_prod.lake.lake import Snapshot
@@ -37,16 +38,26 @@ def _spec(name: str, description: str) -> dg.AssetSpec:
     specs=[
         _spec(
             "breaks",
-            "The register of disagreements between the desk's records and the venue's: fills, orders, payments, "
-            "positions and balances, each with its class, its money, its age, its owner and its evidence. Three "
-            "answers: present, absent with proof, unknown; nothing is called missing where the fetch is not certified "
-            "complete. A break keeps its id at every look, and ends when the evidence clears it.",
+            about(
+                "The register of disagreements between the desk's records and the venue's.",
+                row="one difference in fills, orders, payments, positions or balances, or one thing that could not be "
+                "compared: its class, its money, its age, its owner and its evidence. It keeps its id at every look, "
+                "and ends when the evidence clears it.",
+                use="whoever has to ask the venue, or correct a book. Three answers: present, absent with proof, "
+                "unknown; nothing is called missing where the fetch is not certified complete.",
+                breaks="when the desk's fills or the venue's are not made; what else was not delivered is not "
+                "compared, and said so.",
+            ),
         ),
         _spec(
             "postings",
-            "The double-entry ledger of the day, the desk's book and the venue's: every fill, fee, payment and "
-            "transfer as legs that add up to nothing in each asset, and the correcting entries of dust and rounding, "
-            "which stand against suspense.",
+            about(
+                "The double-entry ledger of the day, the desk's book and the venue's.",
+                row="one leg of a fill, fee, payment or transfer; the legs of an event add up to nothing in each "
+                "asset. Correcting entries of dust and rounding stand against suspense.",
+                use="telling what an account must hold, and that no money appears or vanishes on the way.",
+                breaks="with breaks, which are made in the same step; an event that does not add up fails a check.",
+            ),
         ),
     ],
     partitions_def=DAYS,
@@ -92,6 +103,7 @@ def reconciliation(
         venue_fills=tables.venue["venue_fills"].num_rows,
         money_at_stake=float(sum(row["money"] or 0 for row in open_rows)),
         not_compared=tables.not_compared,
+        **breaks_picture(done.breaks),
         preview=table_preview(done.breaks.drop_columns(["evidence_ids"])),
     )
     yield publish(lake, "postings", day, done.postings, read=read, preview=table_preview(done.postings))

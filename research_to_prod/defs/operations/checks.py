@@ -14,7 +14,10 @@ from research_to_prod.settings import Settings
 @dg.asset_check(
     asset="breaks",
     partitions_def=DAYS,
-    description="The desk's records and the venue's agree. A break needs a person, so this warns and blocks nothing.",
+    description=(
+        "The desk's records and the venue's agree. If it fails, somebody must look: each break has an owner, its money "
+        "and its evidence. It warns and blocks nothing."
+    ),
 )
 def records_agree(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Count the open breaks by class."""
@@ -30,7 +33,10 @@ def records_agree(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam
 @dg.asset_check(
     asset="breaks",
     partitions_def=DAYS,
-    description="No break of any day is open for longer than its severity allows.",
+    description=(
+        "No break of any day is open for longer than its severity allows. If it fails, the oldest are named: settle "
+        "them, because evidence grows old too. A warning."
+    ),
 )
 def breaks_are_dealt_with_in_time(
     lake: dg.ResourceParam[Lake],
@@ -53,7 +59,10 @@ def breaks_are_dealt_with_in_time(
     asset="postings",
     partitions_def=DAYS,
     blocking=True,
-    description="Every event of the ledger adds up to nothing in each asset: no money appears or vanishes in it.",
+    description=(
+        "Every event of the ledger adds up to nothing in each asset: no money appears or vanishes in it. If it fails, "
+        "the torn events are named, and no balance that follows from them is to be believed."
+    ),
 )
 def every_event_adds_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Name the events that don't."""
@@ -69,7 +78,10 @@ def every_event_adds_up(context: dg.AssetCheckExecutionContext, lake: dg.Resourc
 @dg.asset_check(
     asset="postings",
     partitions_def=DAYS,
-    description="What waits in suspense, over all days, is still no more than dust: rounding of one sign adds up.",
+    description=(
+        "What waits in suspense, over all days, is still no more than dust. If it fails, rounding of one sign has "
+        "added up to money: find where it comes from. A warning."
+    ),
 )
 def suspense_is_small(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]

@@ -13,7 +13,7 @@ from research_to_prod.settings import Settings
 
 
 @dg.asset(
-    group_name="operations",
+    group_name="controls",
     owners=["team:operations"],
     kinds={"python"},
     code_version="1",
@@ -26,8 +26,11 @@ def control_state(
 ) -> dg.MaterializeResult:
     """Where each mitigation ladder stands, from its journal gone through again line by line.
 
-    Levels rise by the rules of ``policies/ladder.yaml`` and by ``r2p kill`` and ``r2p hold``; only ``r2p release`` lets
-    them down, in the names of people. The production manifest withholds what they hold back.
+    - **A row** is one ladder: on everything, on a venue or on a candidate.
+    - **It is for** the production manifest, which withholds what is held back. Levels rise by the rules of
+      ``policies/ladder.yaml`` and by ``r2p kill`` and ``r2p hold``; only ``r2p release`` lets them down, in the names
+      of people.
+    - **It breaks** when a line of the journal is torn, changed or missing: bring the file back from a copy.
     """
     from research_to_prod.operations.contracts import CONTROL_STATE
     from research_to_prod.operations.control_journal import MODES, ControlJournal

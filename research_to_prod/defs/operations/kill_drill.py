@@ -17,7 +17,7 @@ MARKETS = ("BTC/USDT", "ETH/USDT:USDT")
 
 @dg.asset(
     partitions_def=DAYS,
-    group_name="operations",
+    group_name="controls",
     owners=["team:operations"],
     kinds={"ccxt"},
     code_version="1",
@@ -29,11 +29,14 @@ def kill_drill(
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
-    """Drill of the kill switch, step by step on a sandbox of its own, through ccxt, each step with its time.
+    """The kill switch, drilled on a sandbox of its own, through ccxt. No venue of the desk is touched.
 
-    Orders that rest are cancelled and none is left; an order that would increase a position is refused and one that
-    reduces is taken; silence cancels at the venue; a manifest under a halt lets nothing trade. No venue of the desk is
-    touched. The way to money asks for a drill of the last day.
+    - **A row** is one step, with whether it worked and how long it took: orders that rest are cancelled and none is
+      left; an order that would increase a position is refused and one that reduces is taken; silence cancels at the
+      venue; a manifest under a halt lets nothing trade.
+    - **It is for** the way to money, which asks for a drill of the last day, and for whoever would have to pull it.
+    - **It breaks** when the sandbox does not start or the ledger does not verify; a step that did not work is a row,
+      and fails a check.
     """
     from research_to_prod.defs.gates.judgement import verified_ledger
     from research_to_prod.defs.resources import open_drill_venue
@@ -61,7 +64,10 @@ def kill_drill(
     asset=kill_drill,
     blocking=True,
     partitions_def=DAYS,
-    description="Every step of the drill worked. One that did not makes the kill switch a belief: none goes to money.",
+    description=(
+        "Every step of the drill worked. If it fails, the kill switch is a belief: nothing goes to money before a "
+        "drill that works, and what is there is held back by hand."
+    ),
 )
 def kills_everything(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Read the drill back; require each of its steps, and that there were some."""

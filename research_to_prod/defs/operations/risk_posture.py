@@ -5,6 +5,7 @@ from datetime import datetime
 
 import dagster as dg
 
+from research_to_prod.defs.operations.pictures import limits_picture
 from research_to_prod.defs.publishing import publish
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
@@ -36,11 +37,14 @@ def risk_posture(
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
-    """Tell what is held, what it could lose in the next hours, and what is not seen, from the newest of everything.
+    """What is held, what it could lose in the next hours, and what is not seen, from the newest of everything.
 
-    Exposure and limit use, expected shortfall at this hour's volatility, time to unwind at this hour's volume, distance
-    to liquidation, funding due, what is open. Every line says up to when its inputs were last proven complete. One HTML
-    page and the same numbers as JSON and Parquet, in ``data/reports/``.
+    - **A row** is one number or text of the posture: exposure and limit use, expected shortfall at this hour's
+      volatility, time to unwind at this hour's volume, distance to liquidation, funding due, what is open.
+    - **It is for** whoever is on call, and is the first thing to look at in an incident: one HTML page and the same
+      numbers as JSON and Parquet, in ``data/reports/``.
+    - **It breaks** when the capital allocation can't be read. Whatever else is missing is a line that says so: every
+      line tells up to when its inputs were last proven complete.
     """
     from research_to_prod.defs.operations.posture_sources import PostureSources
     from research_to_prod.promotion.files import replace_file
@@ -67,6 +71,7 @@ def risk_posture(
         open=dg.MetadataValue.url(page.resolve().as_uri()),
         headline=posture.headline,
         status=posture.status.value,
+        **limits_picture(posture.exposures),
         **{
             name: value
             for name, value in (

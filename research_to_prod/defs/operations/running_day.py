@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from research_to_prod.defs.execution.assets import read_accounts
 from research_to_prod.defs.operations.assets import POLICY_FILE, VENUE_TABLES
+from research_to_prod.defs.operations.pictures import breaks_picture
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
 from research_to_prod.defs.tables import described
@@ -32,10 +33,14 @@ def running_breaks(
     venues: dg.ResourceParam[Venues],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
-    """Compare the running day as far as the desk has delivered it with the venue's records, read now.
+    """The running day as far as the desk has delivered it, against the venue's records, read now.
 
-    Nothing younger than the desk's newest statement of positions is judged. What it finds is measured for the alerter,
-    and the day's own reconciliation goes on with the same breaks when it is over.
+    - **A row** is one difference, or one thing that could not be compared. Nothing younger than the desk's newest
+      statement of positions is judged.
+    - **It is for** finding a lost fill within minutes: what it finds is measured for the alerter, and the day's own
+      reconciliation goes on with the same breaks when it is over.
+    - **It breaks** when the desk has delivered no fills or no positions of the day. What the venue does not answer is
+      unknown, never missing.
     """
     from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
     from research_to_prod.gates.capital import load_allocation
@@ -78,5 +83,6 @@ def running_breaks(
         day,
         rows,
         not_read=[problem for each in accounts for problem in each.problems],
+        **breaks_picture(rows),
         preview=table_preview(rows.drop_columns(["evidence_ids"])),
     )

@@ -11,6 +11,9 @@ from research_to_prod.defs.partitions import CANDIDATES
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
 
+TOLD = 20
+"""Reasons in the message of a refusal; a candidate without its data has hundreds."""
+
 
 @dg.asset(
     deps=[gate_report],
@@ -26,18 +29,22 @@ def promotion(
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
-    """One signed record in the promotion ledger: research -> paper.
+    """One decision on the way of a candidate: research to paper, paper to canary, canary to live.
+
+    - **A materialization** is one signed record in the promotion ledger, with everything that it rests on.
+    - **It is for** the production manifest: what is promoted is what the ledger says, not that this asset is green.
+    - **It breaks** when anything is missing, stale, failed, forged or deselected. The failed run shows all reasons and
+      the next step, and the refusal with its reasons is a signed record too.
 
     It proves its case from the event log over everything upstream, evaluates the gates again itself, and only then
-    succeeds. Anything missing, stale, failed, forged or deselected refuses, and the refusal with all its reasons is a
-    signed record too. What is promoted is what the ledger says, not that this asset is green.
+    succeeds.
     """
     from research_to_prod.defs.promotion.decision import decide_promotion
 
     outcome = decide_promotion(
         context.instance, lake, settings, context.partition_key, run_id=context.run.run_id, now=clock()
     )
-    metadata: dict[str, str | int] = {
+    metadata: dict[str, str | int | dg.MetadataValue] = {
         "decision": outcome.record.type.value,
         "ledger_seq": outcome.record.seq,
         "record_sha256": outcome.record.sha256,
@@ -45,15 +52,16 @@ def promotion(
         "checks_proven": len(outcome.evidence.checks),
     }
     if not outcome.promoted:
-        reasons = "\n".join(f"1. {reason}" for reason in outcome.record.reasons)
+        reasons = outcome.reasons
+        told = "".join(f"\n- {reason}" for reason in reasons[:TOLD])
+        more = f"\n- and {len(reasons) - TOLD} more, under `reasons` below" if len(reasons) > TOLD else ""
         raise dg.Failure(
-            f"promotion of {context.partition_key} refused, {len(outcome.record.reasons)} reasons: "
-            + "; ".join(outcome.record.reasons[:5]),
+            f"promotion of {context.partition_key} refused, {len(reasons)} reasons:{told}{more}",
+            # The UI shows the first entries of a failure, and the others on asking.
             metadata={
+                "next_step": outcome.next_step,
+                "reasons": dg.MetadataValue.md("\n".join(f"1. {reason}" for reason in reasons)),
                 **metadata,
-                "reasons": dg.MetadataValue.md(reasons),
-                "next_step": "Remove the reasons from upstream down (the gates' remedies are in gate_report), then "
-                "materialize gate_report with its checks, then promotion.",
             },
             allow_retries=False,
         )
@@ -72,7 +80,11 @@ def production_manifest(
 ) -> dg.MaterializeResult:
     """What may trade now, at which stage and size: derived from the verified ledger and the controls in force, signed.
 
-    Execution systems read ``data/production/manifest.json`` and refuse it when the signature does not hold.
+    - **A materialization** is one version of ``data/production/manifest.json``.
+    - **It is for** execution systems, which read that file, refuse it when the signature does not hold, and stop when
+      it is out of date.
+    - **It breaks** when the ledger or the controls' journal does not verify, or the manifest there is of another
+      ledger: then the old one stays until it runs out.
     """
     from research_to_prod.operations.control_journal import ControlJournal
     from research_to_prod.promotion.keys import open_keys
@@ -109,10 +121,13 @@ def production_manifest(
 def approvals_pending(
     settings: dg.ResourceParam[Settings], clock: dg.ResourceParam[Callable[[], datetime]]
 ) -> dg.MaterializeResult:
-    """Promotions that passed every gate and wait for people: until when, who has approved, and who may.
+    """Promotions that passed every gate and wait for people.
 
-    Nobody approves in this UI: a person reads and signs the request on their own machine (``r2p approve``), brings the
-    envelope to ``data/approvals/``, and ``promotion`` is materialized again.
+    - **A materialization** is the list at one moment: until when, who has approved, and who may.
+    - **It is for** approvers. Nobody approves in this UI: a person reads and signs the request on their own machine
+      (``r2p approve``), brings the envelope to ``data/approvals/``, and ``promotion`` is materialized again.
+    - **It breaks** when the ledger does not verify. A request that can't be read is left out, and asked again by the
+      next promotion.
     """
     from research_to_prod.defs.promotion.decision import waiting_decisions
 

@@ -41,15 +41,40 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The record of the decision and what it rests on; on repeated identical evidence the one that stands already."""
+    """The record of the decision and what it rests on; on repeated identical evidence the one that stands already.
+
+    Parameters
+    ----------
+    only_people
+        Whether nothing but people's approval is missing.
+    """
 
     record: Record
     evidence: Evidence
+    only_people: bool = False
 
     @property
     def promoted(self) -> bool:
         """Whether the record promotes."""
         return self.record.type is RecordType.PROMOTE
+
+    @property
+    def reasons(self) -> list[str]:
+        """The record's reasons, the gates' own first: a check of theirs that failed says only that one of them did."""
+        return sorted(self.record.reasons, key=lambda reason: not reason.startswith("gate "))
+
+    @property
+    def next_step(self) -> str:
+        """What whoever wants the candidate promoted does about a refusal."""
+        if self.only_people:
+            return (
+                "Everything is proven and only people are missing: have them run what the last reason says, bring "
+                "their envelopes to data/approvals/, and materialize promotion alone. What is made anew is asked anew."
+            )
+        return (
+            "Remove the reasons from upstream down (that of a gate says its remedy), then materialize gate_report with "
+            "its checks, then promotion."
+        )
 
 
 def decide_promotion(
@@ -119,10 +144,12 @@ def decide_promotion(
         case = case.model_copy(update={"expires_at": looked + policy.approval.holds_for})
     rule = rule_for(policy.approval, fallen=state.fallen(name, candidate.sha256))
     folder = ApprovalFolder(settings.approvals)
-    draft, envelopes = with_approvals(decide(case, report, refusals), folder, keys, rule, now)
+    proven = decide(case, report, refusals)
+    draft, envelopes = with_approvals(proven, folder, keys, rule, now)
     named = [policy.canonical_bytes(), parameters, *([] if report is None else [report.canonical_bytes()]), *envelopes]
     refuse_finished(instance, run_id)
-    return Outcome(ledger.append(draft, named), draft.evidence)
+    only_people = (proven.type, draft.type) == (RecordType.PROMOTE, RecordType.REJECT)
+    return Outcome(ledger.append(draft, named), draft.evidence, only_people)
 
 
 def _asked_for(lake: Lake, settings: Settings, name: str) -> tuple[pa.Table | None, GatePolicy]:

@@ -37,11 +37,14 @@ _PLOTTED = {
 def promotion_metrics(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """Whether promotion works, from the verified ledger alone: each figure of the week, and of everything to its end.
+    """Whether promotion works, from the verified ledger alone.
 
-    Lead time from a candidate's first record to each stage, promotions a week, what refused, rollbacks a strategy year,
-    time from a rule's reading to the record, and false rollbacks; each with the number it rests on. What the records
-    can't tell is null and says why. A past week never changes.
+    - **A row** is one figure of the week, or of everything to its end, with the number of observations it rests on:
+      lead time from a candidate's first record to each stage, promotions a week, what refused, rollbacks a strategy
+      year, time from a rule's reading to the record, and false rollbacks.
+    - **It is for** the review of the process: gates that refuse everything or nothing, rollbacks that come late.
+    - **It breaks** when the ledger does not verify. What the records can't tell is null and says why; a past week never
+      changes.
     """
     from research_to_prod.defs.gates.judgement import verified_ledger
     from research_to_prod.promotion.metrics import metrics_table

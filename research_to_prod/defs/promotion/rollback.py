@@ -45,10 +45,14 @@ def rollback(
 ) -> dg.MaterializeResult:
     """Everything that trades, held against what it promised and what its shadow did; and taken back where rules fire.
 
+    - **A row** is one version that trades, as the detectors see it after the day, and what they did.
+    - **It is for** taking back without waiting for anybody: a rollback is a signed record and a renewed manifest, at
+      once, and the version may only reduce until a promotion that names a person.
+    - **It breaks** when the ledger or the policy can't be read. A version that can't be watched says why, and fails a
+      check.
+
     Hard limits on each stated exposure of the day, the chart of live less shadow, the chart of the edge, the canary's
-    test; positions and counts need one reading, what rests on equity or profit three. A rollback is a signed record and
-    a renewed manifest, at once: the version may only reduce until a promotion that names a person. What can't be
-    watched says why.
+    test; positions and counts need one reading, what rests on equity or profit three.
     """
     from research_to_prod.defs.gates.judgement import verified_ledger
     from research_to_prod.gates.capital import load_allocation
@@ -108,7 +112,8 @@ def rollback(
     partitions_def=DAYS,
     description=(
         "Everything that trades is watched, by a policy whose budget of false alarms is for so many, and nothing had "
-        "to be taken back. A warning: the rollback has acted already, and who reads this looks why."
+        "to be taken back. If it fails, the rollback has acted already where it had to: look why, and see to it that "
+        "what is not watched is. A warning, which blocks nothing."
     ),
 )
 def nothing_was_taken_back(

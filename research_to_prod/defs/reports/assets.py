@@ -41,8 +41,12 @@ def desk_report(
 ) -> dg.MaterializeResult:
     """The day for the desk head: is the edge alive, where did the money go, do the books agree, what to do today.
 
-    One self-contained HTML page and the same numbers as JSON and Parquet, in ``data/reports/``. Where one day says too
-    little, the recorded days among the thirty up to it are looked at.
+    - **A materialization** is one self-contained HTML page and the same numbers as JSON and Parquet, in
+      ``data/reports/``.
+    - **It is for** the meeting of the morning. Where one day says too little, the recorded days among the thirty up to
+      it are looked at.
+    - **It breaks** when the costs, verdicts or breaks of the day are not made. What the desk did not deliver is a
+      question that the page leaves open.
     """
     from research_to_prod.attribution.verdict_policy import load_attribution_policy
     from research_to_prod.defs.reports.standing import candidate_lines, delivery_exclusions
@@ -127,7 +131,10 @@ def desk_report(
 def warehouse(lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
     """All current tables in one DuckDB file, ``data/warehouse.duckdb``, for SQL and BI users.
 
-    Built aside and renamed into place: whoever holds the old file open keeps reading it. Nothing here reads it back.
+    - **A materialization** is the whole file, built aside and renamed into place: whoever holds the old one open keeps
+      reading it.
+    - **It is for** questions that no asset asks. Nothing here reads it back.
+    - **It breaks** when the disk is full or the folder can't be written; the old file stays.
     """
     from research_to_prod.lake.warehouse import publish_warehouse
 

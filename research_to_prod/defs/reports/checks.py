@@ -18,7 +18,8 @@ def reported_days(instance: dg.DagsterInstance) -> set[str]:
     asset="desk_report",
     description=(
         "Every day since the desk's first that ended six hours ago has its report. One that was delivered and has none "
-        "is an error: its night failed or never ran. One that was not delivered is a warning."
+        "is an error: its night failed or never ran. One that was not delivered is a warning. If it fails, the days "
+        "are named: materialize them with the job nightly, or have the desk deliver them."
     ),
 )
 def every_day_has_a_report(

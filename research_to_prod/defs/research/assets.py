@@ -27,9 +27,11 @@ def candidate(
 ) -> dg.MaterializeResult:
     """The reviewed candidate file, with its strategy's source.
 
-    One row: owner, hypothesis, strategy, universe, parameters, search space, capital asked. It is what gates and
-    promotion mean by "the candidate"; any change of file or strategy is another version. A file with an unknown or
-    wrong field refuses to load.
+    - **A row** is the candidate: owner, hypothesis, strategy, universe, parameters, search space, capital asked.
+    - **It is for** meaning one thing by "the candidate", in gates, promotion and attribution; any change of file or
+      strategy is another version.
+    - **It breaks** when the file has an unknown or wrong field, all of which the error lists, or names no strategy
+      there is.
     """
     from research_to_prod.research.candidate import load_candidate
     from research_to_prod.research.candidate_table import candidate_to_table
@@ -69,12 +71,16 @@ def trials(
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.MaterializeResult:
-    """Every parameter combination of the candidate's search, with its daily return series.
+    """Every parameter combination of the candidate's search, tried on its whole window.
 
-    Each is appended to the append-only trial ledger before this asset succeeds: the deflated Sharpe ratio takes its
-    number of trials from there, whoever tried them under whatever name.
+    - **A row** is one combination, with its daily return series and what it came to.
+    - **It is for** counting: each is appended to the append-only trial ledger before this asset succeeds, and the
+      deflated Sharpe ratio takes its number of trials from there, whoever tried them under whatever name.
+    - **It breaks** when a month of the window is not made or the funding of a perpetual is not certified, and when the
+      strategy's file is not any more what the candidate was materialized with.
     """
     from research_to_prod.defs.research.inputs import read_study
+    from research_to_prod.defs.research.pictures import search_shown
     from research_to_prod.research.trial_ledger import TrialLedger
     from research_to_prod.research.trials import run_trials
 
@@ -93,6 +99,7 @@ def trials(
         trials=rows.num_rows,
         trials_ever=ledger.count(study.candidate.strategy, study.candidate.universe),
         best_sharpe=max(sharpes, default=float("nan")),
+        **search_shown(study.candidate, study.candidate.own_parameters(study.strategy), rows),
         preview=table_preview(rows.drop_columns(["returns"])),
     )
 
@@ -118,8 +125,12 @@ def backtest(
 ) -> dg.MaterializeResult:
     """The candidate's own parameters, bar by bar, at the assumed costs and at 1.5 and 2 times them.
 
-    One row is one bar of one cost scenario: equity, return, price P&L, each cost, funding, turnover, exposure. It is
-    what the gates judge. Positions decided at a bar's close trade at the next bar's open.
+    - **A row** is one bar of one cost scenario: equity, return, price P&L, each cost, funding, turnover, exposure.
+    - **It is for** the gates, which judge it, and for live trading, which is held against it.
+    - **It breaks** when data of the window is missing, and its checks refuse one that sees the future, depends on its
+      warm-up, or does not add up.
+
+    Positions decided at a bar's close trade at the next bar's open.
     """
     from research_to_prod.defs.research.inputs import read_study
     from research_to_prod.defs.research.pictures import backtest_shown
@@ -163,9 +174,12 @@ def validation(
 ) -> dg.MaterializeResult:
     """What the candidate's edge is worth out of sample, with other parameters, dearer, later and bigger.
 
-    One row is one number of one study: walk-forward, combinatorial purged cross-validation, overfitting, selection,
-    parameter neighbourhood, cost and latency stress, capacity, regimes, bootstrap. Each neighbour that it tries is one
-    more trial in the append-only trial ledger.
+    - **A row** is one number of one study: walk-forward, combinatorial purged cross-validation, overfitting, selection,
+      parameter neighbourhood, cost and latency stress, capacity, regimes, bootstrap.
+    - **It is for** the robustness gates. Each neighbour that it tries is one more trial in the append-only trial
+      ledger.
+    - **It breaks** when trials or data of the window are missing. A number that cannot be computed is null with its
+      reason, which makes a gate inconclusive and breaks nothing.
     """
     from research_to_prod.defs.research.inputs import read_study
     from research_to_prod.defs.research.pictures import validation_shown

@@ -11,7 +11,11 @@ from research_to_prod.settings import Settings
     asset="trials",
     partitions_def=CANDIDATES,
     blocking=True,
-    description="Every trial of the table stands with its returns in the append-only trial ledger, which is intact.",
+    description=(
+        "Every trial of the table stands with its returns in the append-only trial ledger, which is intact. If it "
+        "fails, the number of trials is not known, and with it no deflated Sharpe ratio: materialize trials again, or "
+        "bring the ledger back from a copy."
+    ),
 )
 def stand_in_the_trial_ledger(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
@@ -32,7 +36,10 @@ def stand_in_the_trial_ledger(
     asset="backtest",
     partitions_def=CANDIDATES,
     blocking=True,
-    description="Equity at the end = capital + price P&L - fees - spread - impact + funding, in every scenario.",
+    description=(
+        "Equity at the end = capital + price P&L - fees - spread - impact + funding, in every scenario. If it fails, "
+        "no number of the backtest is to be believed: a defect of the engine."
+    ),
 )
 def accounts_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Add up each scenario from its rows."""
@@ -51,7 +58,10 @@ def accounts_add_up(context: dg.AssetCheckExecutionContext, lake: dg.ResourcePar
     asset="backtest",
     partitions_def=CANDIDATES,
     blocking=True,
-    description="Positions before a moment do not change when everything after it does.",
+    description=(
+        "Positions before a moment do not change when everything after it does. If it fails, the strategy looks ahead: "
+        "mend it, and count nothing that was made with it."
+    ),
 )
 def sees_no_future(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
@@ -69,7 +79,10 @@ def sees_no_future(
     asset="backtest",
     partitions_def=CANDIDATES,
     blocking=True,
-    description="Positions of the second half do not change when history starts later by whole warm-ups.",
+    description=(
+        "Positions of the second half do not change when history starts later by whole warm-ups. If it fails, declare "
+        "a longer warm-up, or a longer window where the history is too short to tell."
+    ),
 )
 def does_not_depend_on_warm_up(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
@@ -94,7 +107,10 @@ def does_not_depend_on_warm_up(
     asset="validation",
     partitions_def=CANDIDATES,
     blocking=True,
-    description="Every study has each number of its summary, or the reason why it could not be computed.",
+    description=(
+        "Every study has each number of its summary, or the reason why it could not be computed. If it fails, the "
+        "missing ones are named, and no gate may take silence for an answer."
+    ),
 )
 def is_complete(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Look each number up."""

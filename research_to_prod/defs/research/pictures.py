@@ -103,6 +103,14 @@ def validation_shown(experiment: Experiment, made: Validation, measures: Sequenc
     }
 
 
+def search_shown(candidate: Candidate, own: StrategyParameters, trials: pa.Table) -> dict[str, Any]:
+    """Return the picture of a search; none if nothing was varied."""
+    from research_to_prod.reports.validation_figures import sweep_surface
+
+    surface = searched(candidate, own, trials)
+    return {} if surface is None else {"sweep": image(sweep_surface(*surface), "the search around its parameters")}
+
+
 def searched(
     candidate: Candidate, own: StrategyParameters, trials: pa.Table
 ) -> tuple[dict[tuple[Any, Any], float], tuple[str, str], tuple[Any, Any]] | None:
