@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -47,7 +48,8 @@ def strategy(
             desk / "strategies" / f"{name}.py": _filled(f"{rule}.py.txt", names),
             desk / "tests" / f"test_{name}.py": _filled("test_strategy.py.txt", names),
         },
-        f"put your rule into it; python -m pytest {desk / 'tests'}; r2p new candidate {name}_btc --strategy {name}",
+        f"put your rule into it; python -m pytest {shlex.quote(str(desk / 'tests'))}; "
+        f"r2p new candidate {name}_btc --strategy {name}",
     )
 
 

@@ -38,16 +38,17 @@ class NoSuchRunError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """One run that has ended."""
+    """One run that has ended; ``why`` has a line for each check and each step that failed in it."""
 
     job: str
     partition: str | None
     run_id: str
     success: bool
+    why: tuple[str, ...] = ()
 
     def failure(self) -> str:
         """Return what people are told when it failed."""
-        return f"{self.job} {self.partition or ''} failed: run {self.run_id}, see `make dev`"
+        return "\n  ".join([f"{self.job} {self.partition or ''} failed: run {self.run_id} in `make dev`", *self.why])
 
 
 @dataclass
@@ -202,8 +203,8 @@ def _worker_instance() -> dg.DagsterInstance:
     return _OPEN.enter_context(open_instance(Settings.from_environment(os.environ)))
 
 
-def _materialize(job: str, partition: str | None) -> tuple[str, bool]:
-    """Execute one run in a worker; return its id and whether it succeeded."""
+def _materialize(job: str, partition: str | None) -> tuple[str, bool, tuple[str, ...]]:
+    """Execute one run in a worker; return its id, whether it succeeded, and what failed in it."""
     from research_to_prod.definitions import defs
 
     result = defs.resolve_job_def(job).execute_in_process(
@@ -213,4 +214,18 @@ def _materialize(job: str, partition: str | None) -> tuple[str, bool]:
         tags={_TAG: str(os.getpid())},
         raise_on_error=False,
     )
-    return result.run_id, result.success
+    return result.run_id, result.success, () if result.success else tuple(failed(result))
+
+
+def failed(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    """Yield a line for each check and step that failed; a step that a blocking check ended says nothing new."""
+    for event in result.all_events:
+        if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            found = event.asset_check_evaluation_data
+            if not found.passed and found.severity is dg.AssetCheckSeverity.ERROR:
+                told = f": {found.description}" if found.description else ""
+                yield f"{found.asset_key.to_user_string()}, check {found.check_name}{told}"
+        elif event.is_step_failure and (error := event.step_failure_data.error) is not None:
+            cause = error.cause or error
+            if cause.cls_name != "DagsterAssetCheckFailedError":
+                yield f"{event.step_key}: {cause.message.strip().splitlines()[0]}"

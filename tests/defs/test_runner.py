@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from research_to_prod.defs.runner import open_instance
+from research_to_prod.defs.runner import Run, failed, open_instance
 from research_to_prod.settings import Settings
 
 OPEN = """
@@ -46,3 +47,28 @@ def test_processes_that_open_a_new_instance_at_once_all_find_it_whole(tmp_path: 
     assert [out for out, _ in answers] == ["0\n"] * 4, json.dumps([error[-600:] for _, error in answers])
     with open_instance(Settings(data=tmp_path)) as instance:
         assert instance.get_runs() == []
+
+
+def test_a_failed_run_says_which_checks_and_steps_failed_and_why() -> None:
+    @dg.asset
+    def candles() -> None: ...
+
+    @dg.asset_check(asset=candles, blocking=True)
+    def adds_up() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False, description="2 bars against 3")
+
+    @dg.asset_check(asset=candles)
+    def is_recent() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN)
+
+    @dg.asset
+    def broken() -> None:
+        raise ValueError("no such file\nand more")
+
+    result = dg.materialize([candles, adds_up, is_recent, broken], raise_on_error=False)
+    run = Run("market_data", "2024-01", result.run_id, result.success, tuple(sorted(failed(result))))
+    assert run.failure().splitlines() == [
+        f"market_data 2024-01 failed: run {result.run_id} in `make dev`",
+        "  broken: ValueError: no such file",
+        "  candles, check adds_up: 2 bars against 3",
+    ]

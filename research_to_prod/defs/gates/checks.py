@@ -56,11 +56,15 @@ def gates_by_family(
         own = rows.filter(pc.and_(pc.equal(rows["family"], family.value), rows["gating"]))
         passes = pc.equal(own["verdict"], Verdict.PASS.value)
         refusals_first = own.append_column("passes", passes).sort_by([("passes", "ascending"), ("gate", "ascending")])
+        refused = [f"{row['gate']}: {row['reason']}" for row in refusals_first.to_pylist() if not row["passes"]]
+        if not same_policy:
+            refused.insert(0, "judged under another version of the policy: materialize gate_report again")
         name = f"{family}_gates_pass"
         if dg.AssetCheckKey(dg.AssetKey("gate_report"), name) in context.selected_asset_check_keys:
             yield dg.AssetCheckResult(
                 asset_key="gate_report",
                 check_name=name,
+                description="; ".join(refused) or None,
                 passed=same_policy and pc.all(passes, min_count=0).as_py() and (own.num_rows > 0) == (family in asked),
                 metadata={
                     "policy_sha256": policy.sha256,
