@@ -150,7 +150,8 @@ def ui(
             f"{'read everything' if read_only else 'start runs, which is running code'}; keep it on loopback behind a "
             "tunnel or a proxy that asks who you are (docs/security.md), or add --i-know-it-has-no-log-in"
         )
-    yield Answer(Serving("the Dagster UI", f"http://{host}:{port}"), "")
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    yield Answer(Serving("the Dagster UI", url), f"the Dagster UI: {url}\nall reports:    {url}/reports/")
     serve(settings, host, port, read_only=read_only, daemon=not (read_only or no_daemon))
 
 

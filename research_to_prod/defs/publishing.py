@@ -15,6 +15,8 @@ from research_to_prod.defs.tables import TABLES
 from research_to_prod.lake import Lake, Snapshot
 from research_to_prod.lake.io_manager import inputs_metadata, row_counts, version_metadata
 
+REPORTS = "/reports/"
+"""Where the UI has the reports (``defs/ui.py``): its pages can't lead to a file of the machine that serves them."""
 LARGEST_PICTURE = 100_000
 """Bytes that one picture may not reach."""
 
@@ -50,6 +52,11 @@ def publish(
             **inputs_metadata(each for snapshot in read for each in snapshot.versions),
         },
     )
+
+
+def report_link(name: str) -> dg.UrlMetadataValue:
+    """Return the metadata by which a page of the UI opens a report."""
+    return dg.MetadataValue.url(f"{REPORTS}{name}")
 
 
 def image(content: bytes, title: str) -> dg.MarkdownMetadataValue:

@@ -1,10 +1,10 @@
-"""Dagster's UI behind a door that only its own pages get through.
+"""Dagster's UI behind a door that only its own pages get through, and the reports under ``/reports/`` beside it.
 
 Dagster's webserver has no log-in, and takes mutations by GET and from any origin: without the door, any page that is
 open in a browser beside the UI could start runs. The door knows browsers only: what they say of where a request comes
 from they say truly, and a program that is no browser may say what it likes.
 
-Belongs here: the door, and serving the UI behind it. Doesn't: who may reach the port (tunnel, proxy).
+Belongs here: the door, and serving UI and reports behind it. Doesn't: who may reach the port (tunnel, proxy).
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocketClose
 
+from research_to_prod.defs.publishing import REPORTS
 from research_to_prod.defs.runner import open_instance
+from research_to_prod.promotion.files import make_folder
 from research_to_prod.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,6 +83,23 @@ class Door:
         return ""
 
 
+class Reports:
+    """Middleware that answers under ``/reports/`` with the files of a folder; everything else is the UI's.
+
+    A browser follows no link from a page of the UI to a file of this machine, and a desk head may sit at another one.
+    """
+
+    def __init__(self, app: ASGIApp, folder: Path) -> None:
+        make_folder(folder)
+        self._app = app
+        self._reports = Starlette(routes=[Mount(REPORTS, StaticFiles(directory=folder, html=True))])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with a report, or pass on."""
+        ours = scope["type"] == "http" and scope["path"].startswith(REPORTS)
+        await (self._reports if ours else self._app)(scope, receive, send)
+
+
 def serve(settings: Settings, host: str, port: int, *, read_only: bool, daemon: bool) -> None:
     """Serve the UI until SIGINT or SIGTERM.
 
@@ -96,22 +118,26 @@ def serve(settings: Settings, host: str, port: int, *, read_only: bool, daemon: 
         pass  # the home exists now, with the project's dagster.yaml
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home.resolve())
     workspace = str(Path(__file__).resolve().parents[2] / "workspace.yaml")
-    put_door([f"[{host}]" if ":" in host else host], settings.ui_hosts)
+    put_door([f"[{host}]" if ":" in host else host], settings.ui_hosts, settings.reports)
     with _daemon(workspace) if daemon else nullcontext():
         # Given as arguments, so that no DAGSTER_WEBSERVER_HOST of the environment moves it.
         options = ["--host", host, "--port", str(port), "--workspace", workspace]
         create_dagster_webserver_cli().main([*options, *(["--read-only"] if read_only else [])])
 
 
-def put_door(names: Iterable[str], origins: Iterable[str]) -> None:
-    """Put the door before every UI that this process serves from now on; loopback and ``origins`` are names too."""
+def put_door(names: Iterable[str], origins: Iterable[str], reports: Path) -> None:
+    """Put the door before every UI that this process serves from now on, and a folder of reports behind it.
+
+    Loopback and ``origins`` are names too.
+    """
     from dagster_webserver.webserver import DagsterWebserver
 
     inner, origins = DagsterWebserver.build_middleware, tuple(origins)
     door = Middleware(Door, names=(*LOOPBACK, *names, *origins), origins=origins)
+    beside = Middleware(Reports, folder=reports)
 
     def build_middleware(self: DagsterWebserver) -> list[Middleware]:
-        return [door, *inner(self)]
+        return [door, beside, *inner(self)]
 
     # Its command line makes the webserver itself, and offers no other place to add to it.
     DagsterWebserver.build_middleware = build_middleware  # type: ignore[method-assign]

@@ -52,7 +52,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     from starlette.testclient import TestClient
 
     with (
@@ -61,7 +61,11 @@ def served() -> Iterator[Served]:
         WorkspaceProcessContext(instance, EmptyWorkspaceTarget(), version="1.2.3") as context,
     ):
         patched.setattr(DagsterWebserver, "build_middleware", DagsterWebserver.build_middleware)
-        put_door([], [PROXY])
+        data = tmp_path_factory.mktemp("data")
+        (data / "secret.key").write_text("secret")
+        (data / "reports").mkdir()
+        put_door([], [PROXY], data / "reports")
+        (data / "reports" / "index.html").write_text("all of them")
         # What `dagster-webserver` itself makes its application by.
         yield Served(instance, TestClient(create_app_from_workspace_process_context(context)))
 
@@ -93,6 +97,18 @@ def test_what_the_pages_of_the_ui_ask_a_link_to_them_and_a_program_get_through(
     assert answer.status_code == 200, answer.text
     if method == "POST":
         assert answer.json() == {"data": {"version": "1.2.3"}}
+
+
+def test_reports_lie_beside_the_ui_behind_the_same_door_and_nothing_else_does(served: Served) -> None:
+    for path in ("/reports/", "/reports/index.html"):
+        shown = served.ask("GET", path, headers=LINK)
+        assert (shown.status_code, shown.text) == (200, "all of them")
+    for path in ("/reports/none.html", "/reports/../secret.key", "/reports/%2e%2e/secret.key", "/reports//secret.key"):
+        assert "secret" not in served.ask("GET", path).text
+    assert served.ask("GET", "/reports/none.html").status_code == 404
+    assert served.ask("POST", "/reports/index.html").status_code == 405
+    assert served.ask("GET", "/reports/index.html", "evil.example").status_code == 403
+    assert served.ask("GET", "/reports/index.html", headers=EVIL).status_code == 403
 
 
 @pytest.mark.parametrize(

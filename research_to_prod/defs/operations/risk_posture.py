@@ -6,7 +6,7 @@ from datetime import datetime
 import dagster as dg
 
 from research_to_prod.defs.operations.pictures import limits_picture
-from research_to_prod.defs.publishing import publish
+from research_to_prod.defs.publishing import publish, report_link
 from research_to_prod.defs.tables import described
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
@@ -68,7 +68,7 @@ def risk_posture(
         numbers_of(posture),
         read=sources.read,
         page=dg.MetadataValue.path(page),
-        open=dg.MetadataValue.url(page.resolve().as_uri()),
+        open=report_link(page.name),
         headline=posture.headline,
         status=posture.status.value,
         **limits_picture(posture.exposures),

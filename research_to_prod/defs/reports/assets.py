@@ -7,6 +7,7 @@ import dagster as dg
 
 from research_to_prod.defs.attribution.records import read_records
 from research_to_prod.defs.partitions import DAYS
+from research_to_prod.defs.publishing import report_link
 from research_to_prod.defs.reports.month import MONTH, MONTH_TABLES, read_month
 from research_to_prod.execution.contracts import INBOX_KINDS, REQUIRED_KINDS
 from research_to_prod.lake import Lake
@@ -95,7 +96,7 @@ def desk_report(
     return dg.MaterializeResult(
         metadata={
             "page": dg.MetadataValue.path(page),
-            "open": dg.MetadataValue.url(page.resolve().as_uri()),
+            "open": report_link(page.name),
             "headline": report.headline,
             "total_cost": report.costs.total,
             "unreconciled_money": float(report.reconciliation.money_at_stake),
