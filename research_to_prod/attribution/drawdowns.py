@@ -11,9 +11,9 @@ business days (pyfolio) makes five days of drawdown four.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from research_to_prod.lake.schema import TIMESTAMP
-from research_to_prod.market_data.series import Floats, Integers, instant, micros
+from research_to_prod.market_data.series import Integers, instant, micros
 
 UNITS = 10**8
 """Units of money in one of the quote currency."""
@@ -270,22 +270,6 @@ def decompose(episode: Episode, contributions: Contributions) -> pa.Table:
         ]
     types = {"dimension": pa.string(), "value": pa.string(), "units": pa.int64(), "share": pa.float64()}
     return pa.Table.from_pylist(rows, schema=pa.schema(types))
-
-
-def losses_in_steps(
-    episodes: Sequence[Episode], contributions: Contributions, start: datetime, end: datetime, step: timedelta
-) -> Floats:
-    """Return (n,) what was lost between peak and trough of any episode, in each step from ``start`` to ``end``.
-
-    In the quote currency; steps on the way down that earned something count as negative losses, so that the sum is
-    that of the episodes that lie within.
-    """
-    edges = np.append(np.arange(micros(start), micros(end), step // timedelta(microseconds=1)), micros(end))
-    falling = np.zeros(len(contributions.at), bool)
-    for each in episodes:
-        falling |= (contributions.at > micros(each.peak_at)) & (contributions.at <= micros(each.trough_at))
-    money, _ = np.histogram(contributions.at[falling], edges, weights=-contributions.money[falling] / UNITS)
-    return np.asarray(money)
 
 
 def _units(money: pa.ChunkedArray) -> Integers | None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 
 import numpy as np
@@ -20,7 +19,7 @@ import numpy as np
 from research_to_prod.attribution.failure_mode_policy import FailureModePolicy
 from research_to_prod.attribution.failure_mode_rules import market, own, venue
 from research_to_prod.attribution.failure_mode_rules.case import Case, Sight, Window, windows_of
-from research_to_prod.market_data.series import Floats, Mask, micros
+from research_to_prod.market_data.series import Floats, Mask
 
 
 class Answer(StrEnum):
@@ -139,16 +138,6 @@ def _answer(mode: Mode, sights: Sequence[Sight]) -> Diagnosis:
         evidence={name: value for sight in sights for name, value in sight.evidence.items()},
         reason="; ".join(doubts) if answer is Answer.UNKNOWN else "",
     )
-
-
-def flagged_steps(windows: Sequence[Window], start: datetime, end: datetime, step: timedelta) -> Mask:
-    """Return (n,) whether a window touches each step from ``start`` to ``end``: as `drawdowns.losses_in_steps` cuts."""
-    begins = np.arange(micros(start), micros(end), step // timedelta(microseconds=1))
-    ends = np.append(begins[1:], micros(end))
-    flagged = np.zeros(len(begins), bool)
-    for each in windows:
-        flagged |= (begins < micros(each.end)) & (ends > micros(each.start))
-    return flagged
 
 
 EXACT_UP_TO = 5000

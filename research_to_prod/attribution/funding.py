@@ -1,9 +1,9 @@
-"""Funding by timestamp: what a position was due at each funding time, and why it differs from what was expected.
+"""Funding by timestamp: what a position was due at each funding time.
 
 Funding booked at a trade's exit is doubled by partial exits and lost by retries (freqtrade issues 13102 and 13517), so
 it follows from the positions at the venue's funding times and from nothing else.
 
-Belongs here: payments due, and their differences to the ledger's and to the target's. Doesn't: fetching rates.
+Belongs here: payments due. Doesn't: fetching rates, and what the venue booked (reconciliation compares the two).
 """
 
 from __future__ import annotations
@@ -47,33 +47,6 @@ class Funding:
     rate: Decimal
     mark: Decimal
     amount: Decimal
-
-
-@dataclass(frozen=True)
-class FundingBreak:
-    """A funding time on which the ledger and the position disagree; None: one side doesn't have it."""
-
-    symbol: str
-    at: datetime
-    due: Decimal | None
-    booked: Decimal | None
-
-
-@dataclass(frozen=True)
-class CarryChange:
-    """Actual less modelled funding; received positive. ``rate + position = total``, exactly.
-
-    Parameters
-    ----------
-    rate
-        Rates and marks were others than the model's, on the model's positions.
-    position
-        Positions were others than the model's. It is the part that execution answers for.
-    """
-
-    rate: Decimal
-    position: Decimal
-    total: Decimal
 
 
 def funding_due(
@@ -124,44 +97,6 @@ def funding_due(
                     amount = -position * each.mark * each.rate
                     due.append(Funding(symbol, each.at, position, each.rate, each.mark, amount))
     return tuple(sorted(due, key=lambda each: (each.at, each.symbol)))
-
-
-def funding_breaks(
-    due: Iterable[Funding], booked: Mapping[tuple[str, datetime], Decimal], tolerance: Decimal
-) -> tuple[FundingBreak, ...]:
-    """Return the funding times on which the ledger disagrees with the positions by more than its rounding.
-
-    Parameters
-    ----------
-    booked
-        Amounts of the venue's ledger by symbol and time, received positive; an entry of 0 is an entry.
-    tolerance
-        Largest difference that is rounding, in quote currency.
-    """
-    expected = {(each.symbol, each.at): each.amount for each in due}
-    found = []
-    for key in sorted({*expected, *booked}, key=lambda each: (each[1], each[0])):
-        ours, theirs = expected.get(key), booked.get(key)
-        if abs((ours or _ZERO) - (theirs or _ZERO)) > tolerance:
-            found.append(FundingBreak(*key, due=ours, booked=theirs))
-    return tuple(found)
-
-
-def carry_change(model: Iterable[Funding], actual: Iterable[Funding]) -> CarryChange:
-    """Split actual less modelled funding into other rates and other positions, exactly.
-
-    At a time on which only one side held a position all of the difference is the position's: its rate is nobody's
-    surprise.
-    """
-    before, after = ({(each.symbol, each.at): each for each in side} for side in (model, actual))
-    rate = total = _ZERO
-    with localcontext(_EXACT):
-        for key in {*before, *after}:
-            ours, theirs = after.get(key), before.get(key)
-            total += (ours.amount if ours else _ZERO) - (theirs.amount if theirs else _ZERO)
-            if ours and theirs:
-                rate += -theirs.position * (ours.mark * ours.rate - theirs.mark * theirs.rate)
-        return CarryChange(rate=rate, position=total - rate, total=total)
 
 
 def _linear(symbol: str) -> bool:

@@ -206,27 +206,6 @@ def add(waterfalls: Iterable[Waterfall]) -> Waterfall:
         return Waterfall(expected, bars, explained, ledger, residual)
 
 
-def regime_split(
-    backtest_shares: Sequence[float], backtest_means: Sequence[float],
-    live_shares: Sequence[float], live_means: Sequence[float],
-) -> tuple[float, float]:  # fmt: skip
-    """Split the change of a mean over regimes into (other regimes, other edge within regimes).
-
-    ``sum (w_live - w_bt) mu_bt`` and ``sum w_live (mu_live - mu_bt)``; they sum to the change of ``sum w mu``. A regime
-    that one side never saw has a share of 0 there; a mean is needed for it all the same, and the backtest's is used by
-    whoever calls, because a regime that was never backtested has no expected edge.
-
-    Raises
-    ------
-    ValueError
-        If the sequences differ in length.
-    """
-    rows = list(zip(backtest_shares, backtest_means, live_shares, live_means, strict=True))
-    regime = sum((live - before) * mean for before, mean, live, _ in rows)
-    edge = sum(live * (mean_live - mean) for _, mean, live, mean_live in rows)
-    return regime, edge
-
-
 def _values(trades: Sequence[Trade], window: Window) -> list[Decimal]:
     """Return V0, then the value after each swap of `Cause`."""
 

@@ -23,7 +23,6 @@ from research_to_prod.attribution.drawdowns import (
     decompose,
     find_episodes,
     find_episodes_plainly,
-    losses_in_steps,
 )
 
 CASES = Path(os.environ.get("R2P_REFERENCE_CASES") or Path(__file__).parents[3] / "shared" / "reference_cases")
@@ -165,14 +164,6 @@ def test_decimals_are_kept_to_the_unit() -> None:
         [{"at": START + DAY, "component": "fees", "symbol": "a", "venue": "b", "regime": "c", "money": Decimal("0.1")}]
     ).set_column(5, "money", pa.array([Decimal("-0.30000000")], pa.decimal128(38, 18)))
     assert Contributions.of(rows).money.tolist() == [-30_000_000]
-
-
-def test_losses_in_steps_are_those_between_peaks_and_troughs_and_add_up_to_the_episodes() -> None:
-    money = contributions(earned(5, -3, 1, -2, 4, 6, -1, 2))
-    episodes = find_episodes(Curve.of(money, START, 100))
-    losses = losses_in_steps(episodes, money, START + timedelta(hours=12), START + 9 * DAY, DAY)
-    assert losses.tolist() == [0, 3, -1, 2, 0, 0, 1, 0, 0]
-    assert losses.sum() == sum(each.loss for each in episodes)
 
 
 def test_contributions_of_another_curve_are_refused() -> None:

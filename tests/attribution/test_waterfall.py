@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research_to_prod.attribution.waterfall import Cause, Trade, Waterfall, Window, add, regime_split, waterfall
+from research_to_prod.attribution.waterfall import Cause, Trade, Waterfall, Window, add, waterfall
 
 D = Decimal
 NOTHING = Window(expected=D(0), carried=D(0), model_carry=D(0), carry=D(0), other=D(0), ledger=D(0))
@@ -130,18 +130,3 @@ def test_everything_that_is_wrong_is_said_at_once():
         waterfall([replace(MODEL, quoted_values=(D("nan"), D(1)))], NOTHING)
     with pytest.raises(ValueError, match="no waterfall"):
         add([])
-
-
-shares = st.lists(st.tuples(*[st.floats(-5, 5)] * 4), max_size=6)
-
-
-@given(shares)
-def test_a_change_of_the_mean_is_regime_and_edge(rows: list[tuple[float, float, float, float]]):
-    columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
-    regime, edge = regime_split(*columns)
-    change = sum(live * mean for _, _, live, mean in rows) - sum(share * mean for share, mean, _, _ in rows)
-    assert regime + edge == pytest.approx(change, abs=1e-9)
-
-
-def test_the_same_edge_in_other_regimes_is_all_regime():
-    assert regime_split([0.5, 0.5], [4.0, 0.0], [0.2, 0.8], [4.0, 0.0]) == (pytest.approx(-1.2), 0.0)
