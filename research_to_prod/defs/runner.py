@@ -18,6 +18,7 @@ from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
+from textwrap import indent
 
 import dagster as dg
 from rich.console import Console
@@ -48,7 +49,8 @@ class Run:
 
     def failure(self) -> str:
         """Return what people are told when it failed."""
-        return "\n  ".join([f"{self.job} {self.partition or ''} failed: run {self.run_id} in `make dev`", *self.why])
+        head = f"{self.job} {self.partition or ''} failed: run {self.run_id} in `make dev`"
+        return "\n".join([head, *(indent(each, "  ") for each in self.why)])
 
 
 @dataclass
@@ -225,7 +227,12 @@ def failed(result: dg.ExecuteInProcessResult) -> Iterator[str]:
             if not found.passed and found.severity is dg.AssetCheckSeverity.ERROR:
                 told = f": {found.description}" if found.description else ""
                 yield f"{found.asset_key.to_user_string()}, check {found.check_name}{told}"
-        elif event.is_step_failure and (error := event.step_failure_data.error) is not None:
-            cause = error.cause or error
-            if cause.cls_name != "DagsterAssetCheckFailedError":
-                yield f"{event.step_key}: {cause.message.strip().splitlines()[0]}"
+        elif event.is_step_failure:
+            data = event.step_failure_data
+            # A refusal is told whole: its reasons are what the run was for.
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                yield data.user_failure_data.description
+            elif data.error is not None:
+                cause = data.error.cause or data.error
+                if cause.cls_name != "DagsterAssetCheckFailedError":
+                    yield f"{event.step_key}: {cause.message.strip().splitlines()[0]}"

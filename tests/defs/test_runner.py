@@ -65,10 +65,17 @@ def test_a_failed_run_says_which_checks_and_steps_failed_and_why() -> None:
     def broken() -> None:
         raise ValueError("no such file\nand more")
 
-    result = dg.materialize([candles, adds_up, is_recent, broken], raise_on_error=False)
+    @dg.asset
+    def refused() -> None:
+        raise dg.Failure("a refused, 2 reasons:\n- gate x\n- gate y", allow_retries=False)
+
+    result = dg.materialize([candles, adds_up, is_recent, broken, refused], raise_on_error=False)
     run = Run("market_data", "2024-01", result.run_id, result.success, tuple(sorted(failed(result))))
     assert run.failure().splitlines() == [
         f"market_data 2024-01 failed: run {result.run_id} in `make dev`",
+        "  a refused, 2 reasons:",
+        "  - gate x",
+        "  - gate y",
         "  broken: ValueError: no such file",
         "  candles, check adds_up: 2 bars against 3",
     ]
