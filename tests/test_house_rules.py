@@ -75,7 +75,7 @@ def test_the_wall_clock_enters_at_the_edge_only() -> None:
     clock = re.compile(r"datetime\.now\(|time\.time\(|date\.today\(|utcnow\(")
     commands = {
         f"commands/{name}.py"
-        for name in ("administrator", "incident", "ledger", "operator", "promotion", "taking_back")
+        for name in ("administrator", "incident", "ledger", "operator", "policy", "promotion", "taking_back")
     }
     edge = commands | {"cli.py", "defs/resources.py", "sandbox/server.py"}
     found = {str(source.relative_to(PACKAGE)) for source in SOURCES if clock.search(source.read_text())}

@@ -1,4 +1,4 @@
-"""`r2p policy`: what the policies ask for and why, and what a change of one would have done."""
+"""`r2p policy`: what the policies ask for and why, what a change of one would have done, and putting one in force."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from research_to_prod.commands.answer import Answer, Wrong
+from research_to_prod.commands.taking_back import By, Reason
 from research_to_prod.commands.terminal import Console
 from research_to_prod.settings import Settings
 from research_to_prod.values import StrategyType, Verdict
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from research_to_prod.promotion.ledger import Ledger
     from research_to_prod.promotion.record import ChangeRecord, Record
 
-app = typer.Typer(no_args_is_help=True, help="What the policies ask for and why; what a change would have done.")
+app = typer.Typer(no_args_is_help=True, help="What the policies ask for, what a change would do, what is in force.")
 _SHA256 = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -52,6 +54,19 @@ class Differences:
     policies: tuple[dict[str, str], ...]
     changes: tuple[dict[str, str], ...]
     decisions: tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The record that put a version of a policy in force; None while people have not approved it, with what is missing.
+
+    ``policy`` and ``sha256`` are what was asked for.
+    """
+
+    policy: str
+    sha256: str
+    record: ChangeRecord | None
+    missing: tuple[str, ...] = ()
 
 
 @app.command()
@@ -118,18 +133,68 @@ def _show_differences(found: Differences, console: Console) -> None:
     console.print(f"{turned} of {len(passes)} decisions would have been the opposite; {unknown} can't be judged again.")
 
 
+@app.command("list")
+def list_policies() -> Answer:
+    """Show the desk's policies: whose version is in force since when, and whether the file still is that version."""
+    from research_to_prod.defs.gates.judgement import verified_ledger
+    from research_to_prod.promotion.policy_change import in_force
+
+    with _told():
+        settings = Settings.from_environment(os.environ)
+        ledger = verified_ledger(settings)
+        changes = () if ledger is None else ledger.verify().changes
+        policies = [_load(path.stem) for path in sorted((settings.desk / "policies").glob("*_to_*.yaml"))]
+    rows = []
+    for policy in policies:
+        current = in_force(changes, policy.id)
+        if current is None or current.policy is None:
+            told = "none was ever put in force: this file decides, whoever edits it"
+        elif current.policy.sha256 == policy.sha256:
+            told = f"this one, since {current.recorded_at:%Y-%m-%d %H:%M}Z (record {current.seq})"
+        else:
+            told = f"{current.policy.sha256[:12]} (record {current.seq}); this one promotes nobody"
+        move = f"{policy.from_stage} -> {policy.to_stage}"
+        rows.append({"policy": policy.id, "move": move, "sha256": policy.sha256, "in force": told})
+    shown = tuple(row | {"sha256": row["sha256"][:12]} for row in rows)
+    return Answer(tuple(rows), lambda console: console.print(_table("The desk's policies", shown)))
+
+
+@app.command()
+def adopt(
+    policy: Annotated[str, typer.Argument(help="Its id: a file of the desk's policies.")], by: By, reason: Reason
+) -> Answer:
+    """Put the desk's version of a policy in force: as a signed record, once as many people as it takes approve it."""
+    from research_to_prod.promotion.keys import open_keys, person
+    from research_to_prod.promotion.ledger import Ledger
+    from research_to_prod.promotion.policy_change import Waiting, put_in_force
+    from research_to_prod.promotion.waiting import ApprovalFolder
+
+    now = datetime.now(UTC)
+    with _told():
+        settings = Settings.from_environment(os.environ)
+        loaded, keys = _load(policy), open_keys(settings.keys, now)
+        ledger, folder = Ledger(settings.ledger, keys), ApprovalFolder(settings.approvals)
+        done = put_in_force(ledger, folder, keys, loaded, by=person(by), reason=reason, now=now)
+    if isinstance(done, Waiting):
+        told = "\n".join((*done.obstacles, f"{done.remedy}, then this command again, as it was"))
+        return Answer(Adopted(loaded.id, loaded.sha256, None, done.obstacles), told, fine=False)
+    text = f"version {loaded.sha256[:12]} of {loaded.id} is in force, record {done.seq}; others promote nobody"
+    return Answer(Adopted(loaded.id, loaded.sha256, done), text)
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Say what is wrong in its own words: with the ledger, exit code 1; with a setting or a policy, 2."""
     from research_to_prod.gates.policy import PolicyError
     from research_to_prod.promotion.keys import KeyFileError
     from research_to_prod.promotion.ledger import LedgerError
+    from research_to_prod.promotion.policy_change import PolicyChangeError
 
     try:
         yield
     except LedgerError as error:
         raise Wrong(str(error)) from None
-    except (PolicyError, KeyFileError) as error:
+    except (PolicyError, KeyFileError, PolicyChangeError) as error:
         raise typer.BadParameter(str(error)) from None
 
 
@@ -202,6 +267,14 @@ def _decided(again: Rejudged) -> dict[str, str]:
         "gates": turned,
         "problem": again.problem,
     }
+
+
+def differences_table(before: Policy | None, after: Policy) -> Table | str:
+    """Return in what two policies differ as people read it; without one before, all that the other asks for."""
+    from research_to_prod.gates.explanation import differences
+
+    found = tuple(_changed(each) for each in differences(before, after))
+    return _table("What differs" if before else "What it asks for", found) if found else "The two ask for the same."
 
 
 def _table(title: str, rows: tuple[dict[str, str], ...]) -> Table:

@@ -1,4 +1,4 @@
-"""`r2p approve` and `r2p keys`: what people do to approve promotions, and whose approval counts."""
+"""`r2p approve` and `r2p keys`: what people do to approve decisions, and whose approval counts."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from research_to_prod.settings import Settings
 if TYPE_CHECKING:
     from research_to_prod.promotion.approvals import ApprovalRequest, Asked
     from research_to_prod.promotion.keys import Keys
+    from research_to_prod.promotion.record import Draft
 
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 keys_commands = typer.Typer(no_args_is_help=True, help="Keys of the people who approve.")
@@ -56,7 +57,7 @@ def _told() -> Iterator[None]:
 
 @commands.command()
 def approve(
-    request: Annotated[Path, typer.Argument(help="What is asked: data/approvals/pending/CANDIDATE.STAGE.json")],
+    request: Annotated[Path, typer.Argument(help="What is asked: a file of data/approvals/pending/")],
     key: Annotated[Path, typer.Option(help="Your private key, from `r2p keys new-approver`.")],
 ) -> Answer:
     """Read what is asked, and sign it when you agree; the envelope appears beside REQUEST, to be brought back."""
@@ -79,7 +80,8 @@ def approve(
     path = folder / envelope_name(asked, keys)
     with _told():
         replace_file(path, envelope)
-    text = f"signed: {path}\nbring it to data/approvals/ of the desk, then promote again"
+    again = "then promote again" if asked.request.candidate else "then run `r2p policy adopt` again, as it was"
+    text = f"signed: {path}\nbring it to data/approvals/ of the desk, {again}"
     return Answer(Answered(asked.request, path), text)
 
 
@@ -159,10 +161,45 @@ def _show_keys(keys: Keys, console: Console) -> None:
 
 
 def _show(asked: Asked, console: Console) -> None:
+    from research_to_prod.promotion.record import Draft
+
     request, decision = asked.request, asked.decision
+    if isinstance(decision, Draft):
+        _show_promotion(decision, console)
+    else:
+        _show_policy_change(asked, console)
     console.print(
-        f"[bold]{escape(request.candidate)}[/], a strategy of {escape(request.author)}, is to go from "
-        f"[bold]{request.from_stage}[/] to [bold]{request.to_stage}[/].\n"
+        f"Policy {escape(request.policy.id)}, {request.policy.sha256}.\n"
+        f"{request.people} people must approve until {request.expires_at:%Y-%m-%d %H:%M}Z; "
+        f"nobody their own work.\nDecision {escape(request.decision_id)}, digest {request.decision_sha256}."
+    )
+
+
+def _show_policy_change(asked: Asked, console: Console) -> None:
+    """Print in what the policy to be differs from the one in force: the hashes that are signed name both."""
+    from research_to_prod.commands.policy import differences_table
+    from research_to_prod.gates.policy import Policy
+
+    if asked.policies is None:
+        raise typer.BadParameter("this request lacks the policies that it is about")
+    try:
+        before = None if asked.policies.before is None else Policy.model_validate_json(asked.policies.before)
+        after = Policy.model_validate_json(asked.policies.after)
+    except ValueError as error:
+        raise typer.BadParameter(f"a policy in this request can't be read by this version: {error}") from None
+    console.print(
+        f"{escape(asked.request.author)} asks to put another version of the policy [bold]{escape(after.id)}[/] in "
+        f"force, by which candidates go from [bold]{after.from_stage}[/] to [bold]{after.to_stage}[/]:"
+    )
+    for reason in asked.decision.reasons:
+        console.print(f"  {escape(reason)}", soft_wrap=True)
+    console.print(differences_table(before, after))
+
+
+def _show_promotion(decision: Draft, console: Console) -> None:
+    console.print(
+        f"[bold]{escape(decision.candidate)}[/], a strategy of {escape(decision.author)}, is to go from "
+        f"[bold]{decision.from_stage}[/] to [bold]{decision.to_stage}[/].\n"
         f"Its {len(decision.checks)} checks on {len(decision.inputs)} partitions of data passed, and these gates:"
     )
     table = Table("gate", "value", "threshold", "samples", "why")
@@ -178,8 +215,4 @@ def _show(asked: Asked, console: Console) -> None:
             console.print(f"{name.replace('_', ' ')}: {amount} {escape(limits.currency or '')}")
     else:
         console.print("[red]It has no limits.[/]")
-    console.print(
-        f"Tried before it was chosen: {decision.n_trials} parameter sets. Policy {escape(request.policy.id)}, "
-        f"{request.policy.sha256}.\n{request.people} people must approve until {request.expires_at:%Y-%m-%d %H:%M}Z; "
-        f"nobody their own work.\nDecision {escape(request.decision_id)}, digest {request.decision_sha256}."
-    )
+    console.print(f"Tried before it was chosen: {decision.n_trials} parameter sets.")

@@ -80,13 +80,13 @@ def _approvals(settings: Settings, now: datetime) -> Part:
     if ledger is None:
         return Part("approvals", "nothing was decided yet")
     keys = read_keys(settings.keys / PUBLIC_FILE)
-    waiting = ApprovalFolder(settings.approvals).pending(ledger.records(), keys, now)
+    waiting = ApprovalFolder(settings.approvals).pending(ledger.verify().entries(), keys, now)
     details = tuple(
-        f"{each.asked.decision.candidate} to {each.asked.request.to_stage}: approved by "
+        f"{each.what}: approved by "
         f"{', '.join(each.approved) or 'nobody'}, waits for {', '.join(each.waiting_for) or 'a trusted approver'}"
         for each in waiting
     )
-    return Part("approvals", f"{len(waiting)} moves wait for people", details)
+    return Part("approvals", f"{len(waiting)} decisions wait for people", details)
 
 
 def _production(settings: Settings, now: datetime) -> Part:

@@ -62,12 +62,16 @@ def explain(policy: Policy, strategy_type: StrategyType) -> list[Line]:
     return lines + list(_lines(ALLOCATION, "", policy.allocation, strategy_type))
 
 
-def differences(before: Policy, after: Policy) -> list[Change]:
-    """Return every threshold whose number differs, by type; a reason that was only reworded is no difference."""
+def differences(before: Policy | None, after: Policy) -> list[Change]:
+    """Return every threshold whose number differs, by type; a reason that was only reworded is no difference.
+
+    Without a policy before, every threshold is new.
+    """
     changes = []
     for strategy_type in StrategyType:
         old, new = (
-            {(each.family, each.name): each for each in explain(policy, strategy_type)} for policy in (before, after)
+            {(each.family, each.name): each for each in ([] if policy is None else explain(policy, strategy_type))}
+            for policy in (before, after)
         )
         for key in dict.fromkeys((*old, *new)):
             pair = (old.get(key), new.get(key))

@@ -1,8 +1,9 @@
 """Approvals: people sign, on their own machines, exactly what is about to be decided.
 
-A request states a decision by its digest, with its transition, its policy, its author and when it expires. An approval
-is a DSSE envelope around the request and the moment of signing, by one person's key. It counts for that decision and
-no other: the request names ``decision_id``, and the ledger takes each of those once.
+A request states a decision by its digest, with its transition, its policy, its author and when it expires; the decision
+is a promotion, or puts a version of a policy in force. An approval is a DSSE envelope around the request and the moment
+of signing, by one person's key. It counts for that decision and no other: the request names ``decision_id``, and the
+ledger takes each of those once.
 
 Belongs here: requests, envelopes, and what is wrong with them. Doesn't: files and who waits for whom (`waiting`),
 the number of people (the policy's `ApprovalRule`), and recording (ledger). `securesystemslib` reads and writes the
@@ -26,6 +27,7 @@ from research_to_prod.promotion.keys import KeyRole, Keys, Signature
 from research_to_prod.promotion.record import (
     Approval,
     CanonicalModel,
+    Change,
     Count,
     Draft,
     Policy,
@@ -47,15 +49,18 @@ class ApprovalError(ValueError):
 
 
 class ApprovalRequest(CanonicalModel):
-    """What is asked: one decision by its digest, on one transition, under one policy, until it expires."""
+    """What is asked: one decision by its digest, under one policy, until it expires.
+
+    A promotion's says whose, from where and to where; a policy's change is of no candidate.
+    """
 
     v: Literal[1] = 1
     decision_id: Text
     decision_sha256: Sha256
-    candidate: Text
-    candidate_sha256: Sha256
-    from_stage: Stage
-    to_stage: Stage
+    candidate: Text | None = None
+    candidate_sha256: Sha256 | None = None
+    from_stage: Stage | None = None
+    to_stage: Stage | None = None
     policy: Policy
     author: Text
     people: Count
@@ -63,23 +68,49 @@ class ApprovalRequest(CanonicalModel):
     expires_at: UtcMillis
 
 
+class PolicyTexts(CanonicalModel):
+    """A policy that is to be in force and the one that is, as canonical JSON; None where none is yet."""
+
+    after: str
+    before: str | None = None
+
+
 class Asked(CanonicalModel):
-    """A request and the decision that it is about, so that people read what they sign."""
+    """A request and the decision that it is about, so that people read what they sign.
+
+    Of a policy's change it has the policies too: the decision names them by their hashes only.
+    """
 
     request: ApprovalRequest
-    decision: Draft
+    decision: Draft | Change
+    policies: PolicyTexts | None = None
 
     @model_validator(mode="after")
     def _about_each_other(self) -> Self:
-        if self.decision.type is not RecordType.PROMOTE:
-            raise ValueError("only promotions are approved")
-        shared = ("decision_id", "candidate", "candidate_sha256", "from_stage", "to_stage", "policy", "author")
-        wrong = [name for name in shared if getattr(self.request, name) != getattr(self.decision, name)]
+        if self.decision.type not in {RecordType.PROMOTE, RecordType.POLICY_CHANGE}:
+            raise ValueError("only promotions and changes of policies are approved")
+        wrong = [name for name in _SHARED if getattr(self.request, name) != getattr(self.decision, name, None)]
+        if isinstance(self.decision, Change):
+            wrong += self._policies_not_named(self.decision)
         if self.request.decision_sha256 != self.decision.decision_digest():
             wrong.append("decision_sha256")
         if wrong:
             raise ValueError(f"the request and the decision in it differ in {', '.join(wrong)}")
         return self
+
+    def _policies_not_named(self, change: Change) -> list[str]:
+        after, before = (None, None) if self.policies is None else (self.policies.after, self.policies.before)
+        named = change.policy is not None and after is not None and sha256_hex(after.encode()) == change.policy.sha256
+        replaced = replaces(None if before is None else sha256_hex(before.encode())) in change.reasons
+        return [*([] if named else ["policies.after"]), *([] if replaced else ["policies.before"])]
+
+
+_SHARED = ("decision_id", "candidate", "candidate_sha256", "from_stage", "to_stage", "policy", "author")
+
+
+def replaces(sha256: str | None) -> str:
+    """Return the reason of a policy's change that says which version it replaces, so that its digest covers that."""
+    return "no version was in force before" if sha256 is None else f"in place of version {sha256}"
 
 
 class Statement(ApprovalRequest):
@@ -129,27 +160,20 @@ def read_asked(data: bytes) -> Asked:
     except ValueError as error:
         raise ApprovalError(f"this is no request for approval: {error}") from error
     # The answer is written under this name: `../.ssh/x` would leave the folder of the approver.
-    if not _FILE_NAME.fullmatch(asked.request.candidate):
-        raise ApprovalError(f"this is no request for approval: {asked.request.candidate!r} is no candidate's name")
+    name = asked.request.candidate or asked.request.policy.id
+    if not _FILE_NAME.fullmatch(name):
+        raise ApprovalError(f"this is no request for approval: {name!r} is no name of a candidate or a policy")
     return asked
 
 
-def ask(draft: Draft, rule: ApprovalRule, now: datetime) -> Asked:
-    """Return the request for the approval of ``draft``, a promotion, as of ``now``."""
-    request = ApprovalRequest(
-        decision_id=draft.decision_id,
-        decision_sha256=draft.decision_digest(),
-        candidate=draft.candidate,
-        candidate_sha256=draft.candidate_sha256,
-        from_stage=draft.from_stage,
-        to_stage=draft.to_stage,
-        policy=draft.policy,
-        author=draft.author,
-        people=rule.people,
-        requested_at=now,
-        expires_at=now + rule.valid_for,
+def ask(decision: Draft | Change, rule: ApprovalRule, now: datetime, policies: PolicyTexts | None = None) -> Asked:
+    """Return the request for the approval of ``decision`` as of ``now``; of a policy's change with both versions."""
+    request = ApprovalRequest.model_validate(
+        {name: getattr(decision, name, None) for name in _SHARED}
+        | {"decision_sha256": decision.decision_digest(), "people": rule.people}
+        | {"requested_at": now, "expires_at": now + rule.valid_for}
     )
-    return Asked(request=request, decision=draft)
+    return Asked(request=request, decision=decision, policies=policies)
 
 
 def approve(asked: Asked, keys: Keys, now: datetime) -> bytes:
@@ -268,7 +292,7 @@ def _untimely(request: ApprovalRequest, now: datetime) -> list[str]:
     if now < request.requested_at:
         return [f"the request is of {request.requested_at}, which is after {now}: was the clock set back?"]
     if now >= request.expires_at:
-        return [f"the request expired at {request.expires_at}: materialize promotion again, which asks again"]
+        return [f"the request expired at {request.expires_at}: decide again, which asks again"]
     return []
 
 

@@ -31,12 +31,14 @@ from research_to_prod.defs.research.checks import accounts_add_up, does_not_depe
 from research_to_prod.defs.runner import open_instance
 from research_to_prod.defs.tables import TABLES
 from research_to_prod.gates.contracts import GATE_REPORT
+from research_to_prod.gates.policy import load_policy
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.contracts import CANDLES, MARKET_QUALITY
 from research_to_prod.promotion.approvals import approve
 from research_to_prod.promotion.keys import Keys, new_approver, open_keys, public_entries, trust
 from research_to_prod.promotion.ledger import Ledger
 from research_to_prod.promotion.manifest import read_manifest
+from research_to_prod.promotion.policy_change import put_in_force
 from research_to_prod.promotion.record import RecordType
 from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name
 from research_to_prod.settings import Settings
@@ -484,6 +486,20 @@ def test_the_author_one_key_twice_and_an_expired_approval_promote_nothing(desk: 
     desk.also = {"clock": lambda: datetime.now(UTC) + timedelta(days=400)}
     assert not desk.materialize(promotion, partition=GOOD).success
     assert "it approves another request" in "; ".join(desk.records()[-1].reasons)
+    assert desk.may_trade() == set()
+
+
+def test_a_policy_that_was_edited_since_it_was_put_in_force_promotes_nobody(desk: Desk, tmp_path: Path) -> None:
+    keys = open_keys(desk.settings.keys, NOW)
+    ledger, folder = Ledger(desk.settings.ledger, keys), ApprovalFolder(desk.settings.approvals)
+    policy = load_policy(desk.settings.desk / "policies" / "research_to_paper.yaml")
+    said = {"by": "user:eve", "reason": "as shipped", "now": datetime.now(UTC)}
+    put_in_force(ledger, folder, keys, policy, **said)  # type: ignore[arg-type]
+    desk.edit_policy(tmp_path, "valid_for: P7D", "valid_for: P8D")
+    assert desk.materialize(gate_report, gates_by_family, partition=GOOD).success
+    shown = shown_of_refusal(desk.materialize(promotion, partition=GOOD))
+    assert "r2p policy adopt research_to_paper" in str(shown)
+    assert "is not in force" in "; ".join(desk.records()[-1].reasons)
     assert desk.may_trade() == set()
 
 

@@ -122,7 +122,7 @@ def test_an_expired_approval_does_not_count(asked, people):
 
 
 def test_an_expired_request_is_not_signed(asked, people):
-    expired = r"^the request expired at 2026-01-05 .*: materialize promotion again, which asks again$"
+    expired = r"^the request expired at 2026-01-05 .*: decide again, which asks again$"
     with pytest.raises(ApprovalError, match=expired):
         approve(asked, people.key("user:bob"), asked.request.expires_at)
 
@@ -263,13 +263,13 @@ def test_everything_in_which_a_request_is_not_about_its_decision_is_named(asked)
 @pytest.mark.parametrize("name", ["../../.ssh/authorized_keys", "/etc/cron.d/x", "*", "Momentum", "a b", "a\x1b[2J"])
 def test_a_request_whose_candidate_could_not_name_a_file_is_not_read(draft, name):
     """The answer is written beside the request under that name, on the approver's own machine."""
-    with pytest.raises(ApprovalError, match="is no candidate's name"):
+    with pytest.raises(ApprovalError, match="is no name of a candidate or a policy"):
         read_asked(ask(draft(1, candidate=name), TWO, NOW).canonical_bytes())
 
 
 def test_only_promotions_are_approved(draft):
     refusal = draft(1, type="reject", reasons=["overfitted"])
-    with pytest.raises(ValueError, match="Value error, only promotions are approved "):
+    with pytest.raises(ValueError, match="Value error, only promotions and changes of policies are approved "):
         ask(refusal, TWO, NOW)
 
 

@@ -121,7 +121,7 @@ def production_manifest(
 def approvals_pending(
     settings: dg.ResourceParam[Settings], clock: dg.ResourceParam[Callable[[], datetime]]
 ) -> dg.MaterializeResult:
-    """Promotions that passed every gate and wait for people.
+    """Promotions that passed every gate, and changes of policies, that wait for people.
 
     - **A materialization** is the list at one moment: until when, who has approved, and who may.
     - **It is for** approvers. Nobody approves in this UI: a person reads and signs the request on their own machine
@@ -133,8 +133,7 @@ def approvals_pending(
 
     rows: list[dict[str, str | int]] = [
         {
-            "candidate": each.asked.request.candidate,
-            "transition": f"{each.asked.request.from_stage} -> {each.asked.request.to_stage}",
+            "decision": each.what,
             "until": f"{each.asked.request.expires_at:%Y-%m-%d %H:%M}Z",
             "people": each.asked.request.people,
             "approved": ", ".join(each.approved) or "nobody",

@@ -26,6 +26,7 @@ from research_to_prod.promotion.evidence import Proof, prove
 from research_to_prod.promotion.keys import open_keys
 from research_to_prod.promotion.ledger import Ledger
 from research_to_prod.promotion.limits import limits_of
+from research_to_prod.promotion.policy_change import not_in_force
 from research_to_prod.promotion.record import Case, Dagster, Evidence, Policy, Record, RecordType
 from research_to_prod.promotion.stages import standing
 from research_to_prod.promotion.waiting import ApprovalFolder, Pending, with_approvals
@@ -103,7 +104,9 @@ def decide_promotion(
         refusals += records_that_end_early(judgement.read, now)
         refusals += _drill_out_of_date(judgement, now)
 
-    records = ledger.records()
+    verified = ledger.verify()
+    records = verified.records
+    refusals += filter(None, [not_in_force(verified.changes, policy)])
     report = None if judgement is None else judgement.report
     if report is not None and not refusals:
         already = already_promoted(
@@ -206,7 +209,7 @@ def _drill_out_of_date(judgement: Judgement, now: datetime) -> list[str]:
 def waiting_decisions(settings: Settings, now: datetime) -> list[Pending]:
     """Return the decisions that wait for people, from the requests that the verified ledger does not answer yet."""
     keys = open_keys(settings.keys, now)
-    return ApprovalFolder(settings.approvals).pending(Ledger(settings.ledger, keys).records(), keys, now)
+    return ApprovalFolder(settings.approvals).pending(Ledger(settings.ledger, keys).verify().entries(), keys, now)
 
 
 def latest_decisions(settings: Settings, now: datetime) -> tuple[Ledger, dict[str, Record]]:
