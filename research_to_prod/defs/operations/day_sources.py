@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
+from research_to_prod.defs.operations.book_sources import book_at, market_at
 from research_to_prod.lake import Lake, Snapshot
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Context
@@ -27,7 +28,7 @@ class DaySources:
         from research_to_prod.market_data.calendars import load_calendars
 
         self.read: list[Snapshot] = []
-        self._lake, self._day = lake, day
+        self._lake, self._settings, self._day = lake, settings, day
         self._start, self._end = day_bounds(day)
         self._allocation = load_allocation(settings.desk / "capital" / "allocation.yaml")
         self._calendars = load_calendars(settings.desk / "calendars")
@@ -54,11 +55,17 @@ class DaySources:
         if all(self._lake.has(each, self._day) for each in ("quotes", "trades")):
             with self._lake.connection(["quotes", "trades"]) as connection:
                 seen = events_seen(connection, moment)
+        market = market_at(self._lake, self._day, moment)
+        positions, fills = self._tables["positions"], self._tables["fills"]
+        book = None
+        if positions is not None and fills is not None:
+            book = book_at(self._settings, positions, fills, self._start, moment, market.mids, self._months["candles"])
         tables = DayTables(
             seen=seen,
             certificates=self._certificates,
-            loss_limit=self._allocation.expected_shortfall_limit.value,
             lags={name: self._lag(name) for name in DAILY},
+            market=market,
+            book=book,
             **self._tables,
             **self._months,
         )

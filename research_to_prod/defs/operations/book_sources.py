@@ -1,0 +1,68 @@
+"""What the rules on prices and on the book rest on: markets from the lake's views, allotments from ledger and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from research_to_prod.lake import Lake
+from research_to_prod.settings import Settings
+
+if TYPE_CHECKING:
+    from research_to_prod.operations.alerting.book_measures import BookDay
+    from research_to_prod.operations.alerting.market_measures import MarketDay
+    from research_to_prod.promotion.record import Record
+
+
+def market_at(lake: Lake, day: str, moment: datetime) -> MarketDay:
+    """Return what the lake's quotes and trades of ``day``, and its bars, say of prices at ``moment``."""
+    from research_to_prod.operations.alerting.book_measures import windows_to
+    from research_to_prod.operations.alerting.market_measures import market_of
+
+    views = [name for name in ("quotes", "trades") if lake.has(name, day)]
+    views += ["candles"] if lake.partitions("candles") else []
+    times = [*windows_to(moment).values(), moment]
+    with lake.connection(views) as connection:
+        return market_of(connection, views, times)
+
+
+def book_at(
+    settings: Settings,
+    positions: pa.Table,
+    fills: pa.Table,
+    since: datetime,
+    moment: datetime,
+    mids: pa.Table | None = None,
+    candles: pa.Table | None = None,
+) -> BookDay:
+    """Return what the desk has stated and traded, with what each of its strategies may use at ``moment``.
+
+    ``since`` is from when on ``fills`` has all.
+    """
+    from research_to_prod.gates.capital import load_allocation
+    from research_to_prod.operations.alerting.allotted import allotted_of
+    from research_to_prod.operations.alerting.book_measures import BookDay
+    from research_to_prod.research.candidate import load_candidates
+
+    allocation = load_allocation(settings.desk / "capital" / "allocation.yaml")
+    strategies = sorted({*positions["strategy"].to_pylist(), *fills["strategy"].to_pylist()})
+    candidates = load_candidates(settings.desk / "candidates")
+    allotted = allotted_of(strategies, candidates, _records(settings), allocation, moment)
+    return BookDay(positions, fills, since, mids, candles, allotted, allocation.currency)
+
+
+def _records(settings: Settings) -> Sequence[Record] | None:
+    """Return the ledger's records; None where it does not verify, and then nobody's limit is known."""
+    from research_to_prod.promotion.keys import PUBLIC_FILE, KeyFileError, read_keys
+    from research_to_prod.promotion.ledger import Ledger, LedgerError
+    from research_to_prod.promotion.verifier import RECORDS
+
+    if not (settings.ledger / RECORDS).exists():
+        return ()
+    try:
+        return Ledger(settings.ledger, read_keys(settings.keys / PUBLIC_FILE)).records()
+    except (LedgerError, KeyFileError):
+        return None
