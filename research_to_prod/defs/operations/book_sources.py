@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from research_to_prod.lake import Lake
+from research_to_prod.lake import Lake, Snapshot
 from research_to_prod.settings import Settings
+from research_to_prod.values import day_bounds
 
 if TYPE_CHECKING:
     from research_to_prod.operations.alerting.book_measures import BookDay
@@ -27,6 +28,22 @@ def market_at(lake: Lake, day: str, moment: datetime) -> MarketDay:
     times = [*windows_to(moment).values(), moment]
     with lake.connection(views) as connection:
         return market_of(connection, views, times)
+
+
+def versions_behind(lake: Lake, day: str) -> Snapshot:
+    """Return the versions that the views have for what `market_at` reads of ``day``; no rows."""
+    from research_to_prod.operations.alerting.market_measures import BASIS_PAST
+
+    start, end = day_bounds(day)
+    wanted = {"quotes": (day, day), "trades": (day, day), "candles": (f"{start - BASIS_PAST:%Y-%m}", f"{end:%Y-%m}")}
+    found = (
+        version
+        for table, (first, last) in wanted.items()
+        if lake.partitions(table)
+        for partition, version in lake.versions(table).items()
+        if partition is not None and first <= partition <= last
+    )
+    return Snapshot(pa.table({}), tuple(found))
 
 
 def book_at(

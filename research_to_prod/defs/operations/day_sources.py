@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
-from research_to_prod.defs.operations.book_sources import book_at, market_at
+from research_to_prod.defs.operations.book_sources import book_at, market_at, versions_behind
 from research_to_prod.lake import Lake, Snapshot
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Context
@@ -27,7 +27,7 @@ class DaySources:
         from research_to_prod.gates.capital import load_allocation
         from research_to_prod.market_data.calendars import load_calendars
 
-        self.read: list[Snapshot] = []
+        self.read: list[Snapshot] = [versions_behind(lake, day)]
         self._lake, self._settings, self._day = lake, settings, day
         self._start, self._end = day_bounds(day)
         self._allocation = load_allocation(settings.desk / "capital" / "allocation.yaml")

@@ -98,7 +98,7 @@ def spot_minutes(connection: duckdb.DuckDBPyConnection, views: Collection[str], 
     Columns ``venue, symbol, minute, price``: the mid where the minute has a quote, else its last trade, else the close
     of a bar that ended in it.
     """
-    lengths = _lengths(connection) if "candles" in views else {}
+    lengths = _lengths(connection, moment - timedelta(days=2)) if "candles" in views else {}
     parts = [_POINTS[view] for view in ("quotes", "trades") if view in views] + [_POINTS["candles"]] * bool(lengths)
     if not parts:
         return None
@@ -117,8 +117,10 @@ _POINTS = {
                  WHERE ts >= $start AND ts < $end AND price > 0""",
     "candles": """SELECT venue, symbol, ts + length - INTERVAL 1 MICROSECOND AS ts, close AS price, 1 AS rank,
                   -epoch_us(length) AS place, '' AS name
-                  FROM candles JOIN (SELECT unnest($names) AS timeframe, unnest($lengths) AS length) USING (timeframe)
-                  WHERE ts + length > $start AND ts + length <= $end AND repair IS NULL""",
+                  FROM candles JOIN (SELECT unnest($names::VARCHAR[]) AS timeframe,
+                                            unnest($lengths::INTERVAL[]) AS length) USING (timeframe)
+                  WHERE ts >= $start - INTERVAL 2 DAY AND ts + length > $start AND ts + length <= $end
+                    AND repair IS NULL""",
 }
 _MINUTES = """
 WITH p AS ({points})
@@ -134,14 +136,16 @@ def bases_now(connection: duckdb.DuckDBPyConnection, moment: datetime) -> pa.Tab
     absolute deviation of that distance in the bars of the same hour of the day in four weeks before), ``n`` (their
     number). Of timeframes that both markets have the finest; bars that a repair filled are another market's.
     """
-    lengths = _lengths(connection)
-    given = {"names": list(lengths), "lengths": list(lengths.values()), "moment": moment}
-    return connection.execute(_BASES, given | {"first": moment - BASIS_PAST}).to_arrow_table()
+    first = moment - BASIS_PAST
+    lengths = _lengths(connection, first)
+    given = {"names": list(lengths), "lengths": list(lengths.values()), "moment": moment, "first": first}
+    return connection.execute(_BASES, given).to_arrow_table()
 
 
 _BASES = """
-WITH c AS (SELECT * FROM candles JOIN (SELECT unnest($names) AS timeframe, unnest($lengths) AS length) USING (timeframe)
-           WHERE ts >= $first AND ts + length <= $moment AND repair IS NULL),
+WITH l AS (SELECT unnest($names::VARCHAR[]) AS timeframe, unnest($lengths::INTERVAL[]) AS length),
+c AS (SELECT * FROM candles JOIN l USING (timeframe)
+      WHERE ts >= $first AND ts + length <= $moment AND repair IS NULL),
 b AS (SELECT p.venue, p.symbol, p.length, p.ts, abs(1e4 * (p.close / s.close - 1)) AS bp,
              epoch_us(p.ts) // 3600000000 % 24 AS hour
       FROM c p JOIN c s ON s.venue = p.venue AND s.symbol = split_part(p.symbol, ':', 1) AND s.ts = p.ts
@@ -236,7 +240,8 @@ def basis_scores(bases: pa.Table | None, moment: datetime) -> Iterator[Observati
         )
 
 
-def _lengths(connection: duckdb.DuckDBPyConnection) -> dict[str, timedelta]:
-    """Return the length of each timeframe that there is."""
-    names = connection.execute("SELECT DISTINCT timeframe FROM candles ORDER BY 1").fetchall()
+def _lengths(connection: duckdb.DuckDBPyConnection, first: datetime) -> dict[str, timedelta]:
+    """Return the length of each timeframe that has bars from ``first`` on."""
+    query = "SELECT DISTINCT timeframe FROM candles WHERE ts >= ? ORDER BY 1"
+    names = connection.execute(query, [first]).fetchall()
     return {name: timeframe_length(name) for (name,) in names}

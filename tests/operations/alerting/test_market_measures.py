@@ -190,6 +190,9 @@ class TestBasis:
     def test_a_basis_that_stopped_hours_ago_is_not_this_hour_s(self) -> None:
         assert ("basis_z", "a BTC/USDT:USDT") not in measured(END + timedelta(hours=2), candles=self.candles())
 
+    def test_bars_of_another_season_are_no_bars(self) -> None:
+        assert measured(END + timedelta(days=90), candles=self.candles()) == {}
+
     def test_a_perpetual_that_parts_from_spot_fires_its_rule_and_no_other(self) -> None:
         assert rules_that_fire((look, {"candles": self.candles(look)}) for look in LOOKS) == set()
         assert rules_that_fire((look, {"candles": self.candles(look, last=30.0)}) for look in LOOKS) == {"basis"}
