@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from research_to_prod.defs.operations.book_sources import book_at, market_at, versions_behind
+from research_to_prod.defs.operations.book_sources import book_at, market_at, read_candidates, versions_behind
 from research_to_prod.defs.operations.book_watching import running_book
 from research_to_prod.defs.operations.watching import alerter
 from research_to_prod.execution.contracts import FILLS, INBOX_KINDS, POSITIONS, QUOTES
@@ -19,6 +19,9 @@ from research_to_prod.lake import Lake
 from research_to_prod.market_data.contracts import LIQUIDITY_PROFILE
 from research_to_prod.operations.alerting.allotted import Allotted
 from research_to_prod.promotion.keys import open_keys
+from research_to_prod.research.candidate import load_candidate
+from research_to_prod.research.candidate_table import CANDIDATE, candidate_to_table
+from research_to_prod.research.strategy import load_strategy
 from research_to_prod.settings import Settings
 from tests.defs.test_watching import MINUTE, Desk
 from tests.operations.alerting.test_book_measures import filled, stated
@@ -51,6 +54,11 @@ class Inbox(Desk):
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Inbox:
+    """A desk whose lake has the candidate, and no positions."""
+    shipped = Settings().desk
+    candidate = load_candidate(shipped / "candidates" / f"{NAME}.yaml", shipped / "strategies")
+    row = candidate_to_table(candidate, load_strategy(shipped / "strategies", candidate.strategy))
+    Lake(tmp_path / "lake").write("candidate", NAME, row, CANDIDATE)
     return Inbox(tmp_path)
 
 
@@ -114,9 +122,10 @@ def pages(desk: Desk) -> str:
 class TestAllotted:
     """What a strategy may hold, as ledger and files say it at one moment."""
 
-    def of(self, data: Path, moment: datetime, *names: str) -> list[Allotted]:
+    def of(self, desk: Desk, moment: datetime, *names: str) -> list[Allotted]:
         positions = rows(POSITIONS, *(BTC | {"strategy": name} for name in names))
-        book = book_at(Settings(data=data), positions, FILLS.empty(), START, moment)
+        candidates = read_candidates(Lake(desk.settings.lake), positions, None)
+        book = book_at(desk.settings, positions, FILLS.empty(), candidates, START, moment)
         return [book.allotted[name] for name in names]
 
     def promote(self, data: Path, number: int, most: str) -> None:
@@ -124,20 +133,20 @@ class TestAllotted:
         ledger = DeskLedger(data / "ledger", open_keys(data / "keys", EPOCH))
         ledger.append(_draft(number, candidate=NAME, limits=limits))
 
-    def test_before_the_first_record_it_is_the_most_that_a_promotion_could_grant(self, tmp_path: Path) -> None:
-        assert self.of(tmp_path, NOON, NAME, "nobody") == [Allotted(750_000.0, 7_500.0), Allotted(None, None)]
+    def test_before_the_first_record_it_is_the_most_that_a_promotion_could_grant(self, desk: Inbox) -> None:
+        assert self.of(desk, NOON, NAME, "nobody") == [Allotted(750_000.0, 7_500.0), Allotted(None, None)]
 
-    def test_it_is_what_the_ledger_grants_at_the_moment_and_nothing_to_others(self, tmp_path: Path) -> None:
-        self.promote(tmp_path, 60, "1000")
+    def test_it_is_what_the_ledger_grants_at_the_moment_and_nothing_to_others(self, desk: Inbox) -> None:
+        self.promote(desk.data, 60, "1000")
         later = EPOCH + timedelta(minutes=2)
-        assert self.of(tmp_path, later, NAME, "nobody") == [Allotted(1_000.0, 7_500.0), Allotted(0.0, None)]
-        assert self.of(tmp_path, EPOCH, NAME) == [Allotted(750_000.0, 7_500.0)]
+        assert self.of(desk, later, NAME, "nobody") == [Allotted(1_000.0, 7_500.0), Allotted(0.0, None)]
+        assert self.of(desk, EPOCH, NAME) == [Allotted(750_000.0, 7_500.0)]
 
-    def test_of_a_ledger_that_does_not_verify_no_limit_is_known(self, tmp_path: Path) -> None:
-        self.promote(tmp_path, 60, "1000")
-        path = tmp_path / "ledger" / "records.jsonl"
+    def test_of_a_ledger_that_does_not_verify_no_limit_is_known(self, desk: Inbox) -> None:
+        self.promote(desk.data, 60, "1000")
+        path = desk.settings.ledger / "records.jsonl"
         path.write_bytes(path.read_bytes().replace(b"1000", b"9000"))
-        assert self.of(tmp_path, NOON, NAME) == [Allotted(None, 7_500.0)]
+        assert self.of(desk, NOON, NAME) == [Allotted(None, 7_500.0)]
 
 
 def test_the_lake_s_views_of_a_day_say_what_its_venues_quoted(tmp_path: Path) -> None:

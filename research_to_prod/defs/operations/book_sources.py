@@ -46,10 +46,17 @@ def versions_behind(lake: Lake, day: str) -> Snapshot:
     return Snapshot(pa.table({}), tuple(found))
 
 
+def read_candidates(lake: Lake, *tables: pa.Table | None) -> list[Snapshot]:
+    """Return the materialized candidate of each strategy that ``tables`` name, of those that have one."""
+    names = {name for table in tables if table is not None for name in table["strategy"].to_pylist()}
+    return [lake.read("candidate", name) for name in sorted(names) if lake.has("candidate", name)]
+
+
 def book_at(
     settings: Settings,
     positions: pa.Table,
     fills: pa.Table,
+    candidates: Sequence[Snapshot],
     since: datetime,
     moment: datetime,
     mids: pa.Table | None = None,
@@ -57,17 +64,17 @@ def book_at(
 ) -> BookDay:
     """Return what the desk has stated and traded, with what each of its strategies may use at ``moment``.
 
-    ``since`` is from when on ``fills`` has all.
+    ``since`` is from when on ``fills`` has all, and ``candidates`` what `read_candidates` returned.
     """
     from research_to_prod.gates.capital import load_allocation
     from research_to_prod.operations.alerting.allotted import allotted_of
     from research_to_prod.operations.alerting.book_measures import BookDay
-    from research_to_prod.research.candidate import load_candidates
+    from research_to_prod.research.candidate_table import candidate_from_table
 
     allocation = load_allocation(settings.desk / "capital" / "allocation.yaml")
     strategies = sorted({*positions["strategy"].to_pylist(), *fills["strategy"].to_pylist()})
-    candidates = load_candidates(settings.desk / "candidates")
-    allotted = allotted_of(strategies, candidates, _records(settings), allocation, moment)
+    asking = [candidate_from_table(each.rows) for each in candidates]
+    allotted = allotted_of(strategies, asking, _records(settings), allocation, moment)
     return BookDay(positions, fills, since, mids, candles, allotted, allocation.currency)
 
 

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 import dagster as dg
 import pyarrow as pa
 
-from research_to_prod.defs.operations.book_sources import book_at
+from research_to_prod.defs.operations.book_sources import book_at, read_candidates
 from research_to_prod.defs.operations.posture_sources import written
 from research_to_prod.defs.operations.running_day import NEEDED
+from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
 from research_to_prod.values import day_bounds, sha256_hex
 
@@ -29,6 +30,7 @@ BACK = timedelta(hours=1)
 )
 def running_book(
     context: dg.SensorEvaluationContext,
+    lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Callable[[], datetime]],
 ) -> dg.SensorResult:
@@ -52,7 +54,8 @@ def running_book(
     told = told_to(positions)
     if told is None:
         return dg.SensorResult(skip_reason=f"the desk has stated no position of {now:%Y-%m-%d}", cursor=files)
-    book = book_at(settings, positions, fills, day_bounds(days[0])[0], told)
+    candidates = read_candidates(lake, positions, fills)
+    book = book_at(settings, positions, fills, candidates, day_bounds(days[0])[0], told)
     found = [
         Measured(
             metric=each.metric, strategy=each.subject.strategy, value=each.value, at=each.at, evidence="running_book"

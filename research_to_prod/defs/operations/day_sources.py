@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
-from research_to_prod.defs.operations.book_sources import book_at, market_at, versions_behind
+from research_to_prod.defs.operations.book_sources import book_at, market_at, read_candidates, versions_behind
 from research_to_prod.lake import Lake, Snapshot
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Context
@@ -37,6 +37,8 @@ class DaySources:
             name: self._rows(name, day)
             for name in ("orders", "fills", "venue_fills", "slippage", "shadow", "breaks", "positions")
         }
+        self._candidates = read_candidates(lake, self._tables["positions"], self._tables["fills"])
+        self.read += self._candidates
         self._certificates = self._rows("fetch_certificates", f"venue_fills-{day}")
         # Of bars and payments one day back is looked at, which may lie in the month before.
         self._months = {
@@ -59,7 +61,8 @@ class DaySources:
         positions, fills = self._tables["positions"], self._tables["fills"]
         book = None
         if positions is not None and fills is not None:
-            book = book_at(self._settings, positions, fills, self._start, moment, market.mids, self._months["candles"])
+            held = (self._settings, positions, fills, self._candidates, self._start, moment)
+            book = book_at(*held, market.mids, self._months["candles"])
         tables = DayTables(
             seen=seen,
             certificates=self._certificates,
