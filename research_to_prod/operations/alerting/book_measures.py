@@ -96,8 +96,7 @@ class _Book:
                 if row[at] <= moment:
                     rows.setdefault((row["strategy"], _place(row)), []).append(row)
         for place, priced_at, price in _priced(book, self._stated.values()):
-            if priced_at <= moment:
-                self._marks.setdefault(place, []).append((priced_at, price))
+            self._marks.setdefault(place, []).append((priced_at, price))
 
     @property
     def strategies(self) -> list[str]:

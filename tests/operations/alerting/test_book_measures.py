@@ -73,6 +73,9 @@ class TestLimit:
         assert measured(day)["limit_use"] == pytest.approx(0.5)
         assert measured(day, at(23.5))["limit_use"] is None  # its only mark is of half an hour before, or of later
 
+    def test_a_fill_at_the_instant_of_a_statement_is_in_it(self) -> None:
+        assert measured(book([stated(24, "2")], [filled(END, "1", "50000")]))["limit_use"] == pytest.approx(1 / 3)
+
     def test_long_and_short_add_up(self) -> None:
         eth = {"symbol": "ETH/USDT:USDT"}
         day = book([stated(24, "2"), stated(24, "-50", "1000", **eth)])
@@ -132,6 +135,7 @@ class TestLoss:
     def test_a_fee_in_a_coin_without_a_price_makes_it_unknown(self) -> None:
         paid = filled(END - 3 * MINUTE, "1", "49400", fee=Decimal("0.01"), fee_currency="BNB")
         assert measured(self.day(paid))["loss_share_5m"] is None
+        assert measured(self.day(paid | {"fee": Decimal(0)}))["loss_share_5m"] == pytest.approx(0.4)
 
     def test_a_position_that_no_fill_explains_makes_it_unknown(self) -> None:
         lost = book([stated(0, "2"), stated(23.9, "3")], mids=self.day().mids)
@@ -148,6 +152,11 @@ class TestLoss:
         found = measured(self.day(mids=None, candles=rows(CANDLES, *bars)))
         assert (found["loss_share_1h"], found["loss_share_day"]) == (pytest.approx(0.4), pytest.approx(0.4))
         assert found["loss_share_5m"] is None
+
+    def test_a_day_s_marks_are_no_older_than_an_hour_s(self) -> None:
+        for minutes, known in ((12, True), (13, False)):
+            late = self.day(mids=mids((END - minutes * MINUTE, 49_400.0)))
+            assert (measured(late)["loss_share_day"] is not None) is known
 
     def test_a_first_statement_within_the_day_is_followed_back_through_its_fills(self) -> None:
         marks = mids((START - MINUTE, 50_000.0), (END - MINUTE, 49_000.0))

@@ -15,7 +15,7 @@ from research_to_prod.execution.contracts import QUOTES
 from research_to_prod.market_data.contracts import CANDLES, TRADES
 from research_to_prod.operations.alerting.day_measures import observe_day
 from research_to_prod.operations.alerting.evaluation import Key, Observation, State, evaluate
-from research_to_prod.operations.alerting.market_measures import MarketDay, market_of
+from research_to_prod.operations.alerting.market_measures import MarketDay, market_of, observe_market
 from tests.operations.alerting.book import POLICY, context
 from tests.operations.alerting.test_day_measures import END, NONE, at, rows
 
@@ -83,6 +83,9 @@ class TestVenues:
             found = measured(quotes=last)
             assert {each.value for each in found.values() if each.metric == "mid_deviation"} == {None}, spoilt
 
+    def test_a_market_that_is_not_quoted_any_more_is_not_measured(self) -> None:
+        assert measured(quotes=self.quotes(at(23))) == {}
+
     def test_nothing_from_the_moment_on_is_used(self) -> None:
         later = [*self.quotes(END, c=30.0), quote("c", "BTC/USDT", END, 50_000)]
         assert measured(quotes=later)["mid_deviation", "c BTC/USDT"].value == pytest.approx(30)
@@ -133,8 +136,22 @@ class TestCoins:
         assert found["peg_deviation", "USDC"].count == 3
 
     def test_perpetuals_and_coins_that_promise_nothing_say_nothing_of_a_peg(self) -> None:
-        quotes = [quote("a", symbol, END - MINUTE, 0.9) for symbol in ("USDT/USD:USD", "ETH/BTC", "USDC/USDT")]
-        assert not [metric for metric, _ in measured(quotes=quotes) if metric == "peg_deviation"]
+        symbols = ("USDT/USD:USD", "ETH/BTC", "BTC/USD", "ETH/USD", "USDC/USDT")
+        given = read(quotes=[quote("a", symbol, END - MINUTE, 0.9) for symbol in symbols])
+        found = [each for each in observe_market(given, END) if each.metric == "peg_deviation"]
+        assert [each.subject.key for each in found] == ["USD"]
+        assert given.minutes is not None
+        assert set(given.minutes["symbol"].to_pylist()) == {*symbols[1:]}
+
+    def test_what_comes_at_the_moment_or_ends_after_it_is_not_known(self) -> None:
+        later = [
+            {"venue": "b", "symbol": "USDT/USD", "timeframe": "1h", "ts": END - 30 * MINUTE, "close": 0.5},
+            {"venue": "c", "symbol": "USDT/USD", "timeframe": "4h", "ts": at(22), "close": 0.5},
+        ]
+        quotes = [*self.direct(0.999, "a"), quote("d", "USDT/USD", END, 0.5)]
+        trades = [{"venue": "e", "symbol": "USDT/USD", "ts": END, "price": 0.5}]
+        found = measured(quotes=quotes, trades=trades, candles=later)["peg_deviation", "USDT"]
+        assert (found.value, found.count) == (pytest.approx(10), 1)
 
     def test_a_dollar_is_a_dollar(self) -> None:
         quotes = [quote("a", "BTC/USD", END - MINUTE, 50_000)]
@@ -184,11 +201,17 @@ class TestBasis:
     def test_bars_that_had_not_ended_and_bars_of_another_market_are_not_looked_at(self) -> None:
         candles = self.candles(last=20.0)
         assert self.z(candles, END - timedelta(hours=1)) == pytest.approx((3 - 4) / (1.4826 * 0.5))
+        half_an_hour_on = self.candles(END + timedelta(hours=1), last=90.0)
+        assert self.z(half_an_hour_on, END + 30 * MINUTE) == self.z(half_an_hour_on, END)
         filled = [each | {"repair": "from_b"} for each in candles]
         assert ("basis_z", "a BTC/USDT:USDT") not in measured(candles=filled)
 
     def test_a_basis_that_stopped_hours_ago_is_not_this_hour_s(self) -> None:
         assert ("basis_z", "a BTC/USDT:USDT") not in measured(END + timedelta(hours=2), candles=self.candles())
+
+    def test_of_two_timeframes_the_finer_counts(self) -> None:
+        coarse = [each | {"timeframe": "4h"} for each in self.candles(last=90.0) if each["ts"].hour % 4 == 0]
+        assert self.z([*coarse, *self.candles(last=20.0)]) == self.z(self.candles(last=20.0))
 
     def test_bars_of_another_season_are_no_bars(self) -> None:
         assert measured(END + timedelta(days=90), candles=self.candles()) == {}
