@@ -7,11 +7,13 @@ by strategy. Doesn't: what a strategy may hold and lose (``allotted``), how fast
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from statistics import median_low
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +27,8 @@ from research_to_prod.values import timeframe_length
 _HOUR, _MINUTES = timedelta(hours=1), timedelta(minutes=5)
 _MARK_SHARE = 5
 """A mark is at most a fifth of the window old, of five minutes one: an older one belongs to another window's loss."""
+_CLOCKS = timedelta(seconds=1)
+"""How far the venue's clock and ours may tell an instant apart: beyond half a second `clock_skew` pages."""
 _NO_LIMIT_IS = 1.0
 """What a limit of nothing counts as, in the book's currency: the use of it is then a number, and beyond every level."""
 
@@ -121,9 +125,9 @@ class _Book:
 
     def _earned(self, strategy: str, place: Place, start: datetime) -> float | None:
         window = self._moment - start
-        opening = self._position(strategy, place, start)
         fills = [row for row in self._filled.get((strategy, place), ()) if row["filled_at"] > start]
-        if opening is None or not self._agree(strategy, place, start, opening, fills):
+        opening = self._opening(strategy, place, start, fills)
+        if opening is None:
             return None
         closing = opening + _traded(fills)
         before = self._value(place, opening, start, window)
@@ -152,16 +156,35 @@ class _Book:
             return _after(stated[0], (row for row in fills if at < row["filled_at"] <= stated[0]["held_at"]), -1)
         return None
 
-    def _agree(self, strategy: str, place: Place, start: datetime, opening: Decimal, fills: Sequence[Row]) -> bool:
-        """Whether what was stated since ``start`` follows from the fills: one that is missing has an unknown price."""
-        to_come, held = deque(fills), opening
-        for stated in self._stated.get((strategy, place), ()):
-            if stated["held_at"] > start:
-                while to_come and to_come[0]["filled_at"] <= stated["held_at"]:
-                    held += position_change(to_come.popleft())
-                if stated["position"] != held:
-                    return False
-        return True
+    def _opening(self, strategy: str, place: Place, start: datetime, fills: Sequence[Row]) -> Decimal | None:
+        """Return what was held at ``start``, as all statements since confirm it with the ``fills`` since.
+
+        None where they don't: a fill that is missing has an unknown price. Positions are stated by our clock and fills
+        by the venue's, so that fills near a statement's instant may be in it or not. If they are near the one that the
+        position at the start rests on, what most later ones say corrects it.
+        """
+        opening = self._position(strategy, place, start)
+        stated = self._stated.get((strategy, place), [])
+        later = [row for row in stated if row["held_at"] > start]
+        if opening is None or not later:
+            return opening
+        basis = stated[max(0, len(stated) - len(later) - 1)]
+        to_come, held, apart = deque(fills), opening, list[Decimal]()
+        for row in later:
+            while to_come and to_come[0]["filled_at"] <= row["held_at"]:
+                held += position_change(to_come.popleft())
+            apart.append(row["position"] - held)
+        usual = median_low(apart)
+        off = [(usual, basis), *((each - usual, row) for each, row in zip(apart, later, strict=True))]
+        agreed = all(not each or abs(each) <= self._near(strategy, place, row["held_at"]) for each, row in off)
+        return opening + usual if agreed else None
+
+    def _near(self, strategy: str, place: Place, at: datetime) -> Decimal:
+        """Return how much was traded so close to an instant that either clock may put it before."""
+        fills = self._filled.get((strategy, place), [])
+        first = bisect_left(fills, at - _CLOCKS, key=lambda row: row["filled_at"])
+        after = bisect_right(fills, at + _CLOCKS, key=lambda row: row["filled_at"])
+        return sum((abs(position_change(row)) for row in fills[first:after]), Decimal(0))
 
     def _value(self, place: Place, quantity: Decimal, at: datetime, window: timedelta) -> float | None:
         if not quantity:

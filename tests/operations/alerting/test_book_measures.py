@@ -144,6 +144,25 @@ class TestLoss:
         found = book([stated(0, "2"), stated(23.9, "3")], [filled(at(23.5), "1", "50000")], mids=self.day().mids)
         assert measured(found)["loss_share_1h"] is not None
 
+    @pytest.mark.parametrize(("seconds", "share"), [(1, (1_200 - 100) / 3_000), (2, None)])
+    def test_a_fill_that_either_clock_may_put_before_a_statement_explains_it(
+        self, seconds: int, share: float | None
+    ) -> None:
+        """Bought at 49,300 a moment after the statement that has it; the venue's clock is ahead, or it was not this."""
+        moment = END - 3 * MINUTE
+        positions = [stated(0, "2"), stated(0, "3", held_at=moment), stated(0, "3", held_at=END - MINUTE)]
+        day = book(positions, [filled(moment + timedelta(seconds=seconds), "1", "49300")], mids=self.day().mids)
+        assert measured(day)["loss_share_5m"] == (None if share is None else pytest.approx(share))
+
+    @pytest.mark.parametrize(("seconds", "share"), [(1, 1_800 / 3_000), (2, None)])
+    def test_a_fill_that_the_statement_before_the_start_has_is_not_counted_again(
+        self, seconds: int, share: float | None
+    ) -> None:
+        early = END - 7 * MINUTE
+        positions = [stated(0, "3", held_at=early), *(stated(0, "3", held_at=END - n * MINUTE) for n in (3, 2, 1))]
+        day = book(positions, [filled(early + timedelta(seconds=seconds), "1", "50000")], mids=self.day().mids)
+        assert measured(day)["loss_share_5m"] == (None if share is None else pytest.approx(share))
+
     def test_hourly_bars_are_too_coarse_for_five_minutes(self) -> None:
         bars = [
             {"venue": "sandbox", "symbol": "BTC/USDT", "timeframe": "1h", "ts": at(hour), "close": close}
