@@ -174,7 +174,7 @@ class _Book:
             while to_come and to_come[0]["filled_at"] <= row["held_at"]:
                 held += position_change(to_come.popleft())
             apart.append(row["position"] - held)
-        usual = median_low(apart)
+        usual = median_low(apart) if self._near(strategy, place, basis["held_at"]) else Decimal(0)
         off = [(usual, basis), *((each - usual, row) for each, row in zip(apart, later, strict=True))]
         agreed = all(not each or abs(each) <= self._near(strategy, place, row["held_at"]) for each, row in off)
         return opening + usual if agreed else None

@@ -144,13 +144,16 @@ class TestLoss:
         found = book([stated(0, "2"), stated(23.9, "3")], [filled(at(23.5), "1", "50000")], mids=self.day().mids)
         assert measured(found)["loss_share_1h"] is not None
 
-    @pytest.mark.parametrize(("seconds", "share"), [(1, (1_200 - 100) / 3_000), (2, None)])
+    @pytest.mark.parametrize(
+        ("seconds", "said", "share"),
+        [(1, "3", 1_100 / 3_000), (2, "3", None), (-1, "2", 1_100 / 3_000), (-2, "2", None)],
+    )
     def test_a_fill_that_either_clock_may_put_before_a_statement_explains_it(
-        self, seconds: int, share: float | None
+        self, seconds: int, said: str, share: float | None
     ) -> None:
-        """Bought at 49,300 a moment after the statement that has it; the venue's clock is ahead, or it was not this."""
+        """Bought at 49,300 just after a statement that has it, or just before one that has it not."""
         moment = END - 3 * MINUTE
-        positions = [stated(0, "2"), stated(0, "3", held_at=moment), stated(0, "3", held_at=END - MINUTE)]
+        positions = [stated(0, "2"), stated(0, said, held_at=moment), stated(0, "3", held_at=END - MINUTE)]
         day = book(positions, [filled(moment + timedelta(seconds=seconds), "1", "49300")], mids=self.day().mids)
         assert measured(day)["loss_share_5m"] == (None if share is None else pytest.approx(share))
 
