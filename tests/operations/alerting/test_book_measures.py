@@ -166,6 +166,12 @@ class TestLoss:
         day = book(positions, [filled(early + timedelta(seconds=seconds), "1", "50000")], mids=self.day().mids)
         assert measured(day)["loss_share_5m"] == (None if share is None else pytest.approx(share))
 
+    def test_a_small_fill_near_a_statement_does_not_hide_a_large_one_that_is_missing(self) -> None:
+        early = END - 7 * MINUTE
+        positions = [stated(0, "2", held_at=early), *(stated(0, "3", held_at=END - n * MINUTE) for n in (3, 2, 1))]
+        day = book(positions, [filled(early, "0.1", "50000")], mids=self.day().mids)
+        assert measured(day)["loss_share_5m"] is None
+
     def test_hourly_bars_are_too_coarse_for_five_minutes(self) -> None:
         bars = [
             {"venue": "sandbox", "symbol": "BTC/USDT", "timeframe": "1h", "ts": at(hour), "close": close}
