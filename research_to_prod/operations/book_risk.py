@@ -1,4 +1,4 @@
-"""What the book could lose: shortfall over the next hours, distance to liquidation, funding due.
+"""What the book may hold and could lose: limits, shortfall over the next hours, distance to liquidation, funding due.
 
 Belongs here: the arithmetic on numbers that are known. Doesn't: where they come from, and what is shown where one is
 not known (``reports.compile_risk_posture``); how long blindness is tolerable (``alerting.blind_time``).
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import NormalDist
+
+from research_to_prod.promotion.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,15 @@ class FundingDue:
     due_at: datetime
     rate: float
     received: float
+
+
+def position_limit(manifest: Manifest, strategy: str) -> tuple[float | None, str]:
+    """Return the limit on a strategy's positions, and why it is that: what the manifest does not list holds nothing."""
+    for each in manifest.entries:
+        if each.candidate == strategy:
+            limit = each.limits.max_position_value
+            return (None, "the manifest sets no limit on its positions") if limit is None else (float(limit), "")
+    return 0.0, "the production manifest lets it hold nothing"
 
 
 def expected_shortfall(stakes: Sequence[tuple[float, Sequence[float]]], level: float) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from research_to_prod.operations.alerting.situation import Holding
+from research_to_prod.operations.book_risk import position_limit
 from research_to_prod.reports.posture_inputs import Known, base_of, coin_of, proven_of, total, venues_of
 from research_to_prod.reports.risk_posture import By, ExposureLine
 
@@ -40,14 +41,9 @@ def exposure_lines(known: Known) -> tuple[ExposureLine, ...]:
 
 
 def _may_hold(strategy: str, known: Known) -> tuple[float | None, str]:
-    """Return the limit on a strategy's positions, and why it is that: what the manifest does not list holds nothing."""
     if known.manifest is None:
         return None, "no production manifest that verifies and is in force"
-    for each in known.manifest.entries:
-        if each.candidate == strategy:
-            limit = each.limits.max_position_value
-            return (None, "the manifest sets no limit on its positions") if limit is None else (float(limit), "")
-    return 0.0, "the production manifest lets it hold nothing"
+    return position_limit(known.manifest, strategy)
 
 
 def _exposure(

@@ -27,7 +27,7 @@ LOOKS = (timedelta(hours=1), timedelta(0))
 
 @dg.asset(
     deps=[*DAILY, *(dg.AssetDep(each, partition_mapping=dg.AllPartitionMapping()) for each in
-                     ("candles", "funding_rates", "liquidity_profile"))],
+                     ("candles", "funding_rates", "liquidity_profile", "candidate"))],
     partitions_def=DAYS,
     group_name="operations",
     owners=["team:operations"],

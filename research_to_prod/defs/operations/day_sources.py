@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
+from research_to_prod.defs.operations.book_sources import book_at, market_at, read_candidates, versions_behind
 from research_to_prod.lake import Lake, Snapshot
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Context
@@ -26,8 +27,8 @@ class DaySources:
         from research_to_prod.gates.capital import load_allocation
         from research_to_prod.market_data.calendars import load_calendars
 
-        self.read: list[Snapshot] = []
-        self._lake, self._day = lake, day
+        self.read: list[Snapshot] = [versions_behind(lake, day)]
+        self._lake, self._settings, self._day = lake, settings, day
         self._start, self._end = day_bounds(day)
         self._allocation = load_allocation(settings.desk / "capital" / "allocation.yaml")
         self._calendars = load_calendars(settings.desk / "calendars")
@@ -36,6 +37,8 @@ class DaySources:
             name: self._rows(name, day)
             for name in ("orders", "fills", "venue_fills", "slippage", "shadow", "breaks", "positions")
         }
+        self._candidates = read_candidates(lake, self._tables["positions"], self._tables["fills"])
+        self.read += self._candidates
         self._certificates = self._rows("fetch_certificates", f"venue_fills-{day}")
         # Of bars and payments one day back is looked at, which may lie in the month before.
         self._months = {
@@ -54,11 +57,18 @@ class DaySources:
         if all(self._lake.has(each, self._day) for each in ("quotes", "trades")):
             with self._lake.connection(["quotes", "trades"]) as connection:
                 seen = events_seen(connection, moment)
+        market = market_at(self._lake, self._day, moment)
+        positions, fills = self._tables["positions"], self._tables["fills"]
+        book = None
+        if positions is not None and fills is not None:
+            held = (self._settings, positions, fills, self._candidates, self._start, moment)
+            book = book_at(*held, market.mids, self._months["candles"])
         tables = DayTables(
             seen=seen,
             certificates=self._certificates,
-            loss_limit=self._allocation.expected_shortfall_limit.value,
             lags={name: self._lag(name) for name in DAILY},
+            market=market,
+            book=book,
             **self._tables,
             **self._months,
         )

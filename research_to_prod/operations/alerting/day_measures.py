@@ -18,7 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.lake.schema import TIMESTAMP
+from research_to_prod.operations.alerting.book_measures import BookDay, observe_book
 from research_to_prod.operations.alerting.evaluation import Observation
+from research_to_prod.operations.alerting.market_measures import MarketDay, observe_market
 from research_to_prod.operations.alerting.situation import Subject
 from research_to_prod.operations.contracts import BreakClass, BreakStatus, BreakVerdict
 from research_to_prod.values import timeframe_length
@@ -38,10 +40,10 @@ class DayTables:
         Of the day's month, bars and payments of other days among them.
     certificates
         Of the venue's fills of the day.
-    loss_limit
-        Share of a strategy's capital that a day may lose.
     lags
         Age of the newest partition by table, in cadences.
+    market, book
+        What `market_measures` and `book_measures` rest on.
     """
 
     seen: pa.Table | None
@@ -55,8 +57,9 @@ class DayTables:
     positions: pa.Table | None
     candles: pa.Table | None
     funding_rates: pa.Table | None
-    loss_limit: float
     lags: Mapping[str, float]
+    market: MarketDay | None = None
+    book: BookDay | None = None
 
 
 def events_seen(connection: duckdb.DuckDBPyConnection, moment: datetime) -> pa.Table:
@@ -178,19 +181,6 @@ def records(tables: DayTables, moment: datetime) -> Iterator[Observation]:
         yield Observation("fee_mismatch", Subject(venue), off, moment, len(keys), None, "fills, venue_fills")
 
 
-def losses(tables: DayTables, moment: datetime) -> Iterator[Observation]:
-    """Yield the day's loss over what a day may lose; known once the day is over."""
-    for (strategy,), rows in _grouped(tables.shadow, "strategy").items():
-        known = all(row["live"] is not None and row["capital"] is not None for row in rows)
-        over = f"{moment - timedelta(microseconds=1):%Y-%m-%d}" == rows[0]["day"] and moment.hour == moment.minute == 0
-        if over:
-            # One strategy's markets share its capital, so that the largest is the whole.
-            limit = tables.loss_limit * max(float(row["capital"]) for row in rows) if known else None
-            lost = -sum(float(row["live"]) for row in rows) if known else None
-            share = max(0.0, lost / limit) if lost is not None and limit else None
-            yield Observation("loss_share_day", Subject(strategy=strategy), share, moment, None, None, "shadow")
-
-
 def carry(tables: DayTables, moment: datetime) -> Iterator[Observation]:
     """Yield what the last known rate makes the next funding cost, and how far perpetual and spot are apart."""
     nets = _nets(tables.positions, moment)
@@ -234,9 +224,10 @@ MEASURES: tuple[Callable[[DayTables, datetime], Iterator[Observation]], ...] = (
     order_answers,
     costs,
     records,
-    losses,
     carry,
     lateness,
+    lambda tables, moment: observe_market(tables.market, moment),
+    lambda tables, moment: observe_book(tables.book, moment),
 )
 
 

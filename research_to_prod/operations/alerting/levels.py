@@ -48,6 +48,7 @@ def lasting_of(condition: Condition, situation: Situation) -> float:
 def beyond_chance(chance: Chance, bad: float, events: int) -> bool:
     """Whether ``bad`` (a share) or more of so many events come by chance more rarely than once in 1 / ``odds`` looks.
 
+    A share beyond 1, which a measurement of others may have, counts as all of them.
     The upper tail of the binomial distribution, summed from below.
     """
     good = math.log1p(-chance.share)
@@ -59,6 +60,6 @@ def beyond_chance(chance: Chance, bad: float, events: int) -> bool:
             + k * math.log(chance.share)
             + (events - k) * good
         )
-        for k in range(round(bad * events))
+        for k in range(min(round(bad * events), events))
     )
     return 1 - math.fsum(fewer) <= chance.odds

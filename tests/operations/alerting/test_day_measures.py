@@ -34,7 +34,7 @@ from research_to_prod.operations.contracts import BREAKS
 
 START = datetime(2026, 1, 6, tzinfo=UTC)
 END = START + timedelta(days=1)
-NONE = DayTables(*([None] * 11), loss_limit=0.03, lags={})  # type: ignore[arg-type]
+NONE = DayTables(*([None] * 11), lags={})  # type: ignore[arg-type]
 BTC = {"venue": "sandbox", "symbol": "BTC/USDT", "strategy": "momentum"}
 _ZERO: dict[pa.DataType, Any] = {pa.string(): "x", pa.int64(): 0, pa.float64(): 0.0, pa.bool_(): False}
 
@@ -178,15 +178,6 @@ def test_fees_are_compared_fill_by_fill_in_one_currency() -> None:
     del theirs["strategy"]
     found = measured(fills=rows(INBOX_KINDS["fills"], *mine), venue_fills=rows(VENUE_FILLS, theirs))
     assert found["fee_mismatch", "sandbox"] == pytest.approx(0.5)
-
-
-def test_a_day_s_loss_is_known_when_the_day_is_over_and_its_capital_is() -> None:
-    day = BTC | {"day": "2026-01-06", "live": Decimal(-300), "capital": Decimal(100_000)}
-    table = rows(SHADOW, day)
-    assert measured(shadow=table)["loss_share_day", "momentum"] == pytest.approx(0.1)
-    assert measured(at(23), shadow=table) == {}
-    assert measured(shadow=rows(SHADOW, day | {"capital": None}))["loss_share_day", "momentum"] is None
-    assert measured(shadow=rows(SHADOW, day | {"live": Decimal(300)}))["loss_share_day", "momentum"] == 0
 
 
 def test_funding_costs_whoever_pays_it() -> None:

@@ -61,7 +61,7 @@ class TestLevels:
         [
             (1, 10, Sight.BETWEEN), (3, 10, Sight.BETWEEN), (4, 10, Sight.BROKEN), (5, 25, Sight.BETWEEN),
             (6, 25, Sight.BROKEN), (9, 100, Sight.BETWEEN), (10, 100, Sight.BROKEN), (9, 9, Sight.TOO_FEW),
-            (0, 25, Sight.CALM),
+            (0, 25, Sight.CALM), (20, 10, Sight.BROKEN),
         ],
     )  # fmt: skip
     def test_rejects_that_luck_explains_begin_nothing(self, bad: int, sent: int, sight: Sight) -> None:
