@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from benchmarks._alert_surroundings import Surroundings
-from benchmarks._alert_systems import System, constant_context, policy_of, shipped, with_bounds
+from benchmarks._alert_systems import System, constant_context, policy_of, shipped, with_bounds, without_market
 from research_to_prod.market_data.liquidity import Regime
 from research_to_prod.operations.alerting.rules import Basis, Bound, Condition, Levels, NoData, Rule
 from research_to_prod.operations.alerting.situation import Context
@@ -22,6 +22,7 @@ def ablations() -> list[System]:
         _without("inhibition, parents and grouping", lambda rule: rule.model_copy(update={"inhibits": ()}), apart=True),
         _without("exposure", lambda rule: rule, _unexposed),
         _without("regime and hour", _at_any_hour, _in_normal_hours),
+        _without("what the market explains", lambda rule: rule.model_copy(update={"any": without_market(rule.any)})),
         _without("lasting times", _of_conditions(lambda each: each.model_copy(update={"lasting": 0.0}))),
         _without("resolve threshold and calm time", _calm_at_once),
         _without("not seeing as a finding", lambda rule: rule.model_copy(update={"no_data": NoData.UNKNOWN})),

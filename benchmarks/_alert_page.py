@@ -17,7 +17,7 @@ from benchmarks._alert_surroundings import TUNED
 from benchmarks._alert_systems import RULES, System, contextual, day_and_night, shipped, static, z_scores
 from benchmarks._alert_systems import SHIPPED as POLICY
 from benchmarks._alert_weeks import Floats, Kind, Plan
-from benchmarks._alert_words import APART, DATED, LIMITS, MADE, REGIMES, SYSTEMS, TUNED_OTHERWISE
+from benchmarks._alert_words import APART, DATED, FEWER, HINDSIGHT, LIMITS, MADE, REGIMES, SYSTEMS, TUNED_OTHERWISE
 from benchmarks._harness import Claim
 from benchmarks._tables import table
 from research_to_prod.market_data.liquidity import WEEKS, Regime
@@ -37,7 +37,8 @@ RECALL_LESS = 0.05
 class Findings:
     """What the page tells: scores by system of the weeks with faults, the calm ones, and the dated incidents.
 
-    ``plain_faulty`` and ``plain_quiet`` are of the plain baselines by the way they were tuned.
+    ``plain_faulty`` and ``plain_quiet`` are of the plain baselines by the way they were tuned, ``hindsight_faulty`` and
+    ``hindsight_quiet`` of all baselines tuned on the very weeks with faults.
     """
 
     systems: Sequence[System | Plain]
@@ -48,26 +49,35 @@ class Findings:
     plain_quiet: Mapping[str, Mapping[str, Score]]
     ablated_faulty: Mapping[str, Score]
     ablated_quiet: Mapping[str, Score]
+    hindsight_faulty: Mapping[str, Score]
+    hindsight_quiet: Mapping[str, Score]
 
 
-def targets(faulty: Mapping[str, Score], quiet: Mapping[str, Score], name: str = SHIPPED) -> list[Claim]:
+def targets(found: Findings, name: str = SHIPPED) -> list[Claim]:
     """Return the targets of alert quality for one system, with what was measured."""
+    faulty, quiet = found.faulty, found.quiet
+    afterwards = best_of({SHIPPED: faulty[SHIPPED], **found.hindsight_faulty}, tuple(found.hindsight_faulty), less=0)
+    over = faulty[name].pages_a_shift / found.hindsight_faulty[afterwards].pages_a_shift
     pages = {sort: faulty[name].pages_a_shift / faulty[best_of(faulty, among)].pages_a_shift for sort, among in SORTS}
     return [
         *(Claim(f"pages over those of the best {sort}", ratio, at_most=0.5) for sort, ratio in pages.items()),
+        Claim("pages over those of the best of all, tuned in hindsight to equal recall", over, at_most=0.5),
         Claim("time to detect over blind time, p95 of the detected", faulty[name].of_budget_detected[1], at_most=1),
         Claim("the same, what was missed counted as never", faulty[name].of_budget[1], at_most=1),
         Claim("pages a shift in calm weeks", quiet[name].pages_a_shift, at_most=2),
     ]
 
 
-def best_of(faulty: Mapping[str, Score], among: Sequence[str], *, in_time: bool = False) -> str:
+def best_of(
+    faulty: Mapping[str, Score], among: Sequence[str], *, in_time: bool = False, less: float = RECALL_LESS
+) -> str:
     """Return the baseline with the fewest pages of those that detect about as much as the shipped rules, if any do.
 
-    With ``in_time`` only what is told within the blind time counts as detected.
+    With ``in_time`` only what is told within the blind time counts as detected; ``less`` is by how much the recall may
+    be lower.
     """
     detected = {name: each.in_time if in_time else each.recall for name, each in faulty.items()}
-    equal = [name for name in among if detected[name] >= detected[SHIPPED] - RECALL_LESS]
+    equal = [name for name in among if detected[name] >= detected[SHIPPED] - less]
     return min(equal or among, key=lambda name: len(faulty[name].run.pages))
 
 
@@ -84,7 +94,7 @@ def page(plan: Plan, found: Findings) -> str:
             sparse=plan.scored_faults, calm=plan.calm, seed=plan.seed, rules=len(RULES), grace=GRACE,
         ),
         "## Targets",
-        _targets(faulty, quiet),
+        _targets(found),
         "## What is compared",
         SYSTEMS.format(shipped=SHIPPED, trained=TRAINED),
         "## Scored weeks",
@@ -93,6 +103,11 @@ def page(plan: Plan, found: Findings) -> str:
         "## The plain baselines, tuned in other ways",
         TUNED_OTHERWISE,
         _tuned_otherwise(found),
+        "## At equal recall",
+        HINDSIGHT,
+        _at_equal_recall(found),
+        FEWER.format(faults=len(outcomes) / plan.scored),
+        _with_fewer_faults(found, plan),
         "## What each part is worth",
         APART,
         _parts(found),
@@ -119,12 +134,12 @@ def page(plan: Plan, found: Findings) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _targets(faulty: Mapping[str, Score], quiet: Mapping[str, Score]) -> str:
+def _targets(found: Findings) -> str:
     rows = []
-    for own, other in zip(targets(faulty, quiet), targets(faulty, quiet, TRAINED), strict=True):
+    for own, other in zip(targets(found), targets(found, TRAINED), strict=True):
         cells = [f"{_number(each.measured)}, {'holds' if each.holds else 'missed'}" for each in (own, other)]
         rows.append([own.what, f"at most {own.at_most:g}", *cells])
-    told = [_against(faulty, sort, among) for sort, among in SORTS]
+    told = [_against(found.faulty, sort, among) for sort, among in SORTS]
     return "\n\n".join([table(["target", "", SHIPPED, TRAINED], rows), *told])
 
 
@@ -136,8 +151,7 @@ def _against(faulty: Mapping[str, Score], sort: str, among: Sequence[str]) -> st
         bootstrap([faulty[name], faulty[best]], lambda sums: _over(sums[0], 3, 2) - _over(sums[1], 3, 2))
         for name in (SHIPPED, TRAINED)
     ]
-    found = sum(each.minutes is not None for each in faulty[SHIPPED].outcomes)
-    least = found / max(1, len(faulty[best].run.pages))
+    least = _detected(faulty[SHIPPED]) / max(1, len(faulty[best].run.pages))
     told = (
         f"The best {sort} is *{best}*. Pages over its pages: {_interval(ratios[0])} as shipped, "
         f"{_interval(ratios[1])} with levels from training. Recall less its recall, in the scored weeks: "
@@ -229,6 +243,56 @@ def _tuned_otherwise(found: Findings) -> str:
         "over the blind time, p95", "told within the blind time", "shipped pages over its",
     ]  # fmt: skip
     return table(head, rows)
+
+
+def _at_equal_recall(found: Findings) -> str:
+    own = found.faulty[SHIPPED]
+    both = {SHIPPED: (own, found.quiet[SHIPPED])}
+    both |= {name: (each, found.hindsight_quiet[name]) for name, each in found.hindsight_faulty.items()}
+    rows = [
+        [
+            name,
+            f"{each.recall:.0%}",
+            f"{each.precision:.0%}",
+            str(len(each.run.pages)),
+            f"{calm.pages_a_shift:.2f}",
+            f"{each.in_time:.0%}",
+            f"{own.pages_a_shift / each.pages_a_shift:.2f} ({_interval(bootstrap([own, each], _pages_over))})",
+            f"{_detected(each) / max(1, len(each.run.pages)):.2f}",
+        ]
+        for name, (each, calm) in both.items()
+    ]
+    head = [
+        "system", "recall", "precision", "pages", "a shift in calm weeks", "told within the blind time",
+        "shipped pages over its", "one page a fault found over its",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def _with_fewer_faults(found: Findings, plan: Plan) -> str:
+    """Return pages a week were faults rarer: those about faults in proportion, those about nothing as they are."""
+    both = {SHIPPED: (found.faulty[SHIPPED], found.quiet[SHIPPED])}
+    both |= {name: (each, found.hindsight_quiet[name]) for name, each in found.hindsight_faulty.items()}
+
+    def pages(name: str, faults: float) -> float:
+        faulty, calm = both[name]
+        about = sum(faulty.matched)
+        nothing = (len(faulty.matched) - about + len(calm.run.pages)) / (plan.scored + plan.calm)
+        return faults * about / len(faulty.outcomes) + nothing
+
+    rates = (len(found.faulty[SHIPPED].outcomes) / plan.scored, 7.0, 1.0, 0.0)
+    rows = [
+        [
+            name,
+            *(f"{pages(name, rate):.1f} ({pages(SHIPPED, rate) / max(1e-9, pages(name, rate)):.2f})" for rate in rates),
+        ]
+        for name in both
+    ]
+    return table(["system", *(f"{rate:.3g} faults a week" for rate in rates)], rows)
+
+
+def _detected(score: Score) -> int:
+    return sum(each.minutes is not None for each in score.outcomes)
 
 
 def _parts(found: Findings) -> str:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks._alert_surroundings import TUNED, WATCHED, Surroundings
-from benchmarks._alert_systems import RULES, SHIPPED, Page, Run, is_day, page_at
+from benchmarks._alert_systems import RULES, SHIPPED, Page, Run, is_day, page_at, without_market
 from benchmarks._alert_weeks import Bools, Floats, Measured
 from research_to_prod.operations.alerting.rules import Bound, Condition, NoData, Rule
 from research_to_prod.operations.alerting.situation import Subject
@@ -83,7 +83,7 @@ class Plain:
         by_day, by_night = self.settings[rule.id]
         times, lasting = (np.where(day, *pair) for pair in zip(by_day, by_night, strict=True))
         values = around.z_values if self.scores else around.world.values
-        paging = [each for each in rule.any if (each.severity or rule.severity).pages]
+        paging = [each for each in without_market(rule.any) if (each.severity or rule.severity).pages]
         found = np.zeros(len(day), bool)
         for condition in paging:
             broken, calm = self._judged(condition, subject, values, around.world.counts, span, times)

@@ -155,6 +155,14 @@ def with_bounds(conditions: Sequence[Condition], changed: Callable[[Bound], Boun
     return tuple(each.model_copy(update={"all": tuple(map(changed, each.all))}) for each in conditions)
 
 
+def without_market(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+    """Return conditions without the bound that asks whether the market alone explains a loss: no file of levels can."""
+    return tuple(
+        each.model_copy(update={"all": tuple(bound for bound in each.all if bound.metric != "loss_1h")})
+        for each in conditions
+    )
+
+
 def _scaled(levels: Levels | None, by: float) -> Levels | None:
     if levels is None:
         return None
@@ -178,7 +186,7 @@ def _at_constant_levels(rule: Rule, day: float, night: float, *, z: bool) -> Rul
 
     # Of two levels of one metric the one that pages is left: both would be the same limit of a z-score.
     paging = [each for each in rule.any if (each.severity or rule.severity).pages]
-    return rule.model_copy(update={"any": with_bounds(paging, changed), "adjust": ()})
+    return rule.model_copy(update={"any": with_bounds(without_market(paging), changed), "adjust": ()})
 
 
 def constant_context(around: Surroundings, _minute: int, regime: Regime = Regime.NORMAL) -> Context:

@@ -172,11 +172,26 @@ def test_a_level_that_tells_too_late_counts_as_deaf_where_time_does() -> None:
     assert scores.tuned({1.0: soon, 2.0: late}, "md_invalid", soon, within=1) == 1.0
 
 
+def findings(
+    faulty: Mapping[str, scores.Score], quiet: Mapping[str, scores.Score], afterwards: Mapping[str, scores.Score]
+) -> written.Findings:
+    plain = {what: {each.name: faulty[each.name] for each in PLAIN} for what in TUNINGS}
+    parts = {each.name: faulty[shipped().name] for each in ablations()}
+    cases = [scores.Case(each.fault, True, 120.0, Regime.NORMAL) for each in INCIDENTS]
+    dated = dict.fromkeys(faulty, scores.score(Run((), 0, 0), cases, FIRST, FIRST + WEEK))
+    return written.Findings(
+        SYSTEMS, faulty, quiet, dated, plain, plain, parts, parts, afterwards, dict.fromkeys(afterwards, scored())
+    )
+
+
 def test_a_target_that_is_missed_is_said_to_be() -> None:
     quiet, loud = scored(page(FIRST + 600)), scored(*[page(FIRST + each) for each in range(600, 610)])
     faulty = {each.name: quiet for each in SYSTEMS} | {shipped().name: loud}
-    ratio, plainly, soon, never, calm = written.targets(faulty, dict.fromkeys(faulty, loud))
+    twice = scored(page(FIRST + 600), page(FIRST + 601))
+    found = findings(faulty, dict.fromkeys(faulty, loud), {"static": twice, "deaf": scored()})
+    ratio, plainly, afterwards, soon, never, calm = written.targets(found)
     assert (ratio.measured, ratio.holds, plainly.measured, plainly.holds) == (10, False, 10, False)
+    assert (afterwards.measured, afterwards.holds) == (5, False)
     assert (soon.holds, never.holds, calm.holds) == (True, False, False)
 
 
@@ -275,23 +290,25 @@ def test_without_parents_two_markets_of_one_cause_are_two_pages() -> None:
 def test_the_page_says_what_was_found_and_what_was_not() -> None:
     names = [each.name for each in SYSTEMS]
     found = dict.fromkeys(names, scored(page(FIRST + 600), page(FIRST + 10)))
-    cases = [scores.Case(each.fault, True, 120.0, Regime.NORMAL) for each in INCIDENTS]
-    dated = dict.fromkeys(names, scores.score(Run((), 0, 0), cases, FIRST, FIRST + WEEK))
-    plain = {what: {each.name: found[each.name] for each in PLAIN} for what in TUNINGS}
-    parts = {each.name: found[names[0]] for each in ablations()}
-    text = written.page(Plan(), written.Findings(SYSTEMS, found, found, dated, plain, plain, parts, parts))
+    afterwards = {names[2]: scored(page(FIRST + 600))}
+
+    def told(faulty: Mapping[str, scores.Score]) -> str:
+        return written.page(Plan(), findings(faulty, found, afterwards))
+
+    text = told(found)
     assert "| untrue price | `md_invalid` | 1 of 1 |" in text
     assert "| position break | `position_break` | 0 of 1 |" in text
     assert "| `md_invalid` | 1 | 1 | 1 | 1 | 1 |" in text
     assert "| the same, what was missed counted as never | at most 1 | never, missed | never, missed |" in text
     assert "| pages over those of the best plain baseline | at most 0.5 | 1, missed | 1, missed |" in text
     assert "| `missing_fill` | 1 min | 1 min / 0 min | 1 min |" in text
+    assert f"| {names[2]} | 50% | 100% | 1 | 0.00 | 50% | 2.00 (" in text
     assert "is not at equal recall" not in text
     deaf = {each.name: scored(page(FIRST + 10)) for each in PLAIN}
-    beside = written.page(Plan(), written.Findings(SYSTEMS, found | deaf, found, dated, plain, plain, parts, parts))
+    beside = told(found | deaf)
     assert beside.count("is not at equal recall") == 1
     assert "comes nearest is *plain static*, 0%; pages over its pages 2.00" in beside
-    for each in [*TUNINGS, *parts]:
+    for each in [*TUNINGS, *(part.name for part in ablations())]:
         assert f"| {each} | " in text
     for incident in INCIDENTS:
         assert (

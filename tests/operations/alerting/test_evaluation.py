@@ -138,10 +138,21 @@ class TestDuration:
     def test_two_windows_must_both_burn(self) -> None:
         momentum = Subject(strategy="momentum")
         hour, minutes = (reading(each, 0.4, momentum) for each in ("loss_share_1h", "loss_share_5m"))
-        calm = reading("loss_share_5m", 0.0, momentum)
-        assert firing(judged([hour, minutes], context(held())), "drawdown_burn")
-        assert not firing(judged([hour, calm], context(held())), "drawdown_burn")
-        assert of(judged([hour, calm], context(held())), "drawdown_burn").metric == "loss_share_5m"
+        calm, lost = reading("loss_share_5m", 0.0, momentum), reading("loss_1h", 12_000, momentum, usual=2_000)
+        assert firing(judged([hour, minutes, lost], context(held())), "drawdown_burn")
+        assert not firing(judged([hour, calm, lost], context(held())), "drawdown_burn")
+        assert of(judged([hour, calm, lost], context(held())), "drawdown_burn").metric == "loss_share_5m"
+
+    def test_a_loss_that_the_market_alone_makes_is_no_burn_until_the_day_s_budget_is_gone(self) -> None:
+        """Four tenths of the day's budget, in hours of which one deviation makes 2,000 and 6,000 of the 12,000."""
+        momentum = Subject(strategy="momentum")
+        fast = [reading(each, 0.4, momentum) for each in ("loss_share_1h", "loss_share_5m")]
+        for deviation, burns in ((2_000, True), (3_225, True), (3_227, False), (6_000, False)):
+            lost = reading("loss_1h", 12_000, momentum, usual=deviation)
+            assert bool(firing(judged([*fast, lost], context(held())), "drawdown_burn")) is burns
+        wild = reading("loss_1h", 12_000, momentum, usual=6_000)
+        gone = reading("loss_share_day", 1.0, momentum)
+        assert of(judged([*fast, wild, gone], context(held())), "drawdown_burn", 1).severity is Severity.P1
 
 
 class TestBlindness:
