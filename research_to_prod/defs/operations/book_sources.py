@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def market_at(lake: Lake, day: str, moment: datetime) -> MarketDay:
     """Return what the lake's quotes and trades of ``day``, and its bars, say of prices at ``moment``."""
-    from research_to_prod.operations.alerting.book_measures import windows_to
+    from research_to_prod.operations.alerting.book_measures import minutes_to, windows_to
     from research_to_prod.operations.alerting.market_measures import market_of
 
     views = [name for name in ("quotes", "trades") if lake.has(name, day)]
     views += ["candles"] if lake.partitions("candles") else []
-    times = [*windows_to(moment).values(), moment]
+    times = sorted({*windows_to(moment).values(), *minutes_to(moment)})
     with lake.connection(views) as connection:
         return market_of(connection, views, times)
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from statistics import median_low
 from typing import Any
 
@@ -27,6 +28,10 @@ from research_to_prod.values import timeframe_length
 _HOUR, _MINUTES = timedelta(hours=1), timedelta(minutes=5)
 _MARK_SHARE = 5
 """A mark is at most a fifth of the window old, of five minutes one: an older one belongs to another window's loss."""
+STEP = timedelta(minutes=1)
+"""Between two marks of which a market's move is made: of twelve steps of five minutes no move is 3.72 deviations."""
+_MARKED = 0.5
+"""Share of an hour's minutes that must have a mark of their own, before the moves between them tell how wild it was."""
 _CLOCKS = timedelta(seconds=1)
 """How far the venue's clock and ours may tell an instant apart: beyond half a second `clock_skew` pages."""
 _NO_LIMIT_IS = 1.0
@@ -71,8 +76,16 @@ def windows_to(moment: datetime) -> dict[str, datetime]:
     return {"loss_share_1h": moment - _HOUR, "loss_share_5m": moment - _MINUTES, "loss_share_day": midnight}
 
 
+def minutes_to(moment: datetime) -> list[datetime]:
+    """Return the minutes of the hour before ``moment``, both its ends included."""
+    return [moment - each * STEP for each in range(int(_HOUR / STEP), -1, -1)]
+
+
 def observe_book(book: BookDay | None, moment: datetime) -> Iterator[Observation]:
-    """Yield ``limit_use``, and the losses of five minutes, an hour and the day so far, by strategy."""
+    """Yield ``limit_use``, and the losses of five minutes, an hour and the day so far, by strategy.
+
+    What is usual for the loss of an hour is one deviation of what the market did to what was held in it.
+    """
     if book is None:
         return
     held = _Book(book, moment)
@@ -85,6 +98,9 @@ def observe_book(book: BookDay | None, moment: datetime) -> Iterator[Observation
             lost, budget = held.lost(strategy, start), allotted.loss_budget
             share = None if lost is None or not budget else max(0.0, lost / budget)
             yield Observation(metric, subject, share, moment, None, None, "positions, fills")
+        lost = held.lost(strategy, moment - _HOUR)
+        loss = None if lost is None else max(0.0, lost)
+        yield Observation("loss_1h", subject, loss, moment, None, held.deviation(strategy), "positions, fills")
 
 
 class _Book:
@@ -122,6 +138,42 @@ class _Book:
         """
         earned = [self._earned(strategy, place, start) for place in self._places(strategy)]
         return None if None in earned else -math.fsum(each for each in earned if each is not None)
+
+    def deviation(self, strategy: str) -> float | None:
+        """Return the root of the sum of squares of what each minute of the last hour did to what a strategy held.
+
+        None where a position, or most minutes' marks, can't be told.
+        """
+        steps = minutes_to(self._moment)
+        moves = [0.0] * (len(steps) - 1)
+        for place in self._places(strategy):
+            fills = [row for row in self._filled.get((strategy, place), ()) if row["filled_at"] > steps[0]]
+            held = self._opening(strategy, place, steps[0], fills)
+            if held == 0 and not fills:
+                continue
+            marks = self._marks_at(place, steps)
+            if held is None or marks is None:
+                return None
+            to_come = deque(fills)
+            for number, (before, after) in enumerate(pairwise(marks)):
+                while to_come and to_come[0]["filled_at"] <= steps[number]:
+                    held += position_change(to_come.popleft())
+                moves[number] += float(held) * (after - before)
+        return math.hypot(*moves)
+
+    def _marks_at(self, place: Place, steps: Sequence[datetime]) -> list[float] | None:
+        """Return the newest mark at each of ``steps``; None where the book has none, or too few are new."""
+        marks = sorted(self._marks.get(place, ()), key=lambda mark: mark[0])
+        newest = [bisect_right(marks, step, key=lambda mark: mark[0]) - 1 for step in steps]
+        fresh = sum(before < after for before, after in pairwise(newest))
+        known = newest[0] >= 0 and marks[newest[0]][0] >= steps[0] - _HOUR / _MARK_SHARE
+        if not known or fresh < _MARKED * (len(steps) - 1) or not self._in_currency(place):
+            return None
+        return [marks[each][1] for each in newest]
+
+    def _in_currency(self, place: Place) -> bool:
+        # An inverse contract is quoted in dollars, which is no book's coin here, and has no value by this formula.
+        return place[1].partition("/")[2].partition(":")[0] == self._currency
 
     def _earned(self, strategy: str, place: Place, start: datetime) -> float | None:
         window = self._moment - start
@@ -189,8 +241,7 @@ class _Book:
     def _value(self, place: Place, quantity: Decimal, at: datetime, window: timedelta) -> float | None:
         if not quantity:
             return 0.0
-        # An inverse contract is quoted in dollars, which is no book's coin here, and has no value by this formula.
-        if place[1].partition("/")[2].partition(":")[0] != self._currency:
+        if not self._in_currency(place):
             return None
         oldest = at - min(window, _HOUR) / _MARK_SHARE
         marks = [each for each in self._marks.get(place, ()) if oldest <= each[0] <= at]

@@ -83,12 +83,13 @@ def mids_at(connection: duckdb.DuckDBPyConnection, times: Sequence[datetime]) ->
 
 
 _MIDS = """
-WITH t AS (SELECT unnest($1::TIMESTAMPTZ[]) AS asked_at),
-q AS (SELECT venue, symbol, quoted_at, sequence, (bid + ask) / 2 AS mid FROM quotes
+WITH q AS (SELECT venue, symbol, quoted_at, arg_max((bid + ask) / 2, sequence) AS mid FROM quotes
       WHERE bid > 0 AND bid < ask AND quoted_at >= list_min($1::TIMESTAMPTZ[]) - INTERVAL 15 MINUTE
-        AND quoted_at < list_max($1::TIMESTAMPTZ[]))
-SELECT venue, symbol, asked_at, max(quoted_at) AS quoted_at, arg_max(mid, (quoted_at, sequence)) AS mid
-FROM q JOIN t ON quoted_at < asked_at AND quoted_at >= asked_at - INTERVAL 15 MINUTE GROUP BY ALL ORDER BY ALL
+        AND quoted_at < list_max($1::TIMESTAMPTZ[]) GROUP BY ALL),
+t AS (SELECT venue, symbol, unnest($1::TIMESTAMPTZ[]) AS asked_at FROM (SELECT DISTINCT venue, symbol FROM q))
+SELECT t.venue, t.symbol, asked_at, quoted_at, mid
+FROM t ASOF JOIN q ON t.venue = q.venue AND t.symbol = q.symbol AND t.asked_at > q.quoted_at
+WHERE quoted_at >= asked_at - INTERVAL 15 MINUTE ORDER BY ALL
 """
 
 

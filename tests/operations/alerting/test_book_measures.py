@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from research_to_prod.execution.contracts import FILLS, POSITIONS
 from research_to_prod.lake.schema import TIMESTAMP
@@ -197,6 +199,64 @@ class TestLoss:
         assert measured(day, at(23)) == measured(self.day(), at(23))
 
 
+def minutely(prices: Sequence[float]) -> pa.Table:
+    """A mid a minute, the last of them a second before the day's end."""
+    last = END - timedelta(seconds=1)
+    return mids(*((last - (len(prices) - 1 - each) * MINUTE, price) for each, price in enumerate(prices)))
+
+
+class TestWhatTheMarketMakes:
+    """The loss of an hour, and one deviation of what the market did in it to what was held: two coins all day."""
+
+    def seen(self, prices: Sequence[float], *fills: dict[str, Any]) -> tuple[float | None, float | None]:
+        day = book([stated(0, "2")], fills, mids=minutely(prices))
+        (found,) = [each for each in observe_day(replace(NONE, book=day), END) if each.metric == "loss_1h"]
+        return found.value, found.usual
+
+    def test_a_deviation_is_the_root_of_the_minutes_squares_and_a_loss_is_money(self) -> None:
+        steps = [(-1) ** each * 10.0 for each in range(60)]
+        loss, deviation = self.seen([50_000.0 + sum(steps[:each]) for each in range(61)])
+        assert deviation == pytest.approx(2 * 10 * 60**0.5)
+        assert loss == 0
+
+    def test_what_is_traded_counts_from_its_minute_on(self) -> None:
+        halved = filled(END - 30 * MINUTE - timedelta(seconds=30), "-1", "50000")
+        prices = [50_000.0 + 10 * (each % 2) for each in range(62)]
+        deviation = self.seen(prices, halved)[1]
+        assert deviation == pytest.approx((31 * 20**2 + 29 * 10**2) ** 0.5, rel=0.02)
+
+    def test_what_was_paid_away_is_a_loss_that_the_market_did_not_make(self) -> None:
+        """Buying and selling at 100 dollars' loss a minute, in a market that stands nearly still."""
+        churned = [
+            filled(END - each * MINUTE - timedelta(seconds=30), units, price)
+            for each in range(1, 31)
+            for units, price in (("1", "50050"), ("-1", "49950"))
+        ]
+        loss, deviation = self.seen([50_000.0 + each % 2 for each in range(62)], *churned)
+        assert loss == pytest.approx(3_000, abs=5)
+        assert deviation is not None
+        assert deviation < 20
+
+    @given(st.lists(st.floats(-200, 200), min_size=60, max_size=60))
+    def test_no_market_moves_further_than_the_root_of_its_steps_in_deviations(self, steps: list[float]) -> None:
+        prices = [50_000.0, *(50_000.0 + sum(steps[: each + 1]) for each in range(60))]
+        loss, deviation = self.seen([50_000.0, *prices])
+        assert loss is not None
+        assert deviation is not None
+        assert loss <= 60**0.5 * deviation + 1e-3
+
+    def test_with_marks_in_fewer_than_half_of_the_minutes_it_is_not_known(self) -> None:
+        rare = mids(*((END - timedelta(seconds=1) - each * MINUTE, 50_000.0) for each in range(0, 63, 3)))
+        day = book([stated(0, "2")], mids=rare)
+        (found,) = [each for each in observe_day(replace(NONE, book=day), END) if each.metric == "loss_1h"]
+        assert (found.value, found.usual) == (0.0, None)
+
+    def test_nothing_held_is_moved_by_nothing(self) -> None:
+        day = book([stated(0, "0")])
+        (found,) = [each for each in observe_day(replace(NONE, book=day), END) if each.metric == "loss_1h"]
+        assert (found.value, found.usual) == (0.0, 0.0)
+
+
 @pytest.fixture(scope="module")
 def desk() -> SandboxDesk:
     return SandboxDesk(SandboxMarket(7), (BOOK[0], BOOK[3]), FaultPlan())
@@ -243,21 +303,31 @@ class TestSimulatedDesk:
 class TestFaults:
     """One fault fires exactly its rule; the same day without it stays calm."""
 
-    def marks(self, *steps: tuple[float, float]) -> pa.Table:
-        return mids(*((at(hours), price) for hours, price in steps))
-
-    def day(self, fills: Iterable[dict[str, Any]] = (), last: Sequence[float] = (50_000.0, 50_000.0)) -> BookDay:
-        before, after = last
-        marks = self.marks((22.999, 50_000.0), (23 + 54.9 / 60, before), (23.999, after))
-        return book([stated(0, "2")], list(fills), mids=marks)
+    def day(
+        self, fills: Iterable[dict[str, Any]] = (), fall: float = 0.0, minutes: int = 60, ended: int = 0
+    ) -> BookDay:
+        """Two coins in a market that stands nearly still, but for a fall in equal steps that ended minutes ago."""
+        steps = [60 - ended - minutes < each <= 60 - ended for each in range(61)]
+        prices = [50_000.0 + each % 2 - fall * sum(steps[: each + 1]) / minutes for each in range(61)]
+        return book([stated(0, "2")], list(fills), mids=minutely(prices))
 
     def test_an_order_of_ten_times_its_size_exceeds_the_limit(self) -> None:
         for units, fires in (("0.5", set()), ("5", {"exposure_limit"})):
             assert rules_that_fire(self.day([filled(at(23.99), units, "50000")])) == fires
 
     def test_a_fall_that_goes_on_burns_the_day_s_budget(self) -> None:
-        assert rules_that_fire(self.day(last=(49_700.0, 49_600.0))) == set()
-        assert rules_that_fire(self.day(last=(49_600.0, 49_400.0))) == {"drawdown_burn"}
+        assert rules_that_fire(self.day(fall=400)) == set()
+        assert rules_that_fire(self.day(fall=600, minutes=40)) == {"drawdown_burn"}
 
     def test_a_fall_that_has_ended_is_over(self) -> None:
-        assert rules_that_fire(self.day(last=(49_400.0, 49_400.0))) == set()
+        assert rules_that_fire(self.day(fall=600, minutes=40, ended=6)) == set()
+
+    def test_a_jump_is_the_market_s_and_money_paid_away_is_not(self) -> None:
+        """1,200 of a budget of 3,000: once the market's in two steps, once what buying high and selling low costs."""
+        assert rules_that_fire(self.day(fall=600, minutes=2)) == set()
+        churned = [
+            filled(END - each * MINUTE - timedelta(seconds=30), units, price)
+            for each in range(12)
+            for units, price in (("1", "50050"), ("-1", "49950"))
+        ]
+        assert rules_that_fire(self.day(churned)) == {"drawdown_burn"}
