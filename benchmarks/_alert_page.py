@@ -288,7 +288,7 @@ def _with_fewer_faults(found: Findings, plan: Plan) -> str:
         ]
         for name in both
     ]
-    return table(["system", *(f"{rate:.3g} faults a week" for rate in rates)], rows)
+    return table(["system", *(f"with {rate:.3g} a week" for rate in rates)], rows)
 
 
 def _detected(score: Score) -> int:
