@@ -18,7 +18,8 @@ from research_to_prod.defs.runner import open_instance
 from research_to_prod.execution.contracts import INBOX_KINDS
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.instruments import VenueStatus
-from research_to_prod.market_data.venue_errors import VenueRejected, VenueUnavailable
+from research_to_prod.market_data.traffic import Bracket
+from research_to_prod.market_data.venue_errors import VenueRejected, VenueUnavailable, VenueUnsupported
 from research_to_prod.operations.control_journal import ALL, ControlJournal
 from research_to_prod.operations.delivery.heartbeat import FILE, last_beat
 from research_to_prod.operations.ladder import Level, Release
@@ -40,6 +41,7 @@ class Desk:
     now: datetime = NOON
     venues: Any = None
     cursors: dict[str, str | None] = field(default_factory=dict)
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
 
     @property
     def settings(self) -> Settings:
@@ -51,7 +53,7 @@ class Desk:
             "venues": self.venues,
         }  # fmt: skip
         wanted = {name: each for name, each in given.items() if name in sensor.required_resource_keys}
-        with dg.build_sensor_context(cursor=self.cursors.get(sensor.name), resources=wanted) as context:
+        with dg.build_sensor_context(self.instance, self.cursors.get(sensor.name), resources=wanted) as context:
             found = sensor(context)
         if isinstance(found, dg.SkipReason):
             return dg.SensorResult(skip_reason=found)
@@ -157,7 +159,9 @@ def test_an_exposed_book_that_nothing_measures_is_a_page(desk: Desk) -> None:
 
 
 class Peer:
-    """A venue whose status is what the test says, and the way to it."""
+    """A venue whose status is what the test says, and the way to it; nothing else of it is known."""
+
+    name, banned, heard = "sandbox", False, ()
 
     def __init__(self) -> None:
         self.says: VenueStatus | Exception = VenueStatus.ONLINE
@@ -170,11 +174,14 @@ class Peer:
             raise self.says
         return self.says
 
+    def bracket(self, _: int) -> Bracket:
+        raise VenueUnsupported("no clock")
+
 
 def statuses(desk: Desk) -> list[tuple[float, str]]:
     (path,) = desk.settings.operations.glob("readings-*.jsonl")
     found = [json.loads(line) for line in path.read_text().splitlines()]
-    return [(each["value"], each["evidence"]) for each in found]
+    return [(each["value"], each["evidence"]) for each in found if each["metric"] == "venue_not_ok"]
 
 
 def test_a_venue_that_comes_back_asks_once_and_every_answer_is_a_reading(desk: Desk) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from research_to_prod.execution.contracts import VENUE_RECORDS
 from research_to_prod.lake import Lake, Snapshot
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Context
 from research_to_prod.settings import Settings
 from research_to_prod.values import day_bounds
+
+if TYPE_CHECKING:
+    from research_to_prod.operations.alerting.burn_measures import Promised
 
 DAILY = (
     *("orders", "fills", "quotes", "trades", "positions", "venue_fills"),
@@ -25,6 +31,7 @@ class DaySources:
     def __init__(self, lake: Lake, settings: Settings, day: str) -> None:
         from research_to_prod.gates.capital import load_allocation
         from research_to_prod.market_data.calendars import load_calendars
+        from research_to_prod.operations.alerting.rules import load_objectives
 
         self.read: list[Snapshot] = []
         self._lake, self._day = lake, day
@@ -37,6 +44,10 @@ class DaySources:
             for name in ("orders", "fills", "venue_fills", "slippage", "shadow", "breaks", "positions")
         }
         self._certificates = self._rows("fetch_certificates", f"venue_fills-{day}")
+        # The other lists of the account: of each the fetches count, and these too.
+        proofs = (self._rows("fetch_certificates", f"{name}-{day}") for name in VENUE_RECORDS if name != "venue_fills")
+        self._proofs = [each for each in (self._certificates, *proofs) if each is not None]
+        self._objectives = load_objectives(settings.desk / "alerts")
         # Of bars and payments one day back is looked at, which may lie in the month before.
         self._months = {
             name: self._recent(name, sorted({f"{start - timedelta(days=back):%Y-%m}" for back in (0, 1)}))
@@ -46,8 +57,9 @@ class DaySources:
         version = [each for snapshot in self.read for each in snapshot.versions if each.table == "liquidity_profile"]
         self._profile_version = version[0].content_sha256 if version else None
 
-    def observations(self, moment: datetime) -> list[Observation]:
-        """Return what the tables say at ``moment``."""
+    def observations(self, moment: datetime, runs: Sequence[Promised] | None) -> list[Observation]:
+        """Return what the tables say at ``moment``, and what became of ``runs`` that schedules asked for before it."""
+        from research_to_prod.operations.alerting.burn_measures import observe_burns
         from research_to_prod.operations.alerting.day_measures import DayTables, events_seen, observe_day
 
         seen = None
@@ -62,7 +74,8 @@ class DaySources:
             **self._tables,
             **self._months,
         )
-        return observe_day(tables, moment)
+        burns = observe_burns(self._tables["orders"], self._proofs, runs, self._objectives, moment)
+        return [*observe_day(tables, moment), *burns]
 
     def context(self, moment: datetime) -> Context:
         """Return what was held and expected at ``moment``."""
