@@ -61,6 +61,7 @@ class DaySources:
         """Return what the tables say at ``moment``, and what became of ``runs`` that schedules asked for before it."""
         from research_to_prod.operations.alerting.burn_measures import observe_burns
         from research_to_prod.operations.alerting.day_measures import DayTables, events_seen, observe_day
+        from research_to_prod.operations.alerting.fill_ratio import fill_ratio, filled_shares
 
         seen = None
         if all(self._lake.has(each, self._day) for each in ("quotes", "trades")):
@@ -75,7 +76,11 @@ class DaySources:
             **self._months,
         )
         burns = observe_burns(self._tables["orders"], self._proofs, runs, self._objectives, moment)
-        return [*observe_day(tables, moment), *burns]
+        ratios: list[Observation] = []
+        if all(self._lake.has(each, self._day) for each in ("orders", "fills")):
+            with self._lake.connection(["orders", "fills"]) as connection:
+                ratios = list(fill_ratio(filled_shares(connection, moment), moment))
+        return [*observe_day(tables, moment), *burns, *ratios]
 
     def context(self, moment: datetime) -> Context:
         """Return what was held and expected at ``moment``."""
