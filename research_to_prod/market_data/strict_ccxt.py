@@ -149,9 +149,9 @@ def _count(
         return
     code = failure.code if isinstance(failure, _Refusal) else None
     off = code is not None and code in dialect.skew_codes
-    # Some venues say in a body with status 200 that they failed.
+    # Some venues say by their own code, whatever the status, that they failed.
     meant = classify(dialect.ccxt, answer.status, code, EndpointKind.READ) if code is not None and not off else None
-    failed = answer.status >= 500 or (answer.status == 200 and meant in {Outcome.RETRY_READ, Outcome.MAINTENANCE})
+    failed = answer.status >= 500 or meant in {Outcome.RETRY_READ, Outcome.MAINTENANCE}
     named = {name.lower(): value for name, value in answer.headers.items()}
     used = {
         host: int(named[budget.header]) / budget.allowed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from research_to_prod.lake import Lake
 from research_to_prod.market_data.instruments import VenueStatus
 from research_to_prod.market_data.traffic import Bracket
 from research_to_prod.market_data.venue_errors import VenueRejected, VenueUnavailable, VenueUnsupported
+from research_to_prod.operations.alerting.kept import kept_lines
 from research_to_prod.operations.control_journal import ALL, ControlJournal
 from research_to_prod.operations.delivery.heartbeat import FILE, last_beat
 from research_to_prod.operations.ladder import Level, Release
@@ -150,6 +151,19 @@ def test_a_later_tick_parses_no_file_again_and_reads_no_table_but_what_is_held(
     desk.tick(alerter)
     assert parsed == []
     assert reads == ["positions"]
+
+
+def test_runs_that_schedules_asked_for_and_that_are_late_are_told_by_the_alerter(desk: Desk) -> None:
+    desk.now = datetime.now(UTC) + MINUTE
+    asked = {"dagster/schedule_name": "posture_schedule"}
+    for minutes in (20, 35, 50):
+        at = (desk.now - minutes * MINUTE).isoformat()
+        tags = asked | {".dagster/scheduled_execution_time": at}
+        desk.instance.create_run_for_job(defs.resolve_job_def("posture"), status=dg.DagsterRunStatus.STARTED, tags=tags)
+    desk.tick(alerter)
+    kept = map(json.loads, kept_lines(desk.settings.operations, f"{desk.now:%Y-%m-%d}"))
+    told = [(each["value"], each["severity"]) for each in kept if each["metric"] == "asset_freshness_burn"]
+    assert told == [(1.0, "P2")]
 
 
 def test_an_exposed_book_that_nothing_measures_is_a_page(desk: Desk) -> None:

@@ -28,7 +28,7 @@ def promised_runs(instance: dg.DagsterInstance, moment: datetime) -> tuple[Promi
 
     A run that was tried again is one, and done when the first of them succeeded. A tick that asked for nothing is none.
     """
-    if not instance.get_runs_count(dg.RunsFilter(created_before=moment)):
+    if not instance.get_run_records(dg.RunsFilter(created_before=moment), limit=1):
         return None
     asked: dict[tuple[str, ...], list[dg.RunRecord]] = {}
     since = dg.RunsFilter(created_after=moment - LOOK_BACK - OTHERWISE, created_before=moment)

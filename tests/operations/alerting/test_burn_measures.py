@@ -16,7 +16,7 @@ from research_to_prod.market_data.contracts import FETCH_CERTIFICATES
 from research_to_prod.market_data.traffic import Heard
 from research_to_prod.operations.alerting.burn_measures import Promised, certificate_burn_heard, observe_burns
 from research_to_prod.operations.alerting.running_orders import children_of, observe_running
-from tests.operations.alerting.book import POLICY
+from tests.operations.alerting.book import POLICY, context, firing, held, judged
 from tests.operations.alerting.test_day_measures import BTC, END, at, rows
 
 OBJECTIVES = POLICY.settings.objectives
@@ -98,6 +98,13 @@ def test_an_order_counts_half_a_minute_after_it_was_sent_or_when_its_outcome_is_
 def test_two_unknown_outcomes_burn_and_one_does_not() -> None:
     assert told(orders=sent(None, *[1] * 20))["outcome_burn", "sandbox"] == (0.5, 21)
     assert told(orders=sent(None, None, *[1] * 20))["outcome_burn", "sandbox"] == (1.0, 22)
+
+
+@pytest.mark.parametrize(("late", "fires"), [((1, 1), set()), ((None, 40), {"unknown_outcome: outcome_burn"})])
+def test_two_lost_answers_make_their_rule_fire_and_no_other(late: tuple[float | None, ...], fires: set[str]) -> None:
+    found = observe_burns(sent(*late, *[1] * 20), [proofs(*[True] * 9)], [], OBJECTIVES, END)
+    result = judged(found, context(held()), at=END)
+    assert {f"{each.case.rule}: {each.metric}" for each in firing(result) if each.known} == fires
 
 
 def test_an_outcome_that_came_too_late_stays_one() -> None:
