@@ -39,17 +39,20 @@ class Look:
 
 
 def look_at(client: VenueClient, minute: int) -> Look:
-    """Ask a venue for its status and, if it answers, one of its hosts for the time: one request more."""
-    from research_to_prod.market_data.venue_errors import VenueError, VenueUnavailable
+    """Ask a venue for its status and, if it answers or has none, one of its hosts for the time: one request more."""
+    from research_to_prod.market_data.venue_errors import VenueError, VenueUnavailable, VenueUnsupported
 
+    answer, problem = None, ""
     try:
         answer = client.status().value
     except VenueUnavailable as error:
         return Look(client, UNAVAILABLE, None, str(error))
     except VenueError as error:
-        return Look(client, None, None, f"whether it trades is not known: {error}")
+        problem = f"whether it trades is not known: {error}"
+        if not isinstance(error, VenueUnsupported):
+            return Look(client, None, None, problem)
     try:
-        return Look(client, answer, client.bracket(minute))
+        return Look(client, answer, client.bracket(minute), problem)
     except VenueError as error:
         return Look(client, answer, None, f"its time is not known: {error}")
 
