@@ -156,7 +156,7 @@ def _count(
     used = {
         host: int(named[budget.header]) / budget.allowed
         for host, budget in dialect.budgets.items()
-        if path.startswith(host) and named.get(budget.header, "").isdigit()
+        if path.startswith(host) and named.get(budget.header, "").isdecimal()
     }
     flags = {"server_errors": failed, "signed": sent.signed, "clock_refusals": off, "bans": answer.status == 418}
     traffic.note(_time_of(answer.at), used, answers=1, **{name: int(flag) for name, flag in flags.items()})

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from research_to_prod.execution.account_reading import Reading
 from research_to_prod.market_data.traffic import Heard
 from research_to_prod.operations.append_only import AppendOnly
+
+if TYPE_CHECKING:
+    from research_to_prod.execution.account_reading import Reading
 
 
 def reading_of(heard: Sequence[Heard], reading: Reading | None) -> tuple[Heard, ...]:
