@@ -179,6 +179,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.says: VenueStatus | Exception = VenueStatus.ONLINE
+        self.clock: Bracket | None = None
 
     def client(self, _: object) -> Peer:
         return self
@@ -189,7 +190,9 @@ class Peer:
         return self.says
 
     def bracket(self, _: int) -> Bracket:
-        raise VenueUnsupported("no clock")
+        if self.clock is None:
+            raise VenueUnsupported("no clock")
+        return self.clock
 
 
 def statuses(desk: Desk) -> list[tuple[float, str]]:
@@ -219,6 +222,17 @@ def test_a_status_that_is_not_known_is_no_reading_and_no_return(desk: Desk) -> N
     assert statuses(desk) == [(1, "maintenance")]
     peer.says = VenueStatus.ONLINE
     assert len(keys(desk.tick(venue_status))) == 1
+
+
+def test_a_venue_that_has_no_status_is_still_asked_for_its_time_and_one_that_refuses_is_not(desk: Desk) -> None:
+    desk.venues = peer = Peer()
+    peer.clock = Bracket(desk.now, desk.now, desk.now + MINUTE, timedelta(milliseconds=1))
+    for says, told in ((VenueRejected("bad key"), set()), (VenueUnsupported("no status"), {"clock_skew"})):
+        peer.says = says
+        desk.tick(venue_status)
+        (path,) = desk.settings.operations.glob("readings-*.jsonl")
+        known = [each for each in map(json.loads, path.read_text().splitlines()) if each["value"] is not None]
+        assert {each["metric"] for each in known} == told
 
 
 def test_the_alerter_pages_for_a_venue_that_is_down_while_something_is_held(desk: Desk) -> None:
