@@ -42,7 +42,7 @@ class Measured(Frozen):
 
     @classmethod
     def of(cls, observation: Observation) -> Self:
-        """Return what the rules would take, as it is written down."""
+        """Return the line of what was measured here."""
         return cls(
             metric=observation.metric,
             **asdict(observation.subject),

@@ -48,6 +48,8 @@ class DaySources:
         proofs = (self._rows("fetch_certificates", f"{name}-{day}") for name in VENUE_RECORDS if name != "venue_fills")
         self._proofs = [each for each in (self._certificates, *proofs) if each is not None]
         self._objectives = load_objectives(settings.desk / "alerts")
+        # Whether orders still fill is asked of views over four weeks; the day itself is read above.
+        self.read += [self._behind(name, start - timedelta(days=28)) for name in ("orders", "fills")]
         # Of bars and payments one day back is looked at, which may lie in the month before.
         self._months = {
             name: self._recent(name, sorted({f"{start - timedelta(days=back):%Y-%m}" for back in (0, 1)}))
@@ -103,6 +105,12 @@ class DaySources:
         snapshot = self._lake.read(table, partition)
         self.read.append(snapshot)
         return snapshot.rows
+
+    def _behind(self, table: str, first: date) -> Snapshot:
+        """Return the versions that a view has of the days from ``first`` to the one before the day; no rows."""
+        days = self._lake.versions(table) if self._lake.partitions(table) else {}
+        found = (each for day, each in days.items() if day is not None and first.isoformat() <= day < self._day)
+        return Snapshot(pa.table({}), tuple(found))
 
     def _recent(self, table: str, months: list[str]) -> pa.Table | None:
         from research_to_prod.operations.alerting.day_measures import before
