@@ -196,10 +196,11 @@ class Soak:
 
     def reconcile(self, *, run: bool) -> None:
         """Ask the schedule, and do what it asks for where a run fits into the time of this soak."""
-        context = dg.build_schedule_context(
+        # Closed here: what the garbage collector closes in the venue's thread leaves Dagster a dead instance.
+        with dg.build_schedule_context(
             instance=self.instance, scheduled_execution_time=self.now, resources={"settings": self.settings}
-        )
-        asked = reconciliation_schedule(context)
+        ) as context:
+            asked = reconciliation_schedule(context)
         if not isinstance(asked, dg.RunRequest):
             return
         self.asked.append(f"reconcile {asked.run_key}")
