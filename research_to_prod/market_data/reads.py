@@ -15,6 +15,7 @@ from research_to_prod.market_data.capabilities import Capability, require
 from research_to_prod.market_data.certificates import Certificate, issue
 from research_to_prod.market_data.dialects.base import EPOCH, Ask, Dialect, Market
 from research_to_prod.market_data.paging import Feed, Pages, Terminal, walk
+from research_to_prod.market_data.traffic import Bracket, Heard
 from research_to_prod.market_data.venue_errors import VenueError, VenueRejected, VenueUnknown, VenueUnsupported
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Reads:
         self._transport = transport
         self._sleep = sleep
         self._keeps_orders = keeps_orders
-        self._banned: str | None = None
+        self._banned: tuple[str, datetime | None] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -58,6 +59,30 @@ class Reads:
         """Return the venue's time; with ``symbol``, that of the market's own host."""
         self._need(Capability.CLOCK)
         return time_of(self._ask(self._dialect.clock(None if symbol is None else self._market(symbol))))
+
+    def bracket(self, turn: int) -> Bracket:
+        """Ask one of the venue's hosts for its time, between two looks at our clock; ``turn`` picks the host."""
+        self._need(Capability.CLOCK)
+        hosts = self._dialect.clocks()
+        said = self._ask(hosts[turn % len(hosts)])
+        return Bracket(*self._transport.bracket, time_of(said), self._dialect.clock_step * _MICROSECOND)
+
+    @property
+    def heard(self) -> tuple[Heard, ...]:
+        """What this client's requests of the last minutes came back as."""
+        return self._transport.traffic.spells
+
+    @property
+    def banned(self) -> bool:
+        """Whether a ban keeps this client from asking."""
+        return self._ban() is not None
+
+    def _ban(self) -> str | None:
+        """Return why nothing may be asked; a ban without an end holds for as long as the client lives."""
+        if self._banned is None:
+            return None
+        why, until = self._banned
+        return why if until is None or self._transport.now < until else None
 
     def _need(self, capability: Capability, *, signed: bool = False) -> None:
         require(self._dialect.ccxt, capability, self.name)
@@ -160,14 +185,17 @@ class Reads:
 
     def _retry(self, read: Callable[[], _T], what: str) -> _T:
         """Repeat what failed in transit, if the transport says that it may be repeated: never an order."""
-        if self._banned is not None:
-            raise VenueRejected(self._banned, banned=True)
+        ban = self._ban()
+        if ban is not None:
+            raise VenueRejected(ban, banned=True)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return read()
             except VenueError as error:
                 if error.banned:
-                    self._banned = str(error)
+                    lasts = error.retry_after
+                    until = None if lasts is None else self._transport.now + timedelta(seconds=lasts)
+                    self._banned = str(error), until
                 wait = error.retry_after if error.retry_after is not None else 0.5 * 2 ** (attempt - 1)
                 if not error.retryable or attempt == ATTEMPTS or wait > PATIENCE:
                     raise

@@ -13,14 +13,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import ccxt
 
 from research_to_prod.market_data.classifier import REPEATABLE, EndpointKind, Outcome, classify, retry_after
-from research_to_prod.market_data.dialects.base import Dialect, Market
+from research_to_prod.market_data.dialects.base import EPOCH, Dialect, Market
 from research_to_prod.market_data.shapes import Contract, contract_of
+from research_to_prod.market_data.traffic import Traffic
 from research_to_prod.market_data.venue_errors import (
     RedactingFilter,
     VenueError,
@@ -31,6 +33,8 @@ from research_to_prod.market_data.venue_errors import (
     redact,
 )
 from research_to_prod.values import sha256_hex
+
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,15 @@ class _Answer:
     status: int
     headers: Mapping[str, str]
     text: str
+    at: int
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """When a request went out, our clock in milliseconds, and whether with a signature."""
+
+    at: int
+    signed: bool
 
 
 class _Refusal(Exception):  # noqa: N818 - the venue's answer, not a fault of this program
@@ -58,8 +71,8 @@ class _Refusal(Exception):  # noqa: N818 - the venue's answer, not a fault of th
         self.code = code
 
 
-def _strict(base: Any, dialect: Dialect, venue: str) -> Any:
-    """Return a subclass of the ccxt exchange ``base`` that holds to the contracts of ``dialect``."""
+def _strict(base: Any, dialect: Dialect, venue: str, traffic: Traffic) -> Any:
+    """Return a subclass of the ccxt exchange ``base`` that holds to the contracts of ``dialect``, and counts."""
 
     class Strict(base):
         # Exact decimal text, also for the fees that ccxt declares; ``Decimal`` breaks its fees ({cost: None}).
@@ -92,19 +105,22 @@ def _strict(base: Any, dialect: Dialect, venue: str) -> Any:
                 raise VenueUnknown(
                     f"{venue}: {method} {path} was sent once and is never repeated; ask the venue what became of it"
                 )
-            self.contract, self.answer = contract, None
+            self.contract, self.answer, failure = contract, None, None
+            self.sent = _Sent(self.milliseconds(), _is_signed(url, headers, body))
             try:
                 return super().fetch(url, method, headers, body)
             except Exception as error:
                 # ccxt swallows some failures, such as that of coinbase's futures on loading markets.
-                self.failure = error
+                self.failure = failure = error
                 raise
+            finally:
+                _count(traffic, dialect, self.answer, failure, path, self.sent)
 
         def on_rest_response(
             self, code: int, reason: str, url: str, method: str, headers: Any, body: str, *request: Any
         ) -> str:
             """Keep the answer; ccxt calls this before it decodes the body."""
-            self.answer = _Answer(code, headers, body)
+            self.answer = _Answer(code, headers, body, self.milliseconds())
             return str(super().on_rest_response(code, reason, url, method, headers, body, *request))
 
         def handle_errors(self, status: int, _reason: str, url: str, *answered: Any) -> None:
@@ -122,6 +138,37 @@ def _strict(base: Any, dialect: Dialect, venue: str) -> Any:
                 raise VenueShape(f"{venue}: {what} {problem}", retryable=contract.kind is EndpointKind.READ)
 
     return Strict
+
+
+def _count(
+    traffic: Traffic, dialect: Dialect, answer: _Answer | None, failure: Exception | None, path: str, sent: _Sent
+) -> None:
+    """Count one request by what came of it."""
+    if answer is None:
+        traffic.note(_time_of(sent.at), {}, unanswered=1)
+        return
+    code = failure.code if isinstance(failure, _Refusal) else None
+    off = code is not None and code in dialect.skew_codes
+    # Some venues say by their own code, whatever the status, that they failed.
+    meant = classify(dialect.ccxt, answer.status, code, EndpointKind.READ) if code is not None and not off else None
+    failed = answer.status >= 500 or meant in {Outcome.RETRY_READ, Outcome.MAINTENANCE}
+    named = {name.lower(): value for name, value in answer.headers.items()}
+    used = {
+        host: int(named[budget.header]) / budget.allowed
+        for host, budget in dialect.budgets.items()
+        if path.startswith(host) and named.get(budget.header, "").isdecimal()
+    }
+    flags = {"server_errors": failed, "signed": sent.signed, "clock_refusals": off, "bans": answer.status == 418}
+    traffic.note(_time_of(answer.at), used, answers=1, **{name: int(flag) for name, flag in flags.items()})
+
+
+def _is_signed(url: str, headers: Any, body: Any) -> bool:
+    named = " ".join(headers or ()).lower()
+    return "signature=" in f"{url} {body or ''}" or "sign" in named or "authorization" in named
+
+
+def _time_of(milliseconds: int) -> datetime:
+    return EPOCH + milliseconds * _MILLISECOND
 
 
 class Transport:
@@ -158,7 +205,8 @@ class Transport:
             config |= {"apiKey": key, "secret": secret, "password": passphrase}
         if rate_limit_ms is not None:
             config["rateLimit"] = rate_limit_ms
-        self._exchange = _strict(getattr(ccxt, dialect.ccxt), dialect, venue)(config)
+        self.traffic = Traffic(venue)
+        self._exchange = _strict(getattr(ccxt, dialect.ccxt), dialect, venue, self.traffic)(config)
         self._skewed = False
         # A redirect would carry the API key's header to another host.
         self._exchange.session.max_redirects = 0
@@ -173,6 +221,16 @@ class Transport:
 
     def __repr__(self) -> str:
         return f"Transport({self.venue!r})"
+
+    @property
+    def now(self) -> datetime:
+        """Our clock, by which requests are signed."""
+        return _time_of(self._exchange.milliseconds())
+
+    @property
+    def bracket(self) -> tuple[datetime, datetime]:
+        """Our clock when the last request that was answered was sent, and when its answer had come."""
+        return _time_of(self._exchange.sent.at), _time_of(self._exchange.answer.at)
 
     def markets(self) -> Mapping[str, Market]:
         """Return ccxt's description of every market, loading them on first use."""
@@ -261,7 +319,7 @@ class Transport:
         text = f"{self.venue}: {outcome}, status {status}, code {code}: {said}"
         if status == 418:
             stop = f"{text}; the venue banned this address: stop, and wait for {wait} s"
-            return VenueRejected(stop, outcome=outcome, banned=True)
+            return VenueRejected(stop, outcome=outcome, banned=True, retry_after=wait)
         if code is not None and code in self._dialect.skew_codes:
             # The difference that ccxt measured on connecting has drifted; it is measured before the next attempt.
             self._skewed = True

@@ -38,6 +38,7 @@ class FaultKind(StrEnum):
     OUT_OF_ORDER = "out_of_order"  # the last two rows change places: the end of the page is not its newest row
     SAME_MILLISECOND = "same_millisecond"  # trades are stamped by the whole second
     CLOCK_SKEW = "clock_skew"
+    OTHERS_ASK = "others_ask"  # others at our address use up request weight; the answer says so and is whole
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class FaultRule:
         Chance of each request that matches and is not named by ``occurrences``.
     seconds
         Retry-After, length of a stall, or skew of the venue's clock (ahead when positive).
+    weight
+        Request weight that others use.
     """
 
     pattern: str
@@ -61,6 +64,7 @@ class FaultRule:
     occurrences: frozenset[int] = frozenset()
     probability: float = 0.0
     seconds: float = 1.0
+    weight: int = 0
 
 
 @dataclass(frozen=True)

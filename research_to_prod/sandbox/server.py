@@ -98,7 +98,7 @@ class SandboxServer:
         }
         self._private = self._account.endpoints
         self._writes = self._account.resting.writes
-        self._weight = (0, 0)
+        self._weight: dict[str, tuple[int, int]] = {}
         self._requests = 0
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -167,12 +167,13 @@ class SandboxServer:
             self._requests += 1
             return self._requests
 
-    def weigh(self, weight: int, now: datetime) -> int:
-        """Count request weight and return what this minute has used."""
-        minute = milliseconds(now) // 60_000
+    def weigh(self, path: str, weight: int, now: datetime) -> int:
+        """Count request weight and return what this minute has used of the host's own."""
+        minute, host = milliseconds(now) // 60_000, path.split("/")[1]
         with self._lock:
-            used = weight + (self._weight[1] if self._weight[0] == minute else 0)
-            self._weight = (minute, used)
+            before, used = self._weight.get(host, (minute, 0))
+            used = weight + (used if before == minute else 0)
+            self._weight[host] = (minute, used)
         return used
 
 
@@ -222,7 +223,10 @@ def _handler(venue: SandboxServer) -> type[BaseHTTPRequestHandler]:
             elif kind in _ROW_FAULTS and len(rows) > 1:
                 changed = _ROW_FAULTS[kind](rows)
                 sent, lost = json.dumps(changed).encode(), _touched(rows, changed)
-            if kind is FaultKind.CLOCK_SKEW:
+            if kind is FaultKind.OTHERS_ASK:
+                self._note(hit, now)
+                venue.weigh(urlsplit(self.path).path, hit[0].weight, now)
+            elif kind is FaultKind.CLOCK_SKEW:
                 self._note(hit, now)
             elif sent != body:
                 # What changes nothing was not injected: a repetition where there are no rows, [] instead of [].
@@ -255,7 +259,7 @@ def _handler(venue: SandboxServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json;charset=UTF-8")
             self.send_header("Content-Length", str(len(body) if length is None else length))
-            self.send_header("X-MBX-USED-WEIGHT-1M", str(venue.weigh(2, now)))
+            self.send_header("X-MBX-USED-WEIGHT-1M", str(venue.weigh(urlsplit(self.path).path, 2, now)))
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
             self.end_headers()

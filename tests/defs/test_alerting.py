@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from research_to_prod.defs.operations.alerting import alert_evaluations, incidents, live_evaluations
+from research_to_prod.defs.operations.day_sources import DaySources
 from research_to_prod.defs.resources import build_resources
 from research_to_prod.execution.contracts import INBOX_KINDS
 from research_to_prod.lake import Lake
@@ -79,6 +80,16 @@ def test_it_says_what_it_read(result: dg.ExecuteInProcessResult) -> None:
     first, _ = result.get_asset_materialization_events()
     read = {(each.table, each.partition) for each in read_versions(first.materialization.metadata)}
     assert read == {("positions", DAY), ("breaks", DAY), ("fetch_certificates", f"venue_fills-{DAY}")}
+
+
+def test_the_four_weeks_that_fills_are_held_against_are_among_what_it_read(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    lake = Lake(settings.lake)
+    for day in ("2025-12-01", "2025-12-09", "2026-01-05", DAY, "2026-01-07"):
+        sent = BTC | {"sent_at": datetime.fromisoformat(f"{day}T05:00Z"), "side": 1}
+        lake.write("orders", day, rows(INBOX_KINDS["orders"], sent), INBOX_KINDS["orders"])
+    read = [(each.table, each.partition) for found in DaySources(lake, settings, DAY).read for each in found.versions]
+    assert sorted(read) == [("orders", each) for each in ("2025-12-09", "2026-01-05", DAY)]
 
 
 def test_runbooks_that_nobody_has_drilled_for_a_quarter_are_a_warning(data: Path) -> None:

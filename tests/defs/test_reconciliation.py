@@ -165,11 +165,22 @@ def test_a_desk_that_records_no_orders_payments_and_positions_is_told_what_is_no
 
 
 # The desk loses its fill of 07:00:11.
-TIMES = {"fills": "filled_at", "order_events": "occurred_at", "ledger_entries": "booked_at", "positions": "held_at"}
+TIMES = {"fills": "filled_at", "order_events": "received_at", "ledger_entries": "booked_at", "positions": "held_at"}
 
 
 def at(hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 1, 6, hour, minute, tzinfo=UTC)
+
+
+def with_sendings(events: pa.Table) -> pa.Table:
+    """The sandbox's desk notes its orders from the venue's first word on; this one when it sent them, too."""
+    sent = [
+        row | {"event_id": f"{row['event_id']} sent", "event": "sent", "occurred_at": None, "venue_order_id": None,
+               "received_at": row["received_at"] - timedelta(seconds=1)}
+        for row in events.to_pylist()
+        if row["event"] == "new"
+    ]  # fmt: skip
+    return pa.concat_tables([events, pa.Table.from_pylist(sent, schema=events.schema)])
 
 
 class RunningDay:
@@ -178,6 +189,7 @@ class RunningDay:
     def __init__(self, folder: Path, server: SandboxServer) -> None:
         self.settings, self.now = Settings(data=folder), at(0)
         self.delivered = SandboxDesk(SandboxMarket(SANDBOX_SEED)).deliveries(DAY)
+        self.delivered["order_events"] = with_sendings(self.delivered["order_events"])
         server.clock = lambda: self.now
         self.resources: dict[str, object] = build_resources({"R2P_DATA": str(folder)}, clock=lambda: self.now)
         self.resources["venues"] = Clocked(server, lambda: self.now)
@@ -208,7 +220,8 @@ def test_what_the_desk_has_not_told_yet_is_not_missing_and_what_it_lost_is_found
     day: RunningDay,
 ) -> None:
     assert day.look(at(7), at(8, 10)) == []
-    assert day.measured() == {"fill_breaks": 0, "position_sign_flips": 0, "position_break_share": 0}
+    orders = {"unknown_outcome_age": 0, "outcome_burn": 0, "ack_latency": 0, "reject_rate": 0}
+    assert day.measured() == orders | {"fill_breaks": 0, "position_sign_flips": 0, "position_break_share": 0}
     (lost,) = day.look(at(8), at(8, 15))
     assert (lost["class"], lost["verdict"], lost["first_seen_at"]) == ("missing_fill_internal", "confirmed", day.now)
     assert day.measured()["fill_breaks"] == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from research_to_prod.defs.runner import open_instance
 from research_to_prod.execution.contracts import INBOX_KINDS
 from research_to_prod.lake import Lake
 from research_to_prod.market_data.instruments import VenueStatus
-from research_to_prod.market_data.venue_errors import VenueRejected, VenueUnavailable
+from research_to_prod.market_data.traffic import Bracket
+from research_to_prod.market_data.venue_errors import VenueRejected, VenueUnavailable, VenueUnsupported
+from research_to_prod.operations.alerting.kept import kept_lines
 from research_to_prod.operations.control_journal import ALL, ControlJournal
 from research_to_prod.operations.delivery.heartbeat import FILE, last_beat
 from research_to_prod.operations.ladder import Level, Release
@@ -40,6 +42,7 @@ class Desk:
     now: datetime = NOON
     venues: Any = None
     cursors: dict[str, str | None] = field(default_factory=dict)
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
 
     @property
     def settings(self) -> Settings:
@@ -51,7 +54,7 @@ class Desk:
             "venues": self.venues,
         }  # fmt: skip
         wanted = {name: each for name, each in given.items() if name in sensor.required_resource_keys}
-        with dg.build_sensor_context(cursor=self.cursors.get(sensor.name), resources=wanted) as context:
+        with dg.build_sensor_context(self.instance, self.cursors.get(sensor.name), resources=wanted) as context:
             found = sensor(context)
         if isinstance(found, dg.SkipReason):
             return dg.SensorResult(skip_reason=found)
@@ -150,6 +153,19 @@ def test_a_later_tick_parses_no_file_again_and_reads_no_table_but_what_is_held(
     assert reads == ["positions"]
 
 
+def test_runs_that_schedules_asked_for_and_that_are_late_are_told_by_the_alerter(desk: Desk) -> None:
+    desk.now = datetime.now(UTC) + MINUTE
+    asked = {"dagster/schedule_name": "posture_schedule"}
+    for minutes in (20, 35, 50):
+        at = (desk.now - minutes * MINUTE).isoformat()
+        tags = asked | {".dagster/scheduled_execution_time": at}
+        desk.instance.create_run_for_job(defs.resolve_job_def("posture"), status=dg.DagsterRunStatus.STARTED, tags=tags)
+    desk.tick(alerter)
+    kept = map(json.loads, kept_lines(desk.settings.operations, f"{desk.now:%Y-%m-%d}"))
+    told = [(each["value"], each["severity"]) for each in kept if each["metric"] == "asset_freshness_burn"]
+    assert told == [(1.0, "P2")]
+
+
 def test_an_exposed_book_that_nothing_measures_is_a_page(desk: Desk) -> None:
     assert keys(desk.tick(alerter))
     pages = (desk.settings.operations / "pages.jsonl").read_text()
@@ -157,10 +173,13 @@ def test_an_exposed_book_that_nothing_measures_is_a_page(desk: Desk) -> None:
 
 
 class Peer:
-    """A venue whose status is what the test says, and the way to it."""
+    """A venue whose status is what the test says, and the way to it; nothing else of it is known."""
+
+    name, banned, heard = "sandbox", False, ()
 
     def __init__(self) -> None:
         self.says: VenueStatus | Exception = VenueStatus.ONLINE
+        self.clock: Bracket | None = None
 
     def client(self, _: object) -> Peer:
         return self
@@ -170,11 +189,16 @@ class Peer:
             raise self.says
         return self.says
 
+    def bracket(self, _: int) -> Bracket:
+        if self.clock is None:
+            raise VenueUnsupported("no clock")
+        return self.clock
+
 
 def statuses(desk: Desk) -> list[tuple[float, str]]:
     (path,) = desk.settings.operations.glob("readings-*.jsonl")
     found = [json.loads(line) for line in path.read_text().splitlines()]
-    return [(each["value"], each["evidence"]) for each in found]
+    return [(each["value"], each["evidence"]) for each in found if each["metric"] == "venue_not_ok"]
 
 
 def test_a_venue_that_comes_back_asks_once_and_every_answer_is_a_reading(desk: Desk) -> None:
@@ -198,6 +222,17 @@ def test_a_status_that_is_not_known_is_no_reading_and_no_return(desk: Desk) -> N
     assert statuses(desk) == [(1, "maintenance")]
     peer.says = VenueStatus.ONLINE
     assert len(keys(desk.tick(venue_status))) == 1
+
+
+def test_a_venue_that_has_no_status_is_still_asked_for_its_time_and_one_that_refuses_is_not(desk: Desk) -> None:
+    desk.venues = peer = Peer()
+    peer.clock = Bracket(desk.now, desk.now, desk.now + MINUTE, timedelta(milliseconds=1))
+    for says, told in ((VenueRejected("bad key"), set()), (VenueUnsupported("no status"), {"clock_skew"})):
+        peer.says = says
+        desk.tick(venue_status)
+        (path,) = desk.settings.operations.glob("readings-*.jsonl")
+        known = [each for each in map(json.loads, path.read_text().splitlines()) if each["value"] is not None]
+        assert {each["metric"] for each in known} == told
 
 
 def test_the_alerter_pages_for_a_venue_that_is_down_while_something_is_held(desk: Desk) -> None:

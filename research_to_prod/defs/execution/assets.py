@@ -241,15 +241,23 @@ def venue_records(
 
 
 def read_accounts(lake: Lake, settings: Settings, venues: Venues, day: str) -> "list[Reading]":
-    """Return what each venue's account says of a day, or of its part that is over."""
+    """Return what each venue's account says of a day, or of its part that is over.
+
+    What the requests came back as is written down for the alerter, also of a reading that failed.
+    """
     from research_to_prod.execution.account_reading import known_symbols, read_account
+    from research_to_prod.operations.traffic_log import TrafficLog, reading_of
 
     universe = Universe.load(settings.desk / UNIVERSE_FILE)
     traded = lake.sql("SELECT DISTINCT venue, symbol FROM fills") if "fills" in lake.tables() else None
     readings = []
     for name, symbols in known_symbols(universe, traded).items():
-        client = venues.client(universe.venue(name))
-        readings.append(read_account(client, symbols, day, client.clock()))
+        client, reading = venues.client(universe.venue(name)), None
+        try:
+            reading = read_account(client, symbols, day, client.clock())
+            readings.append(reading)
+        finally:
+            TrafficLog(settings.operations).add(reading_of(client.heard, reading))
     return readings
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from research_to_prod.defs.operations.day_sources import DAILY, DaySources
 from research_to_prod.defs.operations.pictures import evaluations_picture
+from research_to_prod.defs.operations.promised_runs import promised_runs
 from research_to_prod.defs.partitions import DAYS
 from research_to_prod.defs.publishing import markdown_table, publish, table_preview
 from research_to_prod.defs.tables import described
@@ -82,7 +83,8 @@ def alert_evaluations(
     parts = []
     for before in LOOKS:
         moment = day_bounds(day)[1] - before
-        result = evaluate(policy, sources.observations(moment), sources.context(moment), states, moment)
+        observed = sources.observations(moment, promised_runs(context.instance, moment))
+        result = evaluate(policy, observed, sources.context(moment), states, moment)
         states = dict(result.states)
         parts.append(table_of(result.evaluations, policy))
     rows = pa.concat_tables(parts)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from research_to_prod.defs.operations.book_sources import book_at, market_at, read_candidates, versions_behind
+from research_to_prod.execution.contracts import VENUE_RECORDS
 from research_to_prod.lake import Lake, Snapshot
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Context
 from research_to_prod.settings import Settings
 from research_to_prod.values import day_bounds
+
+if TYPE_CHECKING:
+    from research_to_prod.operations.alerting.burn_measures import Promised
 
 DAILY = (
     *("orders", "fills", "quotes", "trades", "positions", "venue_fills"),
@@ -26,6 +32,7 @@ class DaySources:
     def __init__(self, lake: Lake, settings: Settings, day: str) -> None:
         from research_to_prod.gates.capital import load_allocation
         from research_to_prod.market_data.calendars import load_calendars
+        from research_to_prod.operations.alerting.rules import load_objectives
 
         self.read: list[Snapshot] = [versions_behind(lake, day)]
         self._lake, self._settings, self._day = lake, settings, day
@@ -40,6 +47,12 @@ class DaySources:
         self._candidates = read_candidates(lake, self._tables["positions"], self._tables["fills"])
         self.read += self._candidates
         self._certificates = self._rows("fetch_certificates", f"venue_fills-{day}")
+        # The other lists of the account: of each the fetches count, and these too.
+        proofs = (self._rows("fetch_certificates", f"{name}-{day}") for name in VENUE_RECORDS if name != "venue_fills")
+        self._proofs = [each for each in (self._certificates, *proofs) if each is not None]
+        self._objectives = load_objectives(settings.desk / "alerts")
+        # Whether orders still fill is asked of views over four weeks; the day itself is read above.
+        self.read += [self._behind(name, start - timedelta(days=28)) for name in ("orders", "fills")]
         # Of bars and payments one day back is looked at, which may lie in the month before.
         self._months = {
             name: self._recent(name, sorted({f"{start - timedelta(days=back):%Y-%m}" for back in (0, 1)}))
@@ -49,9 +62,11 @@ class DaySources:
         version = [each for snapshot in self.read for each in snapshot.versions if each.table == "liquidity_profile"]
         self._profile_version = version[0].content_sha256 if version else None
 
-    def observations(self, moment: datetime) -> list[Observation]:
-        """Return what the tables say at ``moment``."""
+    def observations(self, moment: datetime, runs: Sequence[Promised] | None) -> list[Observation]:
+        """Return what the tables say at ``moment``, and what became of ``runs`` that schedules asked for before it."""
+        from research_to_prod.operations.alerting.burn_measures import observe_burns
         from research_to_prod.operations.alerting.day_measures import DayTables, events_seen, observe_day
+        from research_to_prod.operations.alerting.fill_ratio import fill_ratio, filled_shares
 
         seen = None
         if all(self._lake.has(each, self._day) for each in ("quotes", "trades")):
@@ -72,7 +87,12 @@ class DaySources:
             **self._tables,
             **self._months,
         )
-        return observe_day(tables, moment)
+        burns = observe_burns(self._tables["orders"], self._proofs, runs, self._objectives, moment)
+        ratios: list[Observation] = []
+        if all(self._lake.has(each, self._day) for each in ("orders", "fills")):
+            with self._lake.connection(["orders", "fills"]) as connection:
+                ratios = list(fill_ratio(filled_shares(connection, moment), moment))
+        return [*observe_day(tables, moment), *burns, *ratios]
 
     def context(self, moment: datetime) -> Context:
         """Return what was held and expected at ``moment``."""
@@ -95,6 +115,12 @@ class DaySources:
         snapshot = self._lake.read(table, partition)
         self.read.append(snapshot)
         return snapshot.rows
+
+    def _behind(self, table: str, first: date) -> Snapshot:
+        """Return the versions that a view has of the days from ``first`` to the one before the day; no rows."""
+        days = self._lake.versions(table) if self._lake.partitions(table) else {}
+        found = (each for day, each in days.items() if day is not None and first.isoformat() <= day < self._day)
+        return Snapshot(pa.table({}), tuple(found))
 
     def _recent(self, table: str, months: list[str]) -> pa.Table | None:
         from research_to_prod.operations.alerting.day_measures import before

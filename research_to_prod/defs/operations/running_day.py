@@ -45,12 +45,14 @@ def running_breaks(
     from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
     from research_to_prod.gates.capital import load_allocation
     from research_to_prod.market_data.certificates import certificates_table
+    from research_to_prod.operations.alerting.rules import load_objectives
+    from research_to_prod.operations.alerting.running_orders import observe_running
     from research_to_prod.operations.contracts import BREAKS
     from research_to_prod.operations.daily import DayTables
-    from research_to_prod.operations.readings import Readings
+    from research_to_prod.operations.readings import Measured, Readings
     from research_to_prod.operations.reconciliation_policy import load_reconciliation_policy
     from research_to_prod.operations.register import carried
-    from research_to_prod.operations.running_day import compare_running, measured
+    from research_to_prod.operations.running_day import compare_running, measured, told_to
 
     day = f"{clock():%Y-%m-%d}"
     desk: dict[str, pa.Table] = {}
@@ -77,6 +79,10 @@ def running_breaks(
     rows = compare_running(DayTables(desk, venue, proofs), pa.concat_tables(before), day, policy, now)
     capital = load_allocation(settings.desk / "capital" / "allocation.yaml").book_capital.value
     Readings(settings.operations).add(measured(rows, proofs, capital, now), now)
+    told = told_to(desk["positions"])
+    if told is not None and "order_events" in desk:
+        orders = observe_running(desk["order_events"], load_objectives(settings.desk / "alerts"), min(told, now))
+        Readings(settings.operations).add(map(Measured.of, orders), now)
     return publish(
         lake,
         "running_breaks",

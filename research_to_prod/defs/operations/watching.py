@@ -19,6 +19,7 @@ import dagster as dg
 from research_to_prod.defs.automation import posture, production
 from research_to_prod.defs.operations.posture_sources import PostureSources, Written, written
 from research_to_prod.defs.operations.running_day import NEEDED
+from research_to_prod.defs.operations.venue_looks import heard_of, look_at, objectives_of
 from research_to_prod.defs.partitions import UNIVERSE_FILE
 from research_to_prod.defs.resources import Venues
 from research_to_prod.execution.contracts import VENUE_RECORDS
@@ -87,7 +88,8 @@ def alerter(
         context.log.warning("reading refused: %s", each)
     if told is None:
         told = len(watching.watch.incidents.read().log)
-    measured = {(each.metric, each.subject): each for each in (*_lateness(lake, now), *taken.observations)}
+    own = (*_lateness(lake, now), *_late_runs(context.instance, settings, now))
+    measured = {(each.metric, each.subject): each for each in (*own, *taken.observations)}
     watching.watch.turn(measured.values(), PostureSources(lake, settings, now).context(), now)
     incidents = watching.watch.incidents.read()
     opened = {
@@ -109,8 +111,9 @@ def alerter(
     default_status=dg.DefaultSensorStatus.STOPPED,
     job=posture,
     description=(
-        "Asks each venue whether it trades, for the alerter's rule `venue_status`; one that comes back asks once for a "
-        "new risk posture. Stopped by default: it asks over the network, and starts the sandbox where that is a venue."
+        "Asks each venue whether it trades and for its time, and counts what all our requests came back as, for the "
+        "alerter's rules; one that comes back asks once for a new risk posture. Stopped by default: it asks over the "
+        "network, and starts the sandbox where that is a venue."
     ),
 )
 def venue_status(
@@ -124,28 +127,27 @@ def venue_status(
 
     from research_to_prod.market_data.instruments import VenueStatus
     from research_to_prod.market_data.universe import Universe
-    from research_to_prod.market_data.venue_errors import VenueError, VenueUnavailable
     from research_to_prod.operations.readings import Measured, Readings
 
     before: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
     answers: dict[str, str] = {}
+    looks = []
     for spec in Universe.load(settings.desk / UNIVERSE_FILE).venues:
-        try:
-            answers[spec.name] = _client(venues, spec.name, settings).status().value
-        except VenueUnavailable:
-            answers[spec.name] = "unavailable"
-        except VenueError as error:
-            context.log.warning("%s: whether it trades is not known: %s", spec.name, error)
+        look = look_at(_client(venues, spec.name, settings), clock().minute)
+        looks.append(look)
+        if look.answer is not None:
+            answers[spec.name] = look.answer
+        if look.problem:
+            context.log.warning("%s: %s", spec.name, look.problem)
     now = clock()
-    Readings(settings.operations).add(
-        [
-            Measured(
-                metric="venue_not_ok", venue=name, value=float(answer != VenueStatus.ONLINE), at=now, evidence=answer
-            )
-            for name, answer in answers.items()
-        ],
-        now,
-    )
+    found, refused = heard_of(looks, settings, now)
+    for line in refused:
+        context.log.warning("%s", line)
+    trades = [
+        Measured(metric="venue_not_ok", venue=name, value=float(answer != VenueStatus.ONLINE), at=now, evidence=answer)
+        for name, answer in answers.items()
+    ]
+    Readings(settings.operations).add([*trades, *map(Measured.of, found)], now)
     back = [
         name
         for name, answer in answers.items()
@@ -267,6 +269,15 @@ def _lateness(lake: Lake, now: datetime) -> list[Observation]:
     newest = {name: max(lake.partitions(name), default="") for name in DAILY}
     lags = {name: float(max(0, (due - date.fromisoformat(day)).days)) for name, day in newest.items() if day}
     return list(lateness_of(lags, now))
+
+
+def _late_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime) -> list[Observation]:
+    """Return how fast runs that schedules asked for and that are late use up their budget."""
+    from research_to_prod.defs.operations.promised_runs import promised_runs
+    from research_to_prod.operations.alerting.burn_measures import asset_freshness_burn
+
+    objectives = objectives_of(settings.desk, written(settings.desk, "alerts/settings.yaml"))
+    return list(asset_freshness_burn(promised_runs(instance, now), objectives, now))
 
 
 def _parsed(cursor: str | None) -> tuple[datetime | None, Cursor | None, int | None]:

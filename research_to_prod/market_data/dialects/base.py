@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from research_to_prod.market_data.instruments import VenueStatus
 from research_to_prod.market_data.paging import Feed
 from research_to_prod.market_data.shapes import Contract
+from research_to_prod.market_data.traffic import Budget
 from research_to_prod.market_data.venue_errors import VenueShape, VenueUnsupported
 from research_to_prod.values import timeframe_length
 
@@ -109,6 +110,11 @@ class Dialect:
         Codes that say that our clock is off.
     remedies
         What to do instead, by the name of what the venue lacks.
+    clock_step
+        Microseconds to which the venue cuts its time.
+    budgets
+        What each host lets us ask in a minute, by the path that its endpoints begin with; empty where answers don't
+        say what was used.
     """
 
     ccxt: ClassVar[str]
@@ -119,6 +125,8 @@ class Dialect:
     reads_currencies: ClassVar[bool] = False
     skew_codes: ClassVar[frozenset[str]] = frozenset()
     remedies: ClassVar[Mapping[str, str]] = {}
+    clock_step: ClassVar[int] = MILLISECOND
+    budgets: ClassVar[Mapping[str, Budget]] = {}
 
     def error_code(self, body: Mapping[str, Any]) -> str | None:
         """Return the venue's own code when ``body`` is its report of a failure."""
@@ -127,6 +135,10 @@ class Dialect:
     def clock(self, market: Market | None) -> Ask[int]:
         """Ask for the venue's time in microseconds; with ``market``, that of the market's own host."""
         raise NotImplementedError
+
+    def clocks(self) -> Sequence[Ask[int]]:
+        """Ask each of the venue's hosts for its time."""
+        return (self.clock(None),)
 
     def status(self) -> Ask[VenueStatus]:
         """Ask whether the venue trades."""

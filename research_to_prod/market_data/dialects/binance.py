@@ -37,6 +37,7 @@ from research_to_prod.market_data.shapes import (
     row,
     text,
 )
+from research_to_prod.market_data.traffic import Budget
 
 _HOUR = 3_600_000_000
 PAGE = 1000
@@ -97,6 +98,11 @@ class Binance(Dialect):
         each: each for each in ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d")
     }
     skew_codes = frozenset({"-1021"})
+    # Of an address and a minute, by the documents; sapi counts each endpoint for itself.
+    budgets: ClassVar[Mapping[str, Budget]] = {
+        "/api/": Budget("x-mbx-used-weight-1m", 6000),
+        "/fapi/": Budget("x-mbx-used-weight-1m", 2400),
+    }
     contracts: ClassVar[Mapping[str, Contract]] = {
         "/api/v3/time": _TIME,
         "/fapi/v1/time": _TIME,
@@ -130,6 +136,9 @@ class Binance(Dialect):
     def clock(self, market: Market | None) -> Ask[int]:
         method = _either(market, "publicGetTime", "fapiPublicGetTime")
         return Ask(method, {}, lambda body: body["serverTime"] * MILLISECOND)
+
+    def clocks(self) -> Sequence[Ask[int]]:
+        return self.clock(None), self.clock({"linear": True})
 
     def status(self) -> Ask[VenueStatus]:
         return Ask("sapiGetSystemStatus", {}, lambda body: _STATES[body["status"]])

@@ -73,6 +73,7 @@ class Kraken(Dialect):
     """Spot; perpetuals live on another API with another ccxt id."""
 
     ccxt = "kraken"
+    clock_step = SECOND
     kinds = ("spot",)
     reads_currencies = True
     timeframes: ClassVar[Mapping[str, str]] = {

@@ -113,7 +113,12 @@ def gaps_of_bars(tables: DayTables, moment: datetime) -> Iterator[Observation]:
 
 def order_answers(tables: DayTables, moment: datetime) -> Iterator[Observation]:
     """Yield how fast, how often and whether at all the venue answered."""
-    sent = [row for row in _rows(tables.orders) if row["sent_at"] <= moment]
+    yield from order_answers_of(tables.orders, moment)
+
+
+def order_answers_of(orders: pa.Table | None, moment: datetime) -> Iterator[Observation]:
+    """Yield the same from orders alone: parents of a finished day, or children of the running one."""
+    sent = [row for row in _rows(orders) if row["sent_at"] <= moment]
     for (venue,), rows in _by(sent, "venue").items():
         late = [(moment - row["sent_at"]).total_seconds() for row in rows if not _known(row, moment)]
         yield Observation(

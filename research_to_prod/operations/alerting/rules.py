@@ -21,7 +21,7 @@ from research_to_prod.declared import Frozen, read_declared
 from research_to_prod.market_data.calendars import EventKind
 from research_to_prod.market_data.liquidity import Regime
 from research_to_prod.operations import ladder
-from research_to_prod.operations.alerting.settings import Identifier, Seconds, Settings, Severity, Why
+from research_to_prod.operations.alerting.settings import Identifier, Objective, Seconds, Settings, Severity, Why
 from research_to_prod.values import digest
 
 SETTINGS_FILE = "settings.yaml"
@@ -311,6 +311,17 @@ def load_alert_policy(folder: Path) -> AlertPolicy:
     if problems:
         raise AlertPolicyError("\n".join(problems))
     return AlertPolicy(settings=settings, metrics=metrics, rules=tuple(rules))
+
+
+def load_objectives(folder: Path) -> tuple[Objective, ...]:
+    """Read the objectives of ``desk/alerts`` alone.
+
+    Raises
+    ------
+    AlertPolicyError
+        Listing every wrong field of the file.
+    """
+    return read_declared(folder / SETTINGS_FILE, Settings, AlertPolicyError).objectives
 
 
 def _misfits(settings: Settings, metrics: Mapping[str, Metric], rules: list[Rule]) -> Iterator[str]:

@@ -167,12 +167,38 @@ def test_a_bad_key_is_not_tried_again(venue: Any) -> None:
     assert (len(venue.peer.asked(venue.paths["fees"])) - before, venue.waits) == (1, [])
 
 
+def counted(client: Any, *counts: str) -> tuple[int, ...]:
+    return tuple(sum(getattr(each, name) for each in client.heard) for name in counts)
+
+
+def test_signed_requests_are_counted_as_such_and_others_not(venue: Any) -> None:
+    unsigned, client = venue.client(), venue.client(signed=True)
+    unsigned.instruments()
+    assert counted(unsigned, "signed") == (0,)
+    client.instruments()
+    (before,) = counted(client, "signed")
+    client.fees(venue.spot)
+    assert counted(client, "signed") == (before + 1,)
+
+
+def test_what_a_venue_calls_its_own_failure_is_counted_and_a_wish_to_be_asked_less_is_not(venue: Any) -> None:
+    client = venue.client()
+    failures = [each for each in (MAINTENANCE.get(venue.name), {"status": 502}) if each is not None]
+    # Binance calls its overload an error of its servers, by its status.
+    pauses = [] if venue.name == "binance" else [BUSY[venue.name]]
+    for fault in (*failures, *pauses):
+        venue.peer.queue(venue.paths["candles"], **fault)
+    read(venue, "candles", client)
+    assert counted(client, "server_errors") == (len(failures),)
+
+
 @pytest.mark.parametrize("venue", SKEWED, indirect=True)
 def test_a_drifted_clock_is_measured_again(venue: Any) -> None:
     client = venue.client(signed=True)
     client.instruments()
     venue.peer.queue(venue.paths["fees"], **SKEWED[venue.name])
     client.fees(venue.spot)
+    assert counted(client, "clock_refusals", "server_errors") == (1, 0)
     paths = [path for path, _ in venue.peer.requests]
     refused = paths.index(venue.paths["fees"])
     assert paths[refused + 1 : refused + 3] == [venue.paths["clock"], venue.paths["fees"]]
