@@ -8,9 +8,10 @@ what a measurement leads to (``alerting``), who measures.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from pydantic import AwareDatetime, Field, ValidationError
 
@@ -38,6 +39,19 @@ class Measured(Frozen):
     count: int | None = Field(None, ge=0)
     usual: float | None = None
     evidence: str = ""
+
+    @classmethod
+    def of(cls, observation: Observation) -> Self:
+        """Return the line of what was measured here."""
+        return cls(
+            metric=observation.metric,
+            **asdict(observation.subject),
+            value=observation.value,
+            at=observation.at,
+            count=observation.count,
+            usual=observation.usual,
+            evidence=observation.evidence,
+        )
 
     def observation(self) -> Observation:
         """Return it as the rules take it."""

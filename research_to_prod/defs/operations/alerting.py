@@ -12,7 +12,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from research_to_prod.defs.operations.day_sources import DAILY, DaySources
+from research_to_prod.defs.operations.day_sources import ACCOUNTS, DAILY, DaySources
 from research_to_prod.defs.operations.pictures import evaluations_picture
 from research_to_prod.defs.partitions import DAYS
 from research_to_prod.defs.publishing import markdown_table, publish, table_preview
@@ -26,8 +26,9 @@ LOOKS = (timedelta(hours=1), timedelta(0))
 
 
 @dg.asset(
-    deps=[*DAILY, *(dg.AssetDep(each, partition_mapping=dg.AllPartitionMapping()) for each in
-                     ("candles", "funding_rates", "liquidity_profile"))],
+    deps=[*dict.fromkeys((*DAILY, *ACCOUNTS)),
+          *(dg.AssetDep(each, partition_mapping=dg.AllPartitionMapping()) for each in
+            ("candles", "funding_rates", "liquidity_profile"))],
     partitions_def=DAYS,
     group_name="operations",
     owners=["team:operations"],

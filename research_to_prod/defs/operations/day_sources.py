@@ -6,7 +6,9 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
+from research_to_prod.execution.contracts import VENUE_RECORDS
 from research_to_prod.lake import Lake, Snapshot
+from research_to_prod.operations.alerting.accounts import Accounts
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Context
 from research_to_prod.settings import Settings
@@ -17,6 +19,9 @@ DAILY = (
     *("slippage", "shadow", "pnl_waterfall", "edge_verdicts", "breaks"),
 )
 """Tables with a partition a day; one that lacks the day is late."""
+
+ACCOUNTS = ("order_events", "ledger_entries", *VENUE_RECORDS)
+"""What else is read of the accounts. The first two need not be delivered, and the others come together."""
 
 
 class DaySources:
@@ -34,9 +39,16 @@ class DaySources:
         start = date.fromisoformat(day)
         self._tables = {
             name: self._rows(name, day)
-            for name in ("orders", "fills", "venue_fills", "slippage", "shadow", "breaks", "positions")
+            for name in ("orders", "fills", "venue_fills", "slippage", "shadow", "positions")
         }
-        self._certificates = self._rows("fetch_certificates", f"venue_fills-{day}")
+        self._breaks = self._rows("breaks", day)
+        self._certificates = {
+            name: rows
+            for name in VENUE_RECORDS
+            if (rows := self._rows("fetch_certificates", f"{name}-{day}")) is not None
+        }
+        read = {name: self._tables[name] if name in self._tables else self._rows(name, day) for name in VENUE_RECORDS}
+        self._venue = {name: rows for name, rows in read.items() if rows is not None}
         # Of bars and payments one day back is looked at, which may lie in the month before.
         self._months = {
             name: self._recent(name, sorted({f"{start - timedelta(days=back):%Y-%m}" for back in (0, 1)}))
@@ -56,7 +68,8 @@ class DaySources:
                 seen = events_seen(connection, moment)
         tables = DayTables(
             seen=seen,
-            certificates=self._certificates,
+            certificates=self._certificates.get("venue_fills"),
+            accounts=self._accounts(moment),
             loss_limit=self._allocation.expected_shortfall_limit.value,
             lags={name: self._lag(name) for name in DAILY},
             **self._tables,
@@ -77,6 +90,28 @@ class DaySources:
             self._profile_version,
             self._calendars,
             self._allocation.book_capital.value,
+        )
+
+    def _accounts(self, moment: datetime) -> Accounts | None:
+        """Return what is known of the accounts; None where none was read."""
+        from research_to_prod.operations.alerting.margin_measures import last_prices
+
+        if not self._certificates:
+            return None
+        return Accounts(
+            since=self._start,
+            forced_since=self._start,
+            breaks=self._breaks,
+            venue=self._venue,
+            certificates=self._certificates,
+            recorded=frozenset(each for each in ("order_events", "ledger_entries") if self._lake.has(each, self._day)),
+            fills=self._tables["fills"],
+            positions=self._tables["positions"],
+            capital=self._allocation.book_capital.value,
+            currency=self._allocation.currency,
+            funding_rates=self._months["funding_rates"],
+            deviations=self.context(moment).hour_deviations,
+            prices=last_prices(self._months["candles"], moment),
         )
 
     def _rows(self, table: str, partition: str) -> pa.Table | None:

@@ -106,6 +106,12 @@ class Context:
     watched_since: datetime
     events: tuple[str, ...] = ()
 
+    @property
+    def hour_deviations(self) -> dict[tuple[str, str], float]:
+        """By market, the deviation of one hour's return, as a fraction; without those of which it isn't known."""
+        root = _SECONDS_OF_HOUR**0.5
+        return {(each.venue, each.symbol): each.volatility * root for each in self.markets if each.volatility}
+
 
 @dataclass(frozen=True)
 class Situation:

@@ -1,0 +1,174 @@
+"""How much of an account's margin is in use, and how far its contracts are from being closed by the venue.
+
+The venue says both of an account as it is now. Of a day that is over it states neither; then they follow from its
+wallet, payments, fills and margin tiers, from what the desk stated to hold, and bars.
+
+Belongs here: both ways, and the choice between them. Doesn't: the arithmetic of a cross account (``book_risk``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from math import fsum
+
+import pyarrow as pa
+
+from research_to_prod.operations.alerting.accounts import Account, Place, Row
+from research_to_prod.operations.alerting.evaluation import Observation
+from research_to_prod.operations.book_risk import Contract, liquidation_distance
+from research_to_prod.values import timeframe_length
+
+FARTHEST = 1000.0
+"""Deviations of an hour beyond which a distance is no longer told; also that of an account without contracts."""
+_OLDEST = timedelta(hours=1)
+"""A statement that is older says nothing of the margin of now."""
+
+_AHEAD = timedelta(minutes=1)
+"""So far may the venue's clock be before ours."""
+
+
+def margin(account: Account) -> Iterator[Observation]:
+    """Yield maintenance margin over margin balance, and deviations of an hour until the first liquidation."""
+    yield from _stated(account) or _computed(account)
+
+
+def last_prices(candles: pa.Table | None, moment: datetime) -> dict[Place, tuple[float, datetime]]:
+    """Return the close of each market's last bar that had ended at ``moment``, and when it did."""
+    found: dict[Place, tuple[float, datetime]] = {}
+    for row in [] if candles is None else candles.to_pylist():
+        place, ended = (row["venue"], row["symbol"]), row["ts"] + timeframe_length(row["timeframe"])
+        if ended <= moment and (place not in found or found[place][1] < ended):
+            found[place] = (row["close"], ended)
+    return found
+
+
+def _stated(account: Account) -> Sequence[Observation]:
+    """Return what the venue's latest word says; nothing where it is not complete, too old, or leaves the margin out."""
+    if not account.saw("venue_balances", "venue_positions"):
+        return ()
+    at = max(row["interval_end"] for row in account.proofs("venue_positions"))
+    wallet = [row for row in _closing(account, "venue_balances") if row["account"] == "futures"]
+    held = _closing(account, "venue_positions")
+    stated = [*(row["maintenance_margin"] for row in wallet), *(row["mark_price"] for row in held)]
+    # Money and no contract: nothing is to be maintained, whatever the statement leaves out.
+    if (held and None in stated) or not -_AHEAD <= account.moment - at <= _OLDEST:
+        return ()
+    at = min(at, account.moment)
+    ratio = max((_ratio(row["maintenance_margin"] or 0, row["margin_balance"] or 0) for row in wallet), default=0.0)
+    distances = [_distance(account, row) for row in held]
+    known = [each for each in distances if each is not None]
+    distance = None if len(known) < len(distances) else min([FARTHEST, *known])
+    evidence = "venue_balances, venue_positions"
+    return (
+        account.observe("margin_ratio", ratio if wallet or not held else None, evidence, at),
+        account.observe("liquidation_distance", distance, evidence, at),
+    )
+
+
+def _closing(account: Account, table: str) -> list[Row]:
+    return [row for row in account.rows(table) if row["moment"] == "closing"]
+
+
+def _ratio(maintenance: float, balance: float) -> float:
+    """Return the share in use; all of it where there is nothing left."""
+    if not maintenance:
+        return 0.0
+    return float(maintenance / balance) if balance > 0 else 1.0
+
+
+def _distance(account: Account, row: Row) -> float | None:
+    """Return how far the mark is from the liquidation price; a contract that has none is as far as its whole price."""
+    usual = account.known.deviations.get((account.venue, row["symbol"]))
+    if not usual:
+        return None
+    mark, last = float(row["mark_price"]), float(row["liquidation_price"])
+    ahead = mark - last if row["position"] > 0 else last - mark if last else mark
+    return max(0.0, ahead / mark) / usual
+
+
+def _computed(account: Account) -> Iterator[Observation]:
+    """Yield what follows from the records of the day, where they are complete and the desk stated what it holds."""
+    if not account.saw("venue_balances", "venue_income", "venue_fills"):
+        return
+    stated = [row for row in account.desk_positions() if row["held_at"] <= account.moment]
+    last = max((row["held_at"] for row in stated), default=None)
+    if last is None or account.moment - last > _OLDEST:
+        return
+    evidence = "positions, venue_balances, venue_income, venue_fills, venue_fees, candles"
+    ratio = distance = None
+    found = _contracts(account, [row for row in stated if row["held_at"] == last and ":" in row["symbol"]], last)
+    if found is not None:
+        profit, contracts = found
+        equity = _wallet(account, last) + profit
+        needed = fsum(each.value * each.maintenance_margin for each in contracts.values())
+        ratio, distance = _ratio(needed, equity), _in_deviations(account, equity, contracts)
+    yield account.observe("margin_ratio", ratio, evidence)
+    yield account.observe("liquidation_distance", distance, evidence)
+
+
+def _contracts(account: Account, held: Sequence[Row], at: datetime) -> tuple[float, dict[str, Contract]] | None:
+    """Return what is open on contracts at the moment, and what is held; None where one has no price or no terms."""
+    terms = {row["symbol"]: row for row in account.rows("venue_fees") if row["margin_floors"]}
+    since = [row for row in account.rows("venue_fills") if at < row["traded_at"] <= account.moment]
+    profit, sizes = 0.0, dict.fromkeys((row["symbol"] for row in since if ":" in row["symbol"]), 0.0)
+    prices: dict[str, float] = {}
+    for symbol in sizes.keys() | {row["symbol"] for row in held if row["position"]}:
+        price, known_at = account.known.prices.get((account.venue, symbol), (None, account.moment))
+        quote, _, settled_in = symbol.partition("/")[2].partition(":")
+        if price is None or account.moment - known_at > _OLDEST or quote != settled_in or symbol not in terms:
+            return None
+        prices[symbol] = price
+    for row in held:
+        if row["position"]:
+            if row["entry_price"] is None:
+                return None
+            size = float(row["position"])
+            sizes[row["symbol"]] = sizes.get(row["symbol"], 0.0) + size
+            profit += size * (prices[row["symbol"]] - float(row["entry_price"]))
+    for row in since:
+        if ":" in row["symbol"]:
+            size = float(row["side"] * row["quantity"])
+            sizes[row["symbol"]] += size
+            profit += size * (prices[row["symbol"]] - float(row["price"]))
+    values = {symbol: abs(size) * prices[symbol] for symbol, size in sizes.items() if size}
+    return profit, {symbol: Contract(value, _share(value, terms[symbol])) for symbol, value in values.items()}
+
+
+def _share(value: float, terms: Row) -> float:
+    """Return the share of ``value`` that a position of it must maintain; beyond the last tier that of the last."""
+    tiers = sorted(zip(terms["margin_floors"], terms["margin_rates"], terms["margin_deductions"], strict=True))
+    _, rate, deduction = max((tier for tier in tiers if tier[0] <= value), default=tiers[0])
+    return float(rate) - float(deduction) / value
+
+
+def _wallet(account: Account, at: datetime) -> float:
+    """Return the money in the futures wallet at the moment, without the profit of fills after ``at``."""
+    currency = account.known.currency
+    opening = [
+        row["amount"]
+        for row in account.rows("venue_balances")
+        if (row["account"], row["moment"], row["asset"]) == ("futures", "opening", currency)
+    ]
+    moved = [
+        row["amount"]
+        for row in account.rows("venue_income")
+        if (row["account"], row["asset"]) == ("futures", currency)
+        and row["booked_at"] <= (at if row["income_type"] == "REALIZED_PNL" else account.moment)
+    ]
+    return float(sum(opening) + sum(moved))
+
+
+def _in_deviations(account: Account, equity: float, contracts: Mapping[str, Contract]) -> float | None:
+    """Return the adverse move of all contracts at once that closes them; None where one's usual move is not known.
+
+    All moving together is the book at its worst, as in the risk posture; a single liquidation price is further away.
+    """
+    distance = liquidation_distance(equity, list(contracts.values()))
+    if distance is None:
+        return FARTHEST
+    usual = [(each, account.known.deviations.get((account.venue, symbol))) for symbol, each in contracts.items()]
+    wander = fsum(each.value * deviation for each, deviation in usual if deviation)
+    if not all(deviation for _, deviation in usual):
+        return None
+    return min(FARTHEST, distance * fsum(each.value for each in contracts.values()) / wander)

@@ -1,0 +1,163 @@
+"""Margin: by the venue's own word of now, and else by what its records and the desk's amount to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_BALANCES, VENUE_FEES, VENUE_POSITIONS
+from research_to_prod.market_data.contracts import CANDLES, FETCH_CERTIFICATES
+from research_to_prod.operations.alerting.accounts import Accounts
+from research_to_prod.operations.alerting.margin_measures import FARTHEST, last_prices
+from research_to_prod.operations.alerting.record_measures import observe_records
+from research_to_prod.sandbox.account import Account
+from research_to_prod.sandbox.desk import SandboxDesk
+from research_to_prod.sandbox.faults import FaultPlan
+from tests.operations.alerting.account_day import (
+    DAY,
+    END,
+    HOUR_DEVIATION,
+    LOOKS,
+    START,
+    account,
+    at,
+    doubted,
+    market,
+    terms,
+    values,
+)
+from tests.operations.alerting.test_day_measures import rows
+
+ETH = {"venue": "sandbox", "symbol": "ETH/USDT:USDT", "day": DAY, "moment": "closing", "snapshot_at": END}
+USDT = {"venue": "sandbox", "account": "futures", "asset": "USDT", "day": DAY, "moment": "closing", "snapshot_at": END}
+
+
+def told(known: Accounts, moment: Any = END) -> tuple[float | None, float | None]:
+    found = values(known, moment)
+    return found["margin_ratio"], found["liquidation_distance"]
+
+
+@pytest.mark.parametrize("moment", LOOKS)
+def test_the_margin_of_a_past_moment_is_what_the_venue_then_said(moment: Any) -> None:
+    then = Account(SandboxDesk(market(), faults=FaultPlan())).futures_account({}, moment - timedelta(microseconds=1))
+    ratio, _ = told(account(), moment)
+    assert ratio == pytest.approx(float(then["totalMaintMargin"]) / float(then["totalMarginBalance"]), rel=1e-6)
+
+
+def poorer(known: Accounts, by: Decimal) -> Accounts:
+    """The same with less money in the futures wallet all day."""
+    balances = [
+        row | {"amount": row["amount"] - (by if row["account"] == "futures" else 0)}
+        for row in known.venue["venue_balances"].to_pylist()
+    ]
+    return replace(known, venue={**known.venue, "venue_balances": rows(VENUE_BALANCES, *balances)})
+
+
+def test_the_distance_of_a_past_moment_is_the_move_of_all_contracts_at_which_equity_meets_maintenance() -> None:
+    then = Account(SandboxDesk(market(), faults=FaultPlan())).futures_account({}, END - timedelta(microseconds=1))
+    gross = sum(abs(float(each["notional"])) for each in then["positions"])
+    spare = Decimal(then["totalMarginBalance"]) - Decimal(round(0.05 * gross))
+    ratio, distance = told(poorer(account(), spare))
+    assert ratio == pytest.approx(0.004 / 0.05, rel=1e-3)
+    assert distance == pytest.approx((0.05 - 0.004) / 1.004 / HOUR_DEVIATION, rel=1e-3)
+
+
+def test_a_past_margin_rests_on_prices_terms_and_a_statement_of_the_desk() -> None:
+    known = account()
+    assert told(replace(known, venue={**known.venue, "venue_fees": terms().slice(0, 0)})) == (None, None)
+    assert told(replace(known, deviations={}))[1] is None
+    assert {each.value for each in observe_records(known, END) if each.metric == "margin_ratio"} == {None}
+    for missing in (replace(known, positions=None), doubted(known, "venue_fills"), doubted(known, "venue_balances")):
+        assert "margin_ratio" not in values(missing)
+
+
+def test_a_larger_position_is_in_a_higher_tier() -> None:
+    tiers = {
+        "margin_floors": [Decimal(0), Decimal(10_000)],
+        "margin_rates": [Decimal("0.004"), Decimal("0.02")],
+        "margin_deductions": [Decimal(0), Decimal(160)],
+    }
+    fees = rows(VENUE_FEES, *(row | tiers for row in terms().to_pylist()))
+    one, two = told(account())[0], told(account(venue={**account().venue, "venue_fees": fees}))[0]
+    assert one is not None
+    assert two is not None
+    assert 4 * one < two < 5 * one
+
+
+def test_a_book_without_contracts_uses_no_margin() -> None:
+    known = account()
+    flat = rows(INBOX_KINDS["positions"], {"venue": "sandbox", "symbol": "BTC/USDT", "held_at": END})
+    venue = known.venue | {"venue_fills": known.venue["venue_fills"].slice(0, 0)}
+    assert told(replace(known, positions=flat, venue=venue)) == (0, FARTHEST)
+
+
+def stated(position: str = "2", liquidation: str = "900", balance: str = "500", **changes: Any) -> Accounts:
+    """The venue's word at the end of the day: at a mark of 1,000, with 400 to be maintained."""
+    known = account()
+    held = ETH | {
+        "position": Decimal(position), "mark_price": Decimal(1000), "liquidation_price": Decimal(liquidation),
+    }  # fmt: skip
+    money = USDT | {"amount": Decimal(1), "margin_balance": Decimal(balance), "maintenance_margin": Decimal(400)}
+    venue = {"venue_positions": rows(VENUE_POSITIONS, held), "venue_balances": rows(VENUE_BALANCES, money)}
+    return replace(known, venue={**known.venue, **venue}, **changes)
+
+
+def test_the_venue_s_own_word_goes_before_what_follows_from_records() -> None:
+    assert told(stated()) == (0.8, pytest.approx(0.1 / HOUR_DEVIATION))
+
+
+def test_it_is_of_when_the_venue_said_it_and_not_of_later() -> None:
+    known, before = stated(), END - timedelta(minutes=30)
+    proofs = [row | {"interval_end": before} for row in known.certificates["venue_positions"].to_pylist()]
+    read = {**known.certificates, "venue_positions": rows(FETCH_CERTIFICATES, *proofs)}
+    (found,) = [
+        each
+        for each in observe_records(at(replace(known, certificates=read), END), END)
+        if each.metric == "margin_ratio"
+    ]
+    assert (found.value, found.at) == (0.8, before)
+    assert told(known, END - timedelta(hours=1))[0] != 0.8
+
+
+@pytest.mark.parametrize(
+    ("position", "liquidation", "moves"),
+    [
+        ("2", "900", 0.1),
+        ("2", "1000", 0.0),
+        ("2", "1100", 0.0),
+        ("2", "0", 1.0),
+        ("-2", "1100", 0.1),
+        ("-2", "900", 0.0),
+        ("-2", "0", 1.0),
+    ],
+)
+def test_the_distance_is_the_adverse_move_to_the_liquidation_price(
+    position: str, liquidation: str, moves: float
+) -> None:
+    assert told(stated(position, liquidation))[1] == pytest.approx(moves / HOUR_DEVIATION)
+
+
+def test_a_distance_without_this_hour_s_deviation_is_unknown_and_the_ratio_known() -> None:
+    assert told(stated(deviations={})) == (0.8, None)
+
+
+@pytest.mark.parametrize("balance", ["0", "-10"])
+def test_where_nothing_is_left_all_of_the_margin_is_in_use(balance: str) -> None:
+    assert told(stated(balance=balance))[0] == 1
+
+
+def test_the_last_price_is_that_of_the_last_bar_that_had_ended() -> None:
+    bar = {"venue": "sandbox", "symbol": "BTC/USDT", "timeframe": "1h"}
+    closes = [bar | {"ts": START + timedelta(hours=hour), "close": float(hour)} for hour in range(4)]
+    fine = bar | {"timeframe": "15m", "ts": START + timedelta(hours=2), "close": 2.15}
+    candles: pa.Table = rows(CANDLES, *closes, fine)
+    assert last_prices(candles, START + timedelta(hours=3)) == {
+        ("sandbox", "BTC/USDT"): (2.0, START + timedelta(hours=3))
+    }
+    assert last_prices(candles, START + timedelta(minutes=150))["sandbox", "BTC/USDT"][0] == 2.15
+    assert last_prices(None, END) == {}
