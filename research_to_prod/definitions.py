@@ -23,9 +23,9 @@ from research_to_prod.defs.operations import assets as operations_assets
 from research_to_prod.defs.operations import checks as operations_checks
 from research_to_prod.defs.operations import control_state as control_assets
 from research_to_prod.defs.operations import kill_drill as kill_drill_assets
+from research_to_prod.defs.operations import margin_watching, watching
 from research_to_prod.defs.operations import risk_posture as posture_assets
 from research_to_prod.defs.operations import running_day as running_day_assets
-from research_to_prod.defs.operations import watching
 from research_to_prod.defs.promotion import assets as promotion_assets
 from research_to_prod.defs.promotion import metrics as promotion_metrics
 from research_to_prod.defs.promotion import rollback as rollback_assets
@@ -65,6 +65,7 @@ defs: dg.Definitions = with_code_references(
             report_checks,
             automation,
             watching,
+            margin_watching,
         ],
         resources=build_resources(os.environ),
         # One process a run: the multiprocess executor costs 5 to 8 s a step in imports alone.

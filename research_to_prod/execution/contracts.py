@@ -265,7 +265,9 @@ VENUE_FEES = Schema(
         Column("stated_at", TIMESTAMP, "when the venue stated it, the venue's clock"),
         Column("lot", DECIMAL, "smallest step of a quantity; null where the venue states none", _UNITS, nullable=True),
         Column("margin_floors", _MANY, "values from which on each margin tier holds", "quote currency", nullable=True),
-        Column("margin_rates", _MANY, "share of its value that a position in a tier must maintain", nullable=True),
+        Column(
+            "margin_rates", _MANY, "share that a position in a tier must maintain", "fraction of value", nullable=True
+        ),
         Column("margin_deductions", _MANY, "less this; of each tier", "quote currency", nullable=True),
     ),
     key=("venue", "symbol"),

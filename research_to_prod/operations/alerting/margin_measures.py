@@ -8,14 +8,17 @@ Belongs here: both ways, and the choice between them. Doesn't: the arithmetic of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import fsum
 
 import pyarrow as pa
 
+from research_to_prod.execution.venue_records import venue_balances_table, venue_positions_table
+from research_to_prod.market_data.account_reads import Wallet
 from research_to_prod.operations.alerting.accounts import Account, Place, Row
 from research_to_prod.operations.alerting.evaluation import Observation
+from research_to_prod.operations.alerting.situation import Subject
 from research_to_prod.operations.book_risk import Contract, liquidation_distance
 from research_to_prod.values import timeframe_length
 
@@ -43,31 +46,55 @@ def last_prices(candles: pa.Table | None, moment: datetime) -> dict[Place, tuple
     return found
 
 
+def margin_of(
+    venue: str, wallets: Iterable[Wallet], deviations: Mapping[Place, float], now: datetime
+) -> tuple[Observation, ...]:
+    """Return what the wallets that a venue states at this moment say; nothing where it leaves their margin out.
+
+    Parameters
+    ----------
+    deviations
+        By market, the deviation of one hour's return that is usual now, as a fraction.
+    """
+    given = list(wallets)
+    money, held = (
+        table(given, "closing", venue, f"{now:%Y-%m-%d}", "now").to_pylist()
+        for table in (venue_balances_table, venue_positions_table)
+    )
+    return _of_rows(venue, money, held, deviations, now)
+
+
 def _stated(account: Account) -> Sequence[Observation]:
     """Return what the venue's latest word says; nothing where it is not complete, too old, or leaves the margin out."""
     if not account.saw("venue_balances", "venue_positions"):
         return ()
     at = max(row["interval_end"] for row in account.proofs("venue_positions"))
-    wallet = [row for row in _closing(account, "venue_balances") if row["account"] == "futures"]
-    held = _closing(account, "venue_positions")
-    stated = [*(row["maintenance_margin"] for row in wallet), *(row["mark_price"] for row in held)]
-    # Money and no contract: nothing is to be maintained, whatever the statement leaves out.
-    if (held and None in stated) or not -_AHEAD <= account.moment - at <= _OLDEST:
+    if not -_AHEAD <= account.moment - at <= _OLDEST:
         return ()
-    at = min(at, account.moment)
+    money, held = (
+        [row for row in account.rows(table) if row["moment"] == "closing"]
+        for table in ("venue_balances", "venue_positions")
+    )
+    return _of_rows(account.venue, money, held, account.known.deviations, min(at, account.moment))
+
+
+def _of_rows(
+    venue: str, money: Iterable[Row], held: Sequence[Row], deviations: Mapping[Place, float], at: datetime
+) -> tuple[Observation, ...]:
+    """Return what VENUE_BALANCES and VENUE_POSITIONS of one moment say; nothing where they leave the margin out."""
+    wallet = [row for row in money if row["account"] == "futures"]
+    stated = [*(row["maintenance_margin"] for row in wallet), *(row["mark_price"] for row in held)]
+    # Money and no contract: nothing is to be maintained, whatever is left out.
+    if held and (None in stated or not wallet):
+        return ()
     ratio = max((_ratio(row["maintenance_margin"] or 0, row["margin_balance"] or 0) for row in wallet), default=0.0)
-    distances = [_distance(account, row) for row in held]
+    distances = [_distance(row, deviations.get((venue, row["symbol"]))) for row in held]
     known = [each for each in distances if each is not None]
     distance = None if len(known) < len(distances) else min([FARTHEST, *known])
-    evidence = "venue_balances, venue_positions"
-    return (
-        account.observe("margin_ratio", ratio if wallet or not held else None, evidence, at),
-        account.observe("liquidation_distance", distance, evidence, at),
+    return tuple(
+        Observation(metric, Subject(venue), value, at, None, None, "venue_balances, venue_positions")
+        for metric, value in (("margin_ratio", ratio), ("liquidation_distance", distance))
     )
-
-
-def _closing(account: Account, table: str) -> list[Row]:
-    return [row for row in account.rows(table) if row["moment"] == "closing"]
 
 
 def _ratio(maintenance: float, balance: float) -> float:
@@ -77,9 +104,8 @@ def _ratio(maintenance: float, balance: float) -> float:
     return float(maintenance / balance) if balance > 0 else 1.0
 
 
-def _distance(account: Account, row: Row) -> float | None:
+def _distance(row: Row, usual: float | None) -> float | None:
     """Return how far the mark is from the liquidation price; a contract that has none is as far as its whole price."""
-    usual = account.known.deviations.get((account.venue, row["symbol"]))
     if not usual:
         return None
     mark, last = float(row["mark_price"]), float(row["liquidation_price"])
