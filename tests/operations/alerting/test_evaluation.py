@@ -61,11 +61,11 @@ class TestLevels:
         [
             (1, 10, Sight.BETWEEN), (3, 10, Sight.BETWEEN), (4, 10, Sight.BROKEN), (5, 25, Sight.BETWEEN),
             (6, 25, Sight.BROKEN), (9, 100, Sight.BETWEEN), (10, 100, Sight.BROKEN), (9, 9, Sight.TOO_FEW),
-            (0, 25, Sight.CALM),
+            (0, 25, Sight.CALM), (30, 25, Sight.BROKEN),
         ],
     )  # fmt: skip
     def test_rejects_that_luck_explains_begin_nothing(self, bad: int, sent: int, sight: Sight) -> None:
-        """Limits from SciPy's binomial tail: four of ten, six of 25 and ten of 100 are rarer than one in 10,000."""
+        """Limits from SciPy's binomial tail: four of ten, six of 25, ten of 100. More than all is a wrong reading, told."""
         rate = reading("reject_rate", bad / sent, Subject(strategy="momentum"), count=sent)
         assert of(judged([rate], context(held())), "reject_rate").sight is sight
 
