@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate, groupby
 
-from research_to_prod.operations.alerting.accounts import Account
+from research_to_prod.operations.alerting.accounts import Account, Row
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.contracts import BreakClass
 
@@ -96,7 +96,9 @@ def _due(account: Account) -> dict[tuple[str, datetime], list[float]]:
     if not account.saw("venue_positions", "venue_fills"):
         return {}
     held = {row["symbol"]: row["position"] for row in account.rows("venue_positions") if row["moment"] == "opening"}
-    fills = sorted(account.rows("venue_fills"), key=lambda row: row["traded_at"])
+    fills: dict[str, list[Row]] = {}
+    for fill in sorted(account.rows("venue_fills"), key=lambda row: row["traded_at"]):
+        fills.setdefault(fill["symbol"], []).append(fill)
     due: dict[tuple[str, datetime], list[float]] = {}
     for row in account.rates():
         symbol, at = row["symbol"], row["ts"]
@@ -104,7 +106,7 @@ def _due(account: Account) -> dict[tuple[str, datetime], list[float]]:
         # Only of linear contracts a quantity times a price is money.
         if row["mark_price"] is None or not _counts(account, at) or quote != settled_in:
             continue
-        own = [fill for fill in fills if fill["symbol"] == symbol and fill["traded_at"] <= at + _APART]
+        own = [fill for fill in fills.get(symbol, ()) if fill["traded_at"] <= at + _APART]
         moves = (each["side"] * each["quantity"] for each in own)
         positions = list(accumulate(moves, initial=held.get(symbol, Decimal(0))))
         near = positions[sum(fill["traded_at"] < at - _APART for fill in own) :]
