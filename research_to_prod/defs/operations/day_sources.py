@@ -100,6 +100,7 @@ class DaySources:
             return None
         return Accounts(
             since=self._start,
+            told_to=self._end,
             forced_since=self._start,
             breaks=self._breaks,
             venue=self._venue,

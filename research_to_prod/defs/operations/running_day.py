@@ -57,7 +57,7 @@ def running_breaks(
     from research_to_prod.operations.readings import Measured, Readings
     from research_to_prod.operations.reconciliation_policy import load_reconciliation_policy
     from research_to_prod.operations.register import carried
-    from research_to_prod.operations.running_day import compare_running
+    from research_to_prod.operations.running_day import compare_running, told_to
 
     day = f"{clock():%Y-%m-%d}"
     desk: dict[str, pa.Table] = {}
@@ -86,6 +86,7 @@ def running_breaks(
     allocation = load_allocation(settings.desk / "capital" / "allocation.yaml")
     known = Accounts(
         since=day_bounds(day)[0],
+        told_to=told_to(desk["positions"]) or day_bounds(day)[0],
         forced_since=now - FORCED_FOR,
         breaks=rows,
         venue=venue,

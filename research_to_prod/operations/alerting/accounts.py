@@ -35,6 +35,8 @@ class Accounts:
     ----------
     since
         The day's start.
+    told_to
+        Up to when the desk has told its side; of what came later nothing was compared.
     forced_since
         What the venue closed before is told already.
     breaks
@@ -56,6 +58,7 @@ class Accounts:
     """
 
     since: datetime
+    told_to: datetime
     forced_since: datetime
     breaks: pa.Table | None
     venue: Mapping[str, pa.Table]

@@ -84,7 +84,7 @@ def _payments(account: Account) -> list[_Payment]:
             offs.append(min(_off(amount, each) for each in due[key]))
         if key in broken:
             offs.append(_off(*(_amount(broken[key][name]) for name in ("internal_value", "venue_value"))))
-        elif compared:
+        elif compared and at <= account.known.told_to:
             offs.append((0.0, 0.0))
         value, relative = max(offs, key=_weight, default=(0.0, 0.0))
         paid.append(_Payment(symbol, at, value, relative, bool(offs)))

@@ -41,7 +41,7 @@ def observe_records(known: Accounts, moment: datetime) -> Iterator[Observation]:
 def fills(account: Account) -> Iterator[Observation]:
     """Yield fills that one side lacks, or has twice."""
     known = account.saw("venue_fills") and account.excludes(*_LOST)
-    yield account.observe("fill_breaks", _number(account.found(*_LOST), known=known))
+    yield _compared(account, "fill_breaks", account.found(*_LOST), known=known)
 
 
 def positions(account: Account) -> Iterator[Observation]:
@@ -84,7 +84,7 @@ def orders(account: Account) -> Iterator[Observation]:
         if row["account"] is None and (row["symbol"], row["record_id"]) not in own
     ]
     known = account.saw("venue_orders") and "order_events" in account.known.recorded and account.excludes(*strange)
-    yield account.observe("unknown_orders", _number(breaks, known=known))
+    yield _compared(account, "unknown_orders", breaks, known=known)
 
 
 def forced(account: Account) -> Iterator[Observation]:
@@ -115,7 +115,7 @@ def movements(account: Account) -> Iterator[Observation]:
     moved = [row for row in account.found(BreakClass.TRANSFER_UNMATCHED) if row["venue_value"] is not None]
     announced = "ledger_entries" in account.known.recorded
     known = account.saw("venue_income") and announced and account.excludes(BreakClass.TRANSFER_UNMATCHED)
-    yield account.observe("unexpected_movements", _number(moved, known=known))
+    yield _compared(account, "unexpected_movements", moved, known=known)
 
 
 def _forced_orders(account: Account) -> list[Row]:
@@ -125,6 +125,12 @@ def _forced_orders(account: Account) -> list[Row]:
     names = [pc.starts_with(rows["client_order_id"], each) for each in _FORCED_ORDERS]
     forced = rows.filter(pc.or_(pc.or_(names[0], names[1]), names[2]))
     return [row for row in forced.to_pylist() if row["venue"] == account.venue]
+
+
+def _compared(account: Account, metric: str, found: Sequence[Row], *, known: bool) -> Observation:
+    """Return how many were found; that there is none is of as far as the desk has told, and ages until it goes on."""
+    at = account.moment if found else min(account.moment, account.known.told_to)
+    return account.observe(metric, _number(found, known=known), at=at)
 
 
 def _number(found: Sequence[object], *, known: bool) -> float | None:

@@ -70,6 +70,7 @@ def account(fault: RecordFault | None = None, **changes: Any) -> Accounts:
     breaks = reconcile_day(tables, BREAKS.empty(), DAY, POLICY, END + timedelta(hours=2)).breaks
     known = Accounts(
         since=START,
+        told_to=END,
         forced_since=START,
         breaks=breaks,
         venue={**venue, "venue_fees": terms()},

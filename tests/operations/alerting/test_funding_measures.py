@@ -120,6 +120,12 @@ def test_a_payment_that_can_be_held_against_nothing_is_unknown() -> None:
     assert told(replace(bare, recorded=frozenset({"ledger_entries"}))) == (0, 0, 0)
 
 
+def test_a_payment_that_the_desk_has_not_told_yet_was_not_compared() -> None:
+    known = day(AS_DUE, AS_DUE, AS_DUE, funding_rates=None, told_to=START + timedelta(hours=15))
+    assert told(known, START + timedelta(hours=12)) == (0, 0, 0)
+    assert told(known) == (None, None, None)
+
+
 def test_of_an_inverse_contract_nothing_is_due_in_money() -> None:
     known = day(recorded=frozenset(), funding_rates=rates(symbol="ETH/USD:ETH"))
     assert told(known) == (0, 0, 0)

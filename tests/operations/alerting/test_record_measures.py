@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -202,6 +202,18 @@ def test_a_closing_is_one_event_on_both_sides_and_the_insurance_fund_s_share_ano
     told = START + timedelta(hours=10)
     assert values(account(fills=fills, venue=venue, forced_since=told))["forced_events"] == 0
     assert values(account(fills=fills, venue=venue), START + timedelta(hours=8))["forced_events"] == 0
+
+
+def test_that_there_is_no_break_is_as_old_as_the_desk_s_last_word_and_one_that_was_found_is_of_now() -> None:
+    told = END - timedelta(hours=2)
+
+    def times(known: Accounts) -> dict[str, datetime]:
+        return {each.metric: each.at for each in observe_records(at(known, END), END)}
+
+    calm = times(account(told_to=told))
+    old = {metric for metric, when in calm.items() if when == told}
+    assert old == {"fill_breaks", "unknown_orders", "unexpected_movements"}
+    assert times(account(RecordFault.LOST_FILL, told_to=told))["fill_breaks"] == END
 
 
 def test_a_transfer_that_only_the_desk_booked_moved_nothing() -> None:
