@@ -62,13 +62,18 @@ def terms() -> pa.Table:
 
 def account(fault: RecordFault | None = None, **changes: Any) -> Accounts:
     """The day after its comparison, with or without one fault."""
+    return replace(_account(fault), **changes)
+
+
+@cache
+def _account(fault: RecordFault | None) -> Accounts:
     sound = sound_day(MARKET, DAY)
     records = Records(sound.desk, sound.venue, np.random.default_rng(0), Journal())
     assert fault is None or records.inject(fault)
     desk, venue = ({name: records.table(name) for name in names} for names in (_DESK, sound.venue))
     tables = DayTables(desk, venue, sound.certificates)
     breaks = reconcile_day(tables, BREAKS.empty(), DAY, POLICY, END + timedelta(hours=2)).breaks
-    known = Accounts(
+    return Accounts(
         since=START,
         told_to=END,
         forced_since=START,
@@ -83,7 +88,6 @@ def account(fault: RecordFault | None = None, **changes: Any) -> Accounts:
         funding_rates=funding_rates(),
         deviations={("sandbox", symbol): HOUR_DEVIATION for symbol in market().instruments},
     )
-    return replace(known, **changes)
 
 
 def at(known: Accounts, moment: datetime) -> Accounts:
