@@ -65,6 +65,27 @@ def test_a_cent_or_one_percent_is_rounding_and_more_than_both_a_difference() -> 
     assert (relative, money, in_a_row) == (pytest.approx(0.2), pytest.approx(5.0), 1)
 
 
+def test_less_than_a_cent_is_rounding_however_much_of_the_payment_it_is() -> None:
+    known = day(AS_DUE, AS_DUE, AS_DUE, breaks=rows(BREAKS, broken(8, "0.004 USDT", "0.012 USDT")))
+    assert told(known)[2] == 0
+
+
+def test_the_legs_of_a_hedged_position_are_paid_together() -> None:
+    known = day(AS_DUE, AS_DUE, AS_DUE)
+    legs = [
+        row | {"amount": amount, "income_id": f"{row['income_id']} {amount}"}
+        for row in known.venue["venue_income"].to_pylist()
+        for amount in (Decimal(-50), Decimal(30))
+    ]
+    assert told(replace(known, venue={**known.venue, "venue_income": rows(VENUE_INCOME, *legs)})) == (0, 0, 0)
+
+
+def test_rates_of_the_day_before_are_none_of_this_day() -> None:
+    before = [row | {"ts": row["ts"] - timedelta(days=1)} for row in rates().to_pylist()]
+    both = rows(FUNDING_RATES, *before, *rates().to_pylist())
+    assert told(day(AS_DUE, AS_DUE, AS_DUE, funding_rates=both)) == (0, 0, 0)
+
+
 def test_the_payment_that_differs_is_told_and_not_a_larger_one_that_is_rounded() -> None:
     known = day(-20.15, -20.1, AS_DUE, breaks=rows(BREAKS, broken(8, "0.2 USDT", "0.1 USDT")))
     assert told(known)[:2] == (pytest.approx(0.5), pytest.approx(0.1))
@@ -128,9 +149,12 @@ def test_a_payment_that_the_desk_has_not_told_yet_was_not_compared() -> None:
 
 def test_of_an_inverse_contract_nothing_is_due_in_money() -> None:
     known = day(recorded=frozenset(), funding_rates=rates(symbol="ETH/USD:ETH"))
+    inverse = [row | {"symbol": "ETH/USD:ETH"} for row in known.venue["venue_positions"].to_pylist()]
+    known = replace(known, venue={**known.venue, "venue_positions": rows(VENUE_POSITIONS, *inverse)})
     assert told(known) == (0, 0, 0)
 
 
-def test_on_positions_that_were_not_read_completely_nothing_is_due() -> None:
-    assert told(doubted(day(recorded=frozenset()), "venue_positions")) == (0, 0, 0)
-    assert told(doubted(day(AS_DUE, recorded=frozenset()), "venue_positions")) == (None, None, None)
+@pytest.mark.parametrize("table", ["venue_positions", "venue_fills"])
+def test_on_positions_that_were_not_read_completely_nothing_is_due(table: str) -> None:
+    assert told(doubted(day(recorded=frozenset()), table)) == (0, 0, 0)
+    assert told(doubted(day(AS_DUE, recorded=frozenset()), table)) == (None, None, None)

@@ -42,7 +42,8 @@ def told(known: Accounts, moment: Any = END) -> tuple[float | None, float | None
     return found["margin_ratio"], found["liquidation_distance"]
 
 
-@pytest.mark.parametrize("moment", LOOKS)
+# The desk states its positions on the hour and trades within the half hour after it.
+@pytest.mark.parametrize("moment", [*LOOKS, *(START + timedelta(hours=hour, minutes=50) for hour in (4, 12, 20))])
 def test_the_margin_of_a_past_moment_is_what_the_venue_then_said(moment: Any) -> None:
     then = Account(SandboxDesk(market(), faults=FaultPlan())).futures_account({}, moment - timedelta(microseconds=1))
     ratio, _ = told(account(), moment)
@@ -76,17 +77,32 @@ def test_a_past_margin_rests_on_prices_terms_and_a_statement_of_the_desk() -> No
         assert "margin_ratio" not in values(missing)
 
 
+def test_a_past_margin_rests_on_nothing_that_is_old_or_was_left_out() -> None:
+    known = at(account(), END)
+    assert known.positions is not None
+    stated = known.positions.to_pylist()
+    old = [row for row in stated if row["held_at"] < END - timedelta(hours=1)]
+    assert "margin_ratio" not in values(replace(known, positions=rows(INBOX_KINDS["positions"], *old)))
+    bare = [row | {"entry_price": None} for row in stated]
+    assert told(replace(known, positions=rows(INBOX_KINDS["positions"], *bare))) == (None, None)
+    stale = {place: (price, when - timedelta(minutes=61)) for place, (price, when) in known.prices.items()}
+    found = {each.metric: each.value for each in observe_records(replace(known, prices=stale), END)}
+    assert (found["margin_ratio"], found["liquidation_distance"]) == (None, None)
+
+
 def test_a_larger_position_is_in_a_higher_tier() -> None:
     tiers = {
-        "margin_floors": [Decimal(0), Decimal(10_000)],
-        "margin_rates": [Decimal("0.004"), Decimal("0.02")],
-        "margin_deductions": [Decimal(0), Decimal(160)],
+        "margin_floors": [Decimal(0), Decimal(10_000), Decimal(10**9)],
+        "margin_rates": [Decimal("0.004"), Decimal("0.02"), Decimal("0.5")],
+        "margin_deductions": [Decimal(0), Decimal(160), Decimal(480_000_160)],
     }
+    then = Account(SandboxDesk(market(), faults=FaultPlan())).futures_account({}, END - timedelta(microseconds=1))
+    values_held = [abs(float(each["notional"])) for each in then["positions"]]
+    assert min(values_held) > 10_000
+    needed = sum(0.02 * each - 160 for each in values_held)
     fees = rows(VENUE_FEES, *(row | tiers for row in terms().to_pylist()))
-    one, two = told(account())[0], told(account(venue={**account().venue, "venue_fees": fees}))[0]
-    assert one is not None
-    assert two is not None
-    assert 4 * one < two < 5 * one
+    ratio, _ = told(account(venue={**account().venue, "venue_fees": fees}))
+    assert ratio == pytest.approx(needed / float(then["totalMarginBalance"]), rel=1e-6)
 
 
 def test_a_book_without_contracts_uses_no_margin() -> None:
@@ -103,7 +119,11 @@ def stated(position: str = "2", liquidation: str = "900", balance: str = "500", 
         "position": Decimal(position), "mark_price": Decimal(1000), "liquidation_price": Decimal(liquidation),
     }  # fmt: skip
     money = USDT | {"amount": Decimal(1), "margin_balance": Decimal(balance), "maintenance_margin": Decimal(400)}
-    venue = {"venue_positions": rows(VENUE_POSITIONS, held), "venue_balances": rows(VENUE_BALANCES, money)}
+    # The day's opening statement has neither.
+    venue = {
+        "venue_positions": rows(VENUE_POSITIONS, held, ETH | {"position": Decimal(1)} | {"moment": "opening"}),
+        "venue_balances": rows(VENUE_BALANCES, money, USDT | {"amount": Decimal(1)} | {"moment": "opening"}),
+    }
     return replace(known, venue={**known.venue, **venue}, **changes)
 
 
@@ -144,6 +164,17 @@ def test_the_distance_is_the_adverse_move_to_the_liquidation_price(
 
 def test_a_distance_without_this_hour_s_deviation_is_unknown_and_the_ratio_known() -> None:
     assert told(stated(deviations={})) == (0.8, None)
+
+
+def test_contracts_without_a_wallet_or_a_word_of_an_hour_ago_are_not_the_venue_s_word_of_now() -> None:
+    known = stated()
+    bare = {**known.venue, "venue_balances": known.venue["venue_balances"].slice(1)}
+    assert told(replace(known, venue=bare))[0] not in {0.0, 0.8}
+    proofs = [
+        row | {"interval_end": END - timedelta(minutes=61)} for row in known.certificates["venue_positions"].to_pylist()
+    ]
+    read = {**known.certificates, "venue_positions": rows(FETCH_CERTIFICATES, *proofs)}
+    assert told(replace(known, certificates=read))[0] != 0.8
 
 
 @pytest.mark.parametrize("balance", ["0", "-10"])

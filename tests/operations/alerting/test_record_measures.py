@@ -171,6 +171,12 @@ def test_a_drift_that_is_in_flight_leaves_the_wallet_unknown() -> None:
     assert of(broken("balance_drift", verdict="unknown"))["balance_break_value"] is None
 
 
+def test_what_happened_later_was_not_so_before() -> None:
+    known = account(breaks=rows(BREAKS, broken("missing_fill_internal", opened_at=START + timedelta(hours=10))))
+    assert values(known, START + timedelta(hours=9))["fill_breaks"] == 0
+    assert values(known, START + timedelta(hours=11))["fill_breaks"] == 1
+
+
 def test_what_resolved_itself_is_no_break() -> None:
     assert of(broken("balance_drift", status="resolved"))["balance_break_value"] == 0
 
@@ -188,6 +194,12 @@ def test_an_order_that_a_person_gave_on_the_venue_s_pages_is_an_order_that_is_no
         venue = {**account().venue, "venue_orders": rows(VENUE_ORDERS, order(name))}
         found = of(strange, venue=venue)
         assert (found["unknown_orders"], found["forced_events"]) == told, name
+
+
+def test_an_order_of_the_venue_s_that_closed_nothing_or_something_elsewhere_is_no_forced_event() -> None:
+    for other in ({"filled": Decimal(0)}, {"venue": "kraken"}):
+        venue = {**account().venue, "venue_orders": rows(VENUE_ORDERS, order("autoclose-1") | other)}
+        assert values(account(venue=venue))["forced_events"] == 0
 
 
 def test_a_closing_is_one_event_on_both_sides_and_the_insurance_fund_s_share_another() -> None:
