@@ -47,7 +47,7 @@ def told(known: Accounts, moment: Any = END) -> tuple[float | None, float | None
 def test_the_margin_of_a_past_moment_is_what_the_venue_then_said(moment: Any) -> None:
     then = Account(SandboxDesk(market(), faults=FaultPlan())).futures_account({}, moment - timedelta(microseconds=1))
     ratio, _ = told(account(), moment)
-    assert ratio == pytest.approx(float(then["totalMaintMargin"]) / float(then["totalMarginBalance"]), rel=1e-6)
+    assert ratio == pytest.approx(float(then["totalMaintMargin"]) / float(then["totalMarginBalance"]), rel=1e-8)
 
 
 def poorer(known: Accounts, by: Decimal) -> Accounts:
