@@ -45,7 +45,7 @@ def told(known: Accounts, moment: Any = END) -> tuple[float | None, float | None
 # The desk states its positions on the hour and trades within the half hour after it.
 @pytest.mark.parametrize("moment", [*LOOKS, *(START + timedelta(hours=hour, minutes=50) for hour in (4, 12, 20))])
 def test_the_margin_of_a_past_moment_is_what_the_venue_then_said(moment: Any) -> None:
-    then = Account(SandboxDesk(market(), faults=FaultPlan())).futures_account({}, moment - timedelta(microseconds=1))
+    then = Account(SandboxDesk(market(), faults=FaultPlan())).futures_account({}, moment)
     ratio, _ = told(account(), moment)
     assert ratio == pytest.approx(float(then["totalMaintMargin"]) / float(then["totalMarginBalance"]), rel=1e-8)
 
