@@ -72,6 +72,7 @@ def alert_evaluations(
       fires on an exposed book where its declaration makes blindness a finding.
     """
     from research_to_prod.operations.alerting.evaluation import Key, State, evaluate
+    from research_to_prod.operations.alerting.margin_measures import with_margin_use
     from research_to_prod.operations.alerting.records import replay, table_of
     from research_to_prod.operations.alerting.rules import load_alert_policy
     from research_to_prod.operations.runbooks import gaps, load_runbooks
@@ -83,7 +84,9 @@ def alert_evaluations(
     parts = []
     for before in LOOKS:
         moment = day_bounds(day)[1] - before
-        result = evaluate(policy, sources.observations(moment), sources.context(moment), states, moment)
+        observations = sources.observations(moment)
+        around = with_margin_use(sources.context(moment), observations)
+        result = evaluate(policy, observations, around, states, moment)
         states = dict(result.states)
         parts.append(table_of(result.evaluations, policy))
     rows = pa.concat_tables(parts)

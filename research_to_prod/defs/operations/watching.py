@@ -71,6 +71,7 @@ def alerter(
     The cursor is its minute, the end of the readings taken, and the number of incidents' transitions seen: what a turn
     that failed had opened is asked for by the next.
     """
+    from research_to_prod.operations.alerting.margin_measures import with_margin_use
     from research_to_prod.operations.incidents.lifecycle import Event, Status
     from research_to_prod.operations.readings import Readings
 
@@ -88,7 +89,8 @@ def alerter(
     if told is None:
         told = len(watching.watch.incidents.read().log)
     measured = {(each.metric, each.subject): each for each in (*_lateness(lake, now), *taken.observations)}
-    watching.watch.turn(measured.values(), PostureSources(lake, settings, now).context(), now)
+    around = with_margin_use(PostureSources(lake, settings, now).context(), measured.values())
+    watching.watch.turn(measured.values(), around, now)
     incidents = watching.watch.incidents.read()
     opened = {
         step.incident_id

@@ -9,6 +9,7 @@ Belongs here: both ways, and the choice between them. Doesn't: the arithmetic of
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import fsum
 
@@ -18,12 +19,13 @@ from research_to_prod.execution.venue_records import venue_balances_table, venue
 from research_to_prod.market_data.account_reads import Wallet
 from research_to_prod.operations.alerting.accounts import Account, Place, Row
 from research_to_prod.operations.alerting.evaluation import Observation
-from research_to_prod.operations.alerting.situation import Subject
+from research_to_prod.operations.alerting.situation import Context, Subject
 from research_to_prod.operations.book_risk import Contract, liquidation_distance
 from research_to_prod.values import timeframe_length
 
 FARTHEST = 1000.0
 """Deviations of an hour beyond which a distance is no longer told; also that of an account without contracts."""
+_IN_USE = "margin_ratio"
 _OLDEST = timedelta(hours=1)
 """A statement that is older says nothing of the margin of now."""
 
@@ -34,6 +36,21 @@ _AHEAD = timedelta(minutes=1)
 def margin(account: Account) -> Iterator[Observation]:
     """Yield maintenance margin over margin balance, and deviations of an hour until the first liquidation."""
     yield from _stated(account) or _computed(account)
+
+
+def with_margin_use(context: Context, observations: Iterable[Observation]) -> Context:
+    """Return the context with what each account uses of its margin, which makes its contracts more at stake."""
+    used: dict[str, float] = {}
+    for each in observations:
+        if each.metric == _IN_USE and each.value is not None:
+            used[each.subject.venue] = max(each.value, used.get(each.subject.venue, 0.0))
+    return replace(
+        context,
+        holdings=tuple(
+            replace(each, margin_use=used.get(each.venue)) if ":" in each.instrument else each
+            for each in context.holdings
+        ),
+    )
 
 
 def last_prices(candles: pa.Table | None, moment: datetime) -> dict[Place, tuple[float, datetime]]:
@@ -93,7 +110,7 @@ def _of_rows(
     distance = None if len(known) < len(distances) else min([FARTHEST, *known])
     return tuple(
         Observation(metric, Subject(venue), value, at, None, None, "venue_balances, venue_positions")
-        for metric, value in (("margin_ratio", ratio), ("liquidation_distance", distance))
+        for metric, value in ((_IN_USE, ratio), ("liquidation_distance", distance))
     )
 
 
@@ -129,7 +146,7 @@ def _computed(account: Account) -> Iterator[Observation]:
         equity = _wallet(account, last) + profit
         needed = fsum(each.value * each.maintenance_margin for each in contracts.values())
         ratio, distance = _ratio(needed, equity), _in_deviations(account, equity, contracts)
-    yield account.observe("margin_ratio", ratio, evidence)
+    yield account.observe(_IN_USE, ratio, evidence)
     yield account.observe("liquidation_distance", distance, evidence)
 
 

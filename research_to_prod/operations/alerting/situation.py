@@ -46,7 +46,7 @@ class Holding:
     working_orders
         Orders that may still fill.
     margin_use
-        Maintenance margin over margin balance of the account; None where there is no margin.
+        Maintenance margin over margin balance of the account; None where there is none, or it was not measured.
     """
 
     venue: str

@@ -13,8 +13,10 @@ import pytest
 from research_to_prod.execution.contracts import INBOX_KINDS, VENUE_BALANCES, VENUE_FEES, VENUE_POSITIONS
 from research_to_prod.market_data.contracts import CANDLES, FETCH_CERTIFICATES
 from research_to_prod.operations.alerting.accounts import Accounts
-from research_to_prod.operations.alerting.margin_measures import FARTHEST, last_prices
+from research_to_prod.operations.alerting.margin_measures import FARTHEST, last_prices, with_margin_use
 from research_to_prod.operations.alerting.record_measures import observe_records
+from research_to_prod.operations.alerting.settings import Exposed
+from research_to_prod.operations.alerting.situation import Subject, situation_of
 from research_to_prod.sandbox.account import Account
 from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.faults import FaultPlan
@@ -31,6 +33,7 @@ from tests.operations.alerting.account_day import (
     terms,
     values,
 )
+from tests.operations.alerting.book import ACCOUNT, BTC, POLICY, VENUE, context, held, reading
 from tests.operations.alerting.test_day_measures import rows
 
 ETH = {"venue": "sandbox", "symbol": "ETH/USDT:USDT", "day": DAY, "moment": "closing", "snapshot_at": END}
@@ -192,3 +195,18 @@ def test_the_last_price_is_that_of_the_last_bar_that_had_ended() -> None:
     }
     assert last_prices(candles, START + timedelta(minutes=150))["sandbox", "BTC/USDT"][0] == 2.15
     assert last_prices(None, END) == {}
+
+
+def test_a_measured_margin_makes_the_account_s_contracts_more_at_stake_and_nothing_else() -> None:
+    book = context(held(), held(instrument="BTC/USDT"), held(venue="kraken", instrument="BTC/USD:USD"))
+    said = [
+        reading("margin_ratio", 0.6, VENUE),
+        reading("margin_ratio", 0.2, ACCOUNT),
+        reading("margin_ratio", None, Subject("kraken")),
+        reading("limit_use", 0.9, Subject("kraken")),
+    ]
+    used = with_margin_use(book, said)
+    assert [each.margin_use for each in used.holdings] == [0.6, None, None]
+    assert situation_of(BTC, used, POLICY.settings).exposed is Exposed.X2
+    assert situation_of(BTC, book, POLICY.settings).exposed is Exposed.X1
+    assert with_margin_use(used, []) == book
