@@ -88,7 +88,10 @@ class Account:
     _read: dict[str, list[Row]] = field(default_factory=dict, compare=False)
 
     def rows(self, table: str) -> list[Row]:
-        """Return the venue's own rows of one of its tables."""
+        """Return the venue's own rows of one of its tables.
+
+        One that was stored before a column was declared has no such column until it is upgraded.
+        """
         if table not in self._read:
             self._read[table] = self._own(self.known.venue.get(table))
         return self._read[table]

@@ -100,11 +100,13 @@ def _of_rows(
 ) -> tuple[Observation, ...]:
     """Return what VENUE_BALANCES and VENUE_POSITIONS of one moment say; nothing where they leave the margin out."""
     wallet = [row for row in money if row["account"] == "futures"]
-    stated = [*(row["maintenance_margin"] for row in wallet), *(row["mark_price"] for row in held)]
+    stated = [*(row.get("maintenance_margin") for row in wallet), *(row.get("mark_price") for row in held)]
     # Money and no contract: nothing is to be maintained, whatever is left out.
     if held and (None in stated or not wallet):
         return ()
-    ratio = max((_ratio(row["maintenance_margin"] or 0, row["margin_balance"] or 0) for row in wallet), default=0.0)
+    ratio = max(
+        (_ratio(row.get("maintenance_margin") or 0, row.get("margin_balance") or 0) for row in wallet), default=0.0
+    )
     distances = [_distance(row, deviations.get((venue, row["symbol"]))) for row in held]
     known = [each for each in distances if each is not None]
     distance = None if len(known) < len(distances) else min([FARTHEST, *known])
@@ -152,7 +154,7 @@ def _computed(account: Account) -> Iterator[Observation]:
 
 def _contracts(account: Account, held: Sequence[Row], at: datetime) -> tuple[float, dict[str, Contract]] | None:
     """Return what is open on contracts at the moment, and what is held; None where one has no price or no terms."""
-    terms = {row["symbol"]: row for row in account.rows("venue_fees") if row["margin_floors"]}
+    terms = {row["symbol"]: row for row in account.rows("venue_fees") if row.get("margin_floors")}
     since = [row for row in account.rows("venue_fills") if at < row["traded_at"] <= account.moment]
     profit, sizes = 0.0, dict.fromkeys((row["symbol"] for row in since if ":" in row["symbol"]), 0.0)
     prices: dict[str, float] = {}

@@ -48,7 +48,7 @@ def positions(account: Account) -> Iterator[Observation]:
     """Yield how far positions are apart: in lots of the worst, as a share of capital, and how many by their sign."""
     breaks = account.found(*_POSITIONS)
     known = account.saw("venue_positions") and account.excludes(*_POSITIONS)
-    lots = {row["symbol"]: row["lot"] for row in account.rows("venue_fees")}
+    lots = {row["symbol"]: row.get("lot") for row in account.rows("venue_fees")}
     apart = [
         float(abs(Decimal(row["internal_value"]) - Decimal(row["venue_value"])) / lot)
         for row in breaks

@@ -20,6 +20,7 @@ from research_to_prod.operations.alerting.situation import Subject, situation_of
 from research_to_prod.sandbox.account import Account
 from research_to_prod.sandbox.desk import SandboxDesk
 from research_to_prod.sandbox.faults import FaultPlan
+from research_to_prod.sandbox.record_faults import RecordFault
 from tests.operations.alerting.account_day import (
     DAY,
     END,
@@ -128,6 +129,19 @@ def stated(position: str = "2", liquidation: str = "900", balance: str = "500", 
         "venue_balances": rows(VENUE_BALANCES, money, USDT | {"amount": Decimal(1)} | {"moment": "opening"}),
     }
     return replace(known, venue={**known.venue, **venue}, **changes)
+
+
+def test_tables_from_before_margin_was_read_are_read_as_those_that_do_not_say() -> None:
+    later = {
+        "venue_balances": ["margin_balance", "maintenance_margin"],
+        "venue_positions": ["mark_price", "liquidation_price"],
+        "venue_fees": ["lot", "margin_floors", "margin_rates", "margin_deductions"],
+    }
+    known = account(RecordFault.WRONG_POSITION)
+    old = {name: rows.drop_columns(later.get(name, [])) for name, rows in known.venue.items()}
+    found = values(replace(known, venue=old))
+    assert (found["margin_ratio"], found["position_break_lots"]) == (None, None)
+    assert found["position_break_share"]
 
 
 def test_the_venue_s_own_word_goes_before_what_follows_from_records() -> None:
