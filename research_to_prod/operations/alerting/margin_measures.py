@@ -27,7 +27,7 @@ FARTHEST = 1000.0
 """Deviations of an hour beyond which a distance is no longer told; also that of an account without contracts."""
 _IN_USE = "margin_ratio"
 _OLDEST = timedelta(hours=1)
-"""A statement that is older says nothing of the margin of now."""
+"""What the venue said or paid before says nothing of the margin of now."""
 
 _AHEAD = timedelta(minutes=1)
 """So far may the venue's clock be before ours."""
@@ -134,50 +134,67 @@ def _distance(row: Row, usual: float | None) -> float | None:
 
 def _computed(account: Account) -> Iterator[Observation]:
     """Yield what follows from the records of the day, where they are complete and the desk stated what it holds."""
-    if not account.saw("venue_balances", "venue_income", "venue_fills"):
+    told = [row for row in account.desk_positions() if row["held_at"] <= account.moment]
+    if not told or not account.saw("venue_balances", "venue_income", "venue_fills"):
         return
-    stated = [row for row in account.desk_positions() if row["held_at"] <= account.moment]
-    last = max((row["held_at"] for row in stated), default=None)
-    if last is None or account.moment - last > _OLDEST:
-        return
-    evidence = "positions, venue_balances, venue_income, venue_fills, venue_fees, candles"
     ratio = distance = None
-    found = _contracts(account, [row for row in stated if row["held_at"] == last and ":" in row["symbol"]], last)
-    if found is not None:
+    stated = _stated_contracts(told)
+    found = None if stated is None else _contracts(account, stated)
+    if stated is not None and found is not None:
         profit, contracts = found
-        equity = _wallet(account, last) + profit
+        equity = profit + _wallet(account, {symbol: row["held_at"] for symbol, (row, *_) in stated.items()})
         needed = fsum(each.value * each.maintenance_margin for each in contracts.values())
         ratio, distance = _ratio(needed, equity), _in_deviations(account, equity, contracts)
+    evidence = "positions, venue_balances, venue_income, venue_fills, venue_fees, candles"
     yield account.observe(_IN_USE, ratio, evidence)
     yield account.observe("liquidation_distance", distance, evidence)
 
 
-def _contracts(account: Account, held: Sequence[Row], at: datetime) -> tuple[float, dict[str, Contract]] | None:
-    """Return what is open on contracts at the moment, and what is held; None where one has no price or no terms."""
+def _stated_contracts(told: Iterable[Row]) -> dict[str, list[Row]] | None:
+    """Return each contract's newest statements; None where its strategies did not state it at one instant."""
+    newest: dict[tuple[str, str], Row] = {}
+    for row in sorted(told, key=lambda each: each["held_at"]):
+        if ":" in row["symbol"]:
+            newest[row["symbol"], row["strategy"]] = row
+    stated: dict[str, list[Row]] = {}
+    for (symbol, _), row in newest.items():
+        stated.setdefault(symbol, []).append(row)
+    same = all(len({row["held_at"] for row in rows}) == 1 for rows in stated.values())
+    return stated if same else None
+
+
+def _contracts(account: Account, stated: Mapping[str, Sequence[Row]]) -> tuple[float, dict[str, Contract]] | None:
+    """Return what is open on contracts at the moment, and what is held of each: as stated, and by the fills since.
+
+    None where a contract was traded that the desk never stated, or one that is held has no price, terms or entry.
+    """
     terms = {row["symbol"]: row for row in account.rows("venue_fees") if row.get("margin_floors")}
-    since = [row for row in account.rows("venue_fills") if at < row["traded_at"] <= account.moment]
-    profit, sizes = 0.0, dict.fromkeys((row["symbol"] for row in since if ":" in row["symbol"]), 0.0)
-    prices: dict[str, float] = {}
-    for symbol in sizes.keys() | {row["symbol"] for row in held if row["position"]}:
+    moves: dict[str, list[tuple[float, float]]] = {}
+    for symbol, rows in stated.items():
+        for row in rows:
+            if row["position"] and row["entry_price"] is None:
+                return None
+            moves.setdefault(symbol, []).append((float(row["position"]), float(row["entry_price"] or 0)))
+    for fill in account.rows("venue_fills"):
+        symbol = fill["symbol"]
+        if ":" not in symbol or fill["traded_at"] > account.moment:
+            continue
+        if symbol not in stated:
+            return None
+        if fill["traded_at"] > stated[symbol][0]["held_at"]:
+            moves[symbol].append((float(fill["side"] * fill["quantity"]), float(fill["price"])))
+    profit, contracts = 0.0, {}
+    for symbol, legs in moves.items():
+        if not any(size for size, _ in legs):
+            continue
         price, known_at = account.known.prices.get((account.venue, symbol), (None, account.moment))
         quote, _, settled_in = symbol.partition("/")[2].partition(":")
         if price is None or account.moment - known_at > _OLDEST or quote != settled_in or symbol not in terms:
             return None
-        prices[symbol] = price
-    for row in held:
-        if row["position"]:
-            if row["entry_price"] is None:
-                return None
-            size = float(row["position"])
-            sizes[row["symbol"]] = sizes.get(row["symbol"], 0.0) + size
-            profit += size * (prices[row["symbol"]] - float(row["entry_price"]))
-    for row in since:
-        if ":" in row["symbol"]:
-            size = float(row["side"] * row["quantity"])
-            sizes[row["symbol"]] += size
-            profit += size * (prices[row["symbol"]] - float(row["price"]))
-    values = {symbol: abs(size) * prices[symbol] for symbol, size in sizes.items() if size}
-    return profit, {symbol: Contract(value, _share(value, terms[symbol])) for symbol, value in values.items()}
+        profit += fsum(size * (price - paid) for size, paid in legs)
+        if value := abs(fsum(size for size, _ in legs)) * price:
+            contracts[symbol] = Contract(value, _share(value, terms[symbol]))
+    return profit, contracts
 
 
 def _share(value: float, terms: Row) -> float:
@@ -187,20 +204,20 @@ def _share(value: float, terms: Row) -> float:
     return float(rate) - float(deduction) / value
 
 
-def _wallet(account: Account, at: datetime) -> float:
-    """Return the money in the futures wallet at the moment, without the profit of fills after ``at``."""
-    currency = account.known.currency
+def _wallet(account: Account, stated_at: Mapping[str, datetime]) -> float:
+    """Return the money in the futures wallet at the moment, without the profit of fills after their statements."""
+    own = ("futures", account.known.currency)
     opening = [
         row["amount"]
         for row in account.rows("venue_balances")
-        if (row["account"], row["moment"], row["asset"]) == ("futures", "opening", currency)
+        if (row["account"], row["asset"]) == own and row["moment"] == "opening"
     ]
-    moved = [
-        row["amount"]
-        for row in account.rows("venue_income")
-        if (row["account"], row["asset"]) == ("futures", currency)
-        and row["booked_at"] <= (at if row["income_type"] == "REALIZED_PNL" else account.moment)
-    ]
+    moved = []
+    for row in account.rows("venue_income"):
+        closed = row["income_type"] == "REALIZED_PNL"
+        until = stated_at.get(row["symbol"], account.moment) if closed else account.moment
+        if (row["account"], row["asset"]) == own and row["booked_at"] <= until:
+            moved.append(row["amount"])
     return float(sum(opening) + sum(moved))
 
 

@@ -85,13 +85,32 @@ def test_a_past_margin_rests_on_nothing_that_is_old_or_was_left_out() -> None:
     known = at(account(), END)
     assert known.positions is not None
     stated = known.positions.to_pylist()
-    old = [row for row in stated if row["held_at"] < END - timedelta(hours=1)]
-    assert "margin_ratio" not in values(replace(known, positions=rows(INBOX_KINDS["positions"], *old)))
     bare = [row | {"entry_price": None} for row in stated]
     assert told(replace(known, positions=rows(INBOX_KINDS["positions"], *bare))) == (None, None)
     stale = {place: (price, when - timedelta(minutes=61)) for place, (price, when) in known.prices.items()}
     found = {each.metric: each.value for each in observe_records(replace(known, prices=stale), END)}
     assert (found["margin_ratio"], found["liquidation_distance"]) == (None, None)
+
+
+def test_a_statement_however_old_is_carried_on_by_the_venue_s_fills() -> None:
+    known = account()
+    assert known.positions is not None
+    early = [row for row in known.positions.to_pylist() if row["held_at"] <= START + timedelta(hours=3)]
+    assert told(replace(known, positions=rows(INBOX_KINDS["positions"], *early))) == (
+        pytest.approx(told(known)[0], rel=1e-8),
+        FARTHEST,
+    )
+
+
+def test_contracts_that_the_desk_never_stated_or_at_different_instants_leave_the_margin_unknown() -> None:
+    known = account()
+    assert known.positions is not None
+    stated = known.positions.to_pylist()
+    untold = [row for row in stated if row["symbol"] != "ETH/USDT:USDT"]
+    eth = next(row for row in stated if row["symbol"] == "ETH/USDT:USDT")
+    apart = [*stated, eth | {"strategy": "another"}]
+    for positions in (untold, apart):
+        assert told(replace(known, positions=rows(INBOX_KINDS["positions"], *positions))) == (None, None)
 
 
 def test_a_larger_position_is_in_a_higher_tier() -> None:
@@ -109,11 +128,19 @@ def test_a_larger_position_is_in_a_higher_tier() -> None:
     assert ratio == pytest.approx(needed / float(then["totalMarginBalance"]), rel=1e-6)
 
 
-def test_a_book_without_contracts_uses_no_margin() -> None:
+def test_a_book_without_contracts_uses_no_margin_and_needs_no_price() -> None:
     known = account()
-    flat = rows(INBOX_KINDS["positions"], {"venue": "sandbox", "symbol": "BTC/USDT", "held_at": END})
     venue = known.venue | {"venue_fills": known.venue["venue_fills"].slice(0, 0)}
-    assert told(replace(known, positions=flat, venue=venue)) == (0, FARTHEST)
+    for symbol in ("BTC/USDT", "XRP/USDT:USDT"):
+        flat = rows(INBOX_KINDS["positions"], {"venue": "sandbox", "symbol": symbol, "held_at": END})
+        assert told(replace(known, positions=flat, venue=venue)) == (0, FARTHEST)
+
+
+def test_other_coins_in_the_futures_wallet_are_not_counted_as_money() -> None:
+    known = account()
+    coin = known.venue["venue_balances"].to_pylist()[0] | {"account": "futures", "asset": "BNB", "moment": "opening"}
+    balances = rows(VENUE_BALANCES, *known.venue["venue_balances"].to_pylist(), coin | {"amount": Decimal(10**6)})
+    assert told(replace(known, venue={**known.venue, "venue_balances": balances})) == told(known)
 
 
 def stated(position: str = "2", liquidation: str = "900", balance: str = "500", **changes: Any) -> Accounts:
