@@ -92,8 +92,11 @@ def _payments(account: Account) -> list[_Payment]:
 
 
 def _due(account: Account) -> dict[tuple[str, datetime], list[float]]:
-    """Return what each rate makes due on each position that was held within a minute."""
-    if not account.saw("venue_positions", "venue_fills"):
+    """Return what each rate makes due on each position that was held within a minute.
+
+    Nothing where positions, fills or the payments themselves were not read completely: what lacks then is not unpaid.
+    """
+    if not account.saw("venue_positions", "venue_fills", "venue_income"):
         return {}
     held = {row["symbol"]: row["position"] for row in account.rows("venue_positions") if row["moment"] == "opening"}
     fills: dict[str, list[Row]] = {}

@@ -95,6 +95,10 @@ def test_a_payment_that_never_came_differs_by_all_of_it() -> None:
     assert told(day(AS_DUE, None, AS_DUE)) == (1, pytest.approx(20.0), 1)
 
 
+def test_a_payment_that_was_not_read_is_not_one_that_never_came() -> None:
+    assert told(doubted(day(AS_DUE, None, AS_DUE), "venue_income")) == (None, None, None)
+
+
 def test_payments_differ_in_a_row_until_one_is_right() -> None:
     assert told(day(-25.0, -25.0, AS_DUE))[2] == 2
     assert told(day(-25.0, AS_DUE, -25.0))[2] == 1
