@@ -97,12 +97,12 @@ class Clocked(Venues):
 
     def __init__(self, server: SandboxServer, now: Callable[[], datetime]) -> None:
         super().__init__({})
-        self._server, self._now = server, now
+        self.server, self._now = server, now
 
     def client(self, venue: VenueSpec) -> VenueClient:
         """Return a client that signs by the simulated clock."""
         keys = Credentials(key=API_KEY, secret=API_SECRET)
-        client = connect(venue, base_url=self._server.base_url, credentials=keys, sleep=lambda _: None)
+        client = connect(venue, base_url=self.server.base_url, credentials=keys, sleep=lambda _: None)
         exchange = client._transport._exchange  # noqa: SLF001 - ccxt has no other place for a clock
         exchange.milliseconds = lambda: int(self._now().timestamp() * 1000)
         return client

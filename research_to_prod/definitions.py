@@ -20,7 +20,7 @@ from research_to_prod.defs.market_data import assets as market_data_assets
 from research_to_prod.defs.market_data import liquidity as liquidity_assets
 from research_to_prod.defs.operations import alerting as alerting_assets
 from research_to_prod.defs.operations import assets as operations_assets
-from research_to_prod.defs.operations import book_watching, watching
+from research_to_prod.defs.operations import book_watching, margin_watching, watching
 from research_to_prod.defs.operations import checks as operations_checks
 from research_to_prod.defs.operations import control_state as control_assets
 from research_to_prod.defs.operations import kill_drill as kill_drill_assets
@@ -66,6 +66,7 @@ defs: dg.Definitions = with_code_references(
             automation,
             watching,
             book_watching,
+            margin_watching,
         ],
         resources=build_resources(os.environ),
         # One process a run: the multiprocess executor costs 5 to 8 s a step in imports alone.

@@ -167,7 +167,13 @@ def _read_payments(client: VenueClient, day: str, part: _Part) -> None:
 
 
 def _read_fees(client: VenueClient, symbols: set[str], day: str, now: datetime, part: _Part) -> None:
-    """Read the rates of each market; one that can't be read has no row, which claims nothing."""
+    """Read the terms of each market; one whose fees can't be read has no row, which claims nothing."""
+    lots = {each.symbol: each.lot for each in client.instruments()}
+    try:
+        tiers = client.margin_tiers()
+    except VenueError as error:
+        tiers = {}
+        part.problems.append(f"venue_fees margin tiers: {error}")
     rows = []
     for symbol in sorted(symbols):
         try:
@@ -175,8 +181,16 @@ def _read_fees(client: VenueClient, symbols: set[str], day: str, now: datetime, 
         except VenueError as error:
             part.problems.append(f"venue_fees {symbol}: {error}")
             continue
-        rates = {"maker_rate": Decimal(fee.maker), "taker_rate": Decimal(fee.taker)}
-        rows.append({"day": day, "venue": client.name, "symbol": symbol, "stated_at": now} | rates)
+        lot, own = lots.get(symbol), tiers.get(symbol)
+        terms = {
+            "maker_rate": Decimal(fee.maker),
+            "taker_rate": Decimal(fee.taker),
+            "lot": None if lot is None else Decimal(lot),
+            "margin_floors": None if own is None else [Decimal(each.floor) for each in own],
+            "margin_rates": None if own is None else [Decimal(each.rate) for each in own],
+            "margin_deductions": None if own is None else [Decimal(each.deduction) for each in own],
+        }
+        rows.append({"day": day, "venue": client.name, "symbol": symbol, "stated_at": now} | terms)
     part.add("venue_fees", pa.Table.from_pylist(rows, schema=VENUE_FEES.arrow))
 
 

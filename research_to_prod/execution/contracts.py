@@ -195,6 +195,10 @@ _MOMENT = Column("moment", _TEXT, "opening or closing: at the day's beginning or
 _SNAPSHOT_AT = Column("snapshot_at", TIMESTAMP, "the instant of which the venue says it, the venue's clock")
 _SNAPSHOT_DAY = Column("day", _TEXT, "UTC day, YYYY-MM-DD")
 _ACCOUNT = Column("account", _TEXT, "wallet: spot or futures")
+# What an account has now says more than the statement of a day that is over.
+_NOW = "null in a day's statement"
+_MANY = pa.list_(DECIMAL)
+_PER_UNIT = "quote per base unit"
 _FETCH = Column("fetch_id", _TEXT, "the fetch that brought this row; its certificate says whether it was complete")
 
 VENUE_BALANCES = Schema(
@@ -208,6 +212,8 @@ VENUE_BALANCES = Schema(
         Column("amount", DECIMAL, "held, free or locked in orders", "asset"),
         _SNAPSHOT_AT,
         _FETCH,
+        Column("margin_balance", DECIMAL, f"with the profit of open contracts; {_NOW}", "asset", nullable=True),
+        Column("maintenance_margin", DECIMAL, f"what open contracts need of it; {_NOW}", "asset", nullable=True),
     ),
     key=("venue", "account", "asset", "moment"),
     partition_by=PartitionBy("day"),
@@ -223,6 +229,8 @@ VENUE_POSITIONS = Schema(
         Column("position", DECIMAL, "held, negative when short", _UNITS),
         _SNAPSHOT_AT,
         _FETCH,
+        Column("mark_price", DECIMAL, f"at what the venue values it; {_NOW}", _PER_UNIT, nullable=True),
+        Column("liquidation_price", DECIMAL, f"mark at which it is closed, 0: none; {_NOW}", _PER_UNIT, nullable=True),
     ),
     key=("venue", "symbol", "moment"),
     partition_by=PartitionBy("day"),
@@ -247,7 +255,7 @@ VENUE_INCOME = Schema(
 )
 
 VENUE_FEES = Schema(
-    description="The fee rates of our account in a market, as the venue stated them when the day was read.",
+    description="The terms of our account in a market, as the venue stated them when the day was read.",
     columns=(
         _SNAPSHOT_DAY,
         _VENUE,
@@ -255,6 +263,12 @@ VENUE_FEES = Schema(
         Column("maker_rate", DECIMAL, "fee of a maker; a rebate is negative", "fraction of value"),
         Column("taker_rate", DECIMAL, "fee of a taker", "fraction of value"),
         Column("stated_at", TIMESTAMP, "when the venue stated it, the venue's clock"),
+        Column("lot", DECIMAL, "smallest step of a quantity; null where the venue states none", _UNITS, nullable=True),
+        Column("margin_floors", _MANY, "values from which on each margin tier holds", "quote currency", nullable=True),
+        Column(
+            "margin_rates", _MANY, "share that a position in a tier must maintain", "fraction of value", nullable=True
+        ),
+        Column("margin_deductions", _MANY, "less this; of each tier", "quote currency", nullable=True),
     ),
     key=("venue", "symbol"),
     partition_by=PartitionBy("day"),

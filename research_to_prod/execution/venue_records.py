@@ -23,6 +23,7 @@ from research_to_prod.execution.contracts import (
 )
 from research_to_prod.lake.schema import Schema
 from research_to_prod.market_data.account_reads import Paid, Wallet
+from research_to_prod.market_data.dialects.base import Margin, Mark
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIDES = {"buy": 1, "sell": -1}
@@ -103,17 +104,28 @@ def _held(schema: Schema, wallets: Sequence[Wallet], moment: str, venue: str, da
         common = {"day": day, "venue": venue, "moment": moment, "snapshot_at": wallet.at, "fetch_id": fetch_id}
         if schema is VENUE_BALANCES:
             rows += [
-                common | {"account": wallet.account, "asset": asset, "amount": Decimal(amount)}
+                common | {"account": wallet.account, "asset": asset, "amount": Decimal(amount)} | margin
                 for asset, amount in wallet.balances.items()
-                if Decimal(amount)
+                for margin in [_margin(wallet.margins.get(asset))]
+                if Decimal(amount) or margin["maintenance_margin"]
             ]
         else:
             rows += [
-                common | {"symbol": symbol, "position": Decimal(amount)}
+                common | {"symbol": symbol, "position": Decimal(amount)} | _mark(wallet.marks.get(symbol))
                 for symbol, amount in wallet.positions.items()
                 if Decimal(amount)
             ]
     return pa.Table.from_pylist(rows, schema=schema.arrow)
+
+
+def _margin(stated: Margin | None) -> dict[str, Decimal | None]:
+    balance, maintenance = (None, None) if stated is None else (Decimal(stated.balance), Decimal(stated.maintenance))
+    return {"margin_balance": balance, "maintenance_margin": maintenance}
+
+
+def _mark(stated: Mark | None) -> dict[str, Decimal | None]:
+    price, liquidation = (None, None) if stated is None else (Decimal(stated.price), Decimal(stated.liquidation))
+    return {"mark_price": price, "liquidation_price": liquidation}
 
 
 @dataclass

@@ -6,13 +6,13 @@ Belongs here: certified reads that need a key. Doesn't: markets (``venue``), and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from research_to_prod.market_data.capabilities import Capability
 from research_to_prod.market_data.certificates import Certificate, Fetched
-from research_to_prod.market_data.dialects.base import Payment, Statement
+from research_to_prod.market_data.dialects.base import Margin, Mark, Payment, Statement, Tier
 from research_to_prod.market_data.instruments import TradingFee
 from research_to_prod.market_data.paging import Pages, Terminal
 from research_to_prod.market_data.reads import Reads, micros, time_of
@@ -27,12 +27,16 @@ class Wallet:
     ----------
     at
         The venue's stamp; its clock before the request where it gives none.
+    margins, marks
+        Of ``balances`` and ``positions``, as far as the venue stated them.
     """
 
     account: str
     at: datetime
     balances: dict[str, str]
     positions: dict[str, str]
+    margins: dict[str, Margin] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,14 @@ class AccountReads(Reads):
             certificate = self._seen(ask.method, statement.account, (before, before), [body.sha256], before)
             found.append(Fetched(self._wallet(statement, before), certificate))
         return tuple(found)
+
+    def margin_tiers(self) -> dict[str, tuple[Tier, ...]]:
+        """Return what positions of the account must maintain, by symbol."""
+        self._need(Capability.HOLDINGS, signed=True)
+        names = self._contracts()
+        # Of contracts that are no longer listed the venue has tiers too.
+        tiers = self._ask(self._dialect.margin_tiers())
+        return {names[market]: tuple(each) for market, each in tiers.items() if market in names}
 
     def statements(self, start: datetime, end: datetime) -> tuple[Fetched[tuple[Wallet, ...]], ...]:
         """Return what each wallet held at the ends of the days from ``start`` to ``end``, one entry a wallet.
@@ -171,8 +183,9 @@ class AccountReads(Reads):
     def _wallet(self, statement: Statement, now: datetime) -> Wallet:
         names = self._contracts() if statement.positions else {}
         positions = {str(self._unified(market, names)): held for market, held in statement.positions.items()}
+        marks = {str(self._unified(market, names)): mark for market, mark in statement.marks.items()}
         at = now if statement.at is None else time_of(statement.at)
-        return Wallet(statement.account, at, dict(statement.balances), positions)
+        return Wallet(statement.account, at, dict(statement.balances), positions, dict(statement.margins), marks)
 
     def _contracts(self) -> dict[str, str]:
         """Return the unified symbol of each contract by the venue's id, which is what the account's records name."""

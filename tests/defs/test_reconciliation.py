@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -28,8 +29,9 @@ from research_to_prod.market_data.universe import VenueSpec
 from research_to_prod.market_data.venue import VenueClient
 from research_to_prod.market_data.venue_errors import VenueUnavailable
 from research_to_prod.sandbox.desk import SandboxDesk
-from research_to_prod.sandbox.faults import FaultPlan
+from research_to_prod.sandbox.faults import FaultPlan, Journal
 from research_to_prod.sandbox.market import SandboxMarket
+from research_to_prod.sandbox.record_faults import RecordFault, Records
 from research_to_prod.sandbox.server import SandboxServer
 from research_to_prod.settings import Settings
 
@@ -220,13 +222,37 @@ def test_what_the_desk_has_not_told_yet_is_not_missing_and_what_it_lost_is_found
     day: RunningDay,
 ) -> None:
     assert day.look(at(7), at(8, 10)) == []
-    orders = {"unknown_outcome_age": 0, "outcome_burn": 0, "ack_latency": 0, "reject_rate": 0}
-    assert day.measured() == orders | {"fill_breaks": 0, "position_sign_flips": 0, "position_break_share": 0}
+    calm = day.measured()
+    # The venue's own word of its margin: the account is rich, and no hour's deviation is known here.
+    assert 0 < (calm.pop("margin_ratio") or 0) < 0.01
+    assert calm.pop("liquidation_distance") is None
+    assert set(calm.values()) == {0}
+    assert calm.keys() == {
+        "fill_breaks", "position_break_lots", "position_break_share", "position_sign_flips", "balance_break_value",
+        "balance_break_share", "unknown_orders", "forced_events", "unexpected_movements", "funding_mismatch",
+        "funding_mismatch_value", "funding_mismatches_in_a_row", "unknown_outcome_age", "outcome_burn", "ack_latency",
+        "reject_rate",
+    }  # fmt: skip
     (lost,) = day.look(at(8), at(8, 15))
     assert (lost["class"], lost["verdict"], lost["first_seen_at"]) == ("missing_fill_internal", "confirmed", day.now)
-    assert day.measured()["fill_breaks"] == 1
+    found = day.measured()
+    assert {metric: value for metric, value in found.items() if value and metric in calm} == {"fill_breaks": 1}
     (again,) = day.look(at(8), at(8, 20))
     assert (again["break_id"], again["first_seen_at"]) == (lost["break_id"], lost["first_seen_at"])
+
+
+def test_what_the_desk_lost_of_its_running_day_is_measured_by_the_metrics_that_are_about_it(day: RunningDay) -> None:
+    """The fill that it loses anyway, an order that it forgot, and a payment of funding that it never booked."""
+    truth = Records(day.delivered, {}, np.random.default_rng(0), Journal())
+    assert truth.inject(RecordFault.FORGOTTEN_ORDER)
+    assert truth.inject(RecordFault.LOST_FUNDING)
+    day.delivered |= {kind: truth.table(kind) for kind in COMPARED}
+    day.look(at(22), at(22, 10))
+    found = {metric: value for metric, value in day.measured().items() if value and metric != "margin_ratio"}
+    money = found.pop("funding_mismatch_value")
+    assert found == {"fill_breaks": 1, "unknown_orders": 1, "funding_mismatch": 1, "funding_mismatches_in_a_row": 1}
+    assert money
+    assert money > 1
 
 
 def test_a_desk_that_has_delivered_nothing_is_told_so(day: RunningDay) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -82,6 +83,9 @@ def test_the_reading_is_the_account_as_it_truly_was(desk: SandboxDesk, day: str)
         assert rows(reading.tables[name]) == rows(expected), name
     rates = {row["symbol"]: (row["maker_rate"], row["taker_rate"]) for row in reading.tables["venue_fees"].to_pylist()}
     assert rates == dict.fromkeys(TRADED, (FEES["maker"], FEES["taker"]))
+    terms = {row["symbol"]: (row["lot"], row["margin_rates"]) for row in reading.tables["venue_fees"].to_pylist()}
+    assert terms["ETH/USDT:USDT"] == (desk.market.instrument("ETH/USDT:USDT").lot, [Decimal("0.004")])
+    assert terms["BTC/USDT"][1] is None
     assert all(each.complete and each.genuine for found in reading.certificates.values() for each in found)
     assert (reading.problems, reading.settled) == ((), True)
     assert breaks(desk, reading, day, clock()) == []
@@ -102,6 +106,14 @@ def test_a_day_that_runs_is_held_against_what_is_held_now(desk: SandboxDesk) -> 
     closing = [row for row in reading.tables["venue_balances"].to_pylist() if row["moment"] == "closing"]
     assert {row["asset"] for row in closing} == {"USDT", "BTC", "DOGE"}
     assert {row["snapshot_at"].hour for row in closing} == {13}
+    # What the venue needs of the account it says of now, and of no day that is over.
+    (wallet,) = [row for row in closing if row["account"] == "futures"]
+    assert wallet["margin_balance"] > 100 * wallet["maintenance_margin"] > 0
+    held = reading.tables["venue_positions"].to_pylist()
+    marks = [(row["mark_price"], row["liquidation_price"]) for row in held if row["moment"] == "closing"]
+    assert marks
+    assert all(mark > 0 and liquidation >= 0 for mark, liquidation in marks)
+    assert {row["mark_price"] for row in held if row["moment"] == "opening"} <= {None}
     delivered = {name: rows.slice(0, 0) for name, rows in desk.deliveries(DAY).items()}
     # The venue's own records alone: what it holds now is what they add up to.
     tables = DayTables(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from research_to_prod.market_data.dialects.base import Margin, Mark
 from research_to_prod.market_data.reads import ATTEMPTS
 from research_to_prod.market_data.venue import VenueRejected, VenueShape, VenueUnknown
 
@@ -217,11 +218,19 @@ def test_a_wrong_body_is_never_an_empty_wallet_or_list(peer: Any, client: Any, p
 
 def test_what_is_held_now_has_a_certificate_for_each_wallet(peer: Any, client: Any) -> None:
     peer.routes["/api/v3/account"] = lambda _: {"balances": [{"asset": "BTC", "free": "1", "locked": "2"}]}
-    peer.routes["/fapi/v3/account"] = lambda _: {"assets": [{"asset": "USDT", "walletBalance": "7.5"}]}
-    peer.routes["/fapi/v3/positionRisk"] = lambda _: [{"symbol": "BTCUSDT", "positionAmt": "-3"}]
+    usdt = {"asset": "USDT", "walletBalance": "7.5", "marginBalance": "9", "maintMargin": "2"}
+    peer.routes["/fapi/v3/account"] = lambda _: {"assets": [usdt]}
+    legs = [("1", "50"), ("-4", "130"), ("0", "0")]
+    peer.routes["/fapi/v3/positionRisk"] = lambda _: [
+        {"symbol": "BTCUSDT", "positionAmt": held, "markPrice": "100", "liquidationPrice": price}
+        for held, price in legs
+    ]
     spot, futures, contracts = client.holdings()
     assert (spot.rows.account, spot.rows.balances) == ("spot", {"BTC": "3"})
     assert (futures.rows.balances, contracts.rows.positions) == ({"USDT": "7.5"}, {"BTC/USDT:USDT": "-3"})
+    assert futures.rows.margins == {"USDT": Margin("9", "2")}
+    # Of two legs the one that the venue would close first, and none of a flat one.
+    assert contracts.rows.marks == {"BTC/USDT:USDT": Mark("100", "130")}
     assert all(each.certificate.complete and each.certificate.genuine for each in (spot, futures, contracts))
 
 

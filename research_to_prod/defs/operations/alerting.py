@@ -12,7 +12,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from research_to_prod.defs.operations.day_sources import DAILY, DaySources
+from research_to_prod.defs.operations.day_sources import ACCOUNTS, DAILY, DaySources
 from research_to_prod.defs.operations.pictures import evaluations_picture
 from research_to_prod.defs.operations.promised_runs import promised_runs
 from research_to_prod.defs.partitions import DAYS
@@ -27,8 +27,9 @@ LOOKS = (timedelta(hours=1), timedelta(0))
 
 
 @dg.asset(
-    deps=[*DAILY, *(dg.AssetDep(each, partition_mapping=dg.AllPartitionMapping()) for each in
-                     ("candles", "funding_rates", "liquidity_profile", "candidate"))],
+    deps=[*dict.fromkeys((*DAILY, *ACCOUNTS)),
+          *(dg.AssetDep(each, partition_mapping=dg.AllPartitionMapping()) for each in
+            ("candles", "funding_rates", "liquidity_profile", "candidate"))],
     partitions_def=DAYS,
     group_name="operations",
     owners=["team:operations"],
@@ -72,6 +73,7 @@ def alert_evaluations(
       fires on an exposed book where its declaration makes blindness a finding.
     """
     from research_to_prod.operations.alerting.evaluation import Key, State, evaluate
+    from research_to_prod.operations.alerting.margin_measures import with_margin_use
     from research_to_prod.operations.alerting.records import replay, table_of
     from research_to_prod.operations.alerting.rules import load_alert_policy
     from research_to_prod.operations.runbooks import gaps, load_runbooks
@@ -84,7 +86,8 @@ def alert_evaluations(
     for before in LOOKS:
         moment = day_bounds(day)[1] - before
         observed = sources.observations(moment, promised_runs(context.instance, moment))
-        result = evaluate(policy, observed, sources.context(moment), states, moment)
+        around = with_margin_use(sources.context(moment), observed)
+        result = evaluate(policy, observed, around, states, moment)
         states = dict(result.states)
         parts.append(table_of(result.evaluations, policy))
     rows = pa.concat_tables(parts)

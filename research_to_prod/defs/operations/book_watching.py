@@ -56,11 +56,6 @@ def running_book(
         return dg.SensorResult(skip_reason=f"the desk has stated no position of {now:%Y-%m-%d}", cursor=files)
     candidates = read_candidates(lake, positions, fills)
     book = book_at(settings, positions, fills, candidates, day_bounds(days[0])[0], told)
-    found = [
-        Measured(
-            metric=each.metric, strategy=each.subject.strategy, value=each.value, at=each.at, evidence="running_book"
-        )
-        for each in observe_book(book, told)
-    ]
+    found = [Measured.of(each) for each in observe_book(book, told)]
     Readings(settings.operations).add(found, now)
     return dg.SensorResult(skip_reason=f"{len(found)} readings of {told:%Y-%m-%d %H:%M:%S}", cursor=files)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from research_to_prod.defs.operations.book_sources import book_at, market_at, read_candidates, versions_behind
 from research_to_prod.execution.contracts import VENUE_RECORDS
 from research_to_prod.lake import Lake, Snapshot
+from research_to_prod.operations.alerting.accounts import Accounts
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.situation import Context
 from research_to_prod.settings import Settings
@@ -24,6 +25,9 @@ DAILY = (
     *("slippage", "shadow", "pnl_waterfall", "edge_verdicts", "breaks"),
 )
 """Tables with a partition a day; one that lacks the day is late."""
+
+ACCOUNTS = ("order_events", "ledger_entries", *VENUE_RECORDS)
+"""What else is read of the accounts. The first two need not be delivered, and the others come together."""
 
 
 class DaySources:
@@ -42,14 +46,18 @@ class DaySources:
         start = date.fromisoformat(day)
         self._tables = {
             name: self._rows(name, day)
-            for name in ("orders", "fills", "venue_fills", "slippage", "shadow", "breaks", "positions")
+            for name in ("orders", "fills", "venue_fills", "slippage", "shadow", "positions")
         }
+        self._breaks = self._rows("breaks", day)
+        self._certificates = {
+            name: rows
+            for name in VENUE_RECORDS
+            if (rows := self._rows("fetch_certificates", f"{name}-{day}")) is not None
+        }
+        read = {name: self._tables[name] if name in self._tables else self._rows(name, day) for name in VENUE_RECORDS}
+        self._venue = {name: rows for name, rows in read.items() if rows is not None}
         self._candidates = read_candidates(lake, self._tables["positions"], self._tables["fills"])
         self.read += self._candidates
-        self._certificates = self._rows("fetch_certificates", f"venue_fills-{day}")
-        # The other lists of the account: of each the fetches count, and these too.
-        proofs = (self._rows("fetch_certificates", f"{name}-{day}") for name in VENUE_RECORDS if name != "venue_fills")
-        self._proofs = [each for each in (self._certificates, *proofs) if each is not None]
         self._objectives = load_objectives(settings.desk / "alerts")
         # Whether orders still fill is asked of views over four weeks; the day itself is read above.
         self.read += [self._behind(name, start - timedelta(days=28)) for name in ("orders", "fills")]
@@ -80,14 +88,15 @@ class DaySources:
             book = book_at(*held, market.mids, self._months["candles"])
         tables = DayTables(
             seen=seen,
-            certificates=self._certificates,
+            certificates=self._certificates.get("venue_fills"),
+            accounts=self._accounts(moment),
             lags={name: self._lag(name) for name in DAILY},
             market=market,
             book=book,
             **self._tables,
             **self._months,
         )
-        burns = observe_burns(self._tables["orders"], self._proofs, runs, self._objectives, moment)
+        burns = observe_burns(self._tables["orders"], list(self._certificates.values()), runs, self._objectives, moment)
         ratios: list[Observation] = []
         if all(self._lake.has(each, self._day) for each in ("orders", "fills")):
             with self._lake.connection(["orders", "fills"]) as connection:
@@ -107,6 +116,29 @@ class DaySources:
             self._profile_version,
             self._calendars,
             self._allocation.book_capital.value,
+        )
+
+    def _accounts(self, moment: datetime) -> Accounts | None:
+        """Return what is known of the accounts; None where none was read."""
+        from research_to_prod.operations.alerting.margin_measures import last_prices
+
+        if not self._certificates:
+            return None
+        return Accounts(
+            since=self._start,
+            told_to=self._end,
+            forced_since=self._start,
+            breaks=self._breaks,
+            venue=self._venue,
+            certificates=self._certificates,
+            recorded=frozenset(each for each in ("order_events", "ledger_entries") if self._lake.has(each, self._day)),
+            fills=self._tables["fills"],
+            positions=self._tables["positions"],
+            capital=self._allocation.book_capital.value,
+            currency=self._allocation.currency,
+            funding_rates=self._months["funding_rates"],
+            deviations=self.context(moment).hour_deviations,
+            prices=last_prices(self._months["candles"], moment),
         )
 
     def _rows(self, table: str, partition: str) -> pa.Table | None:

@@ -9,15 +9,20 @@ import pyarrow as pa
 from research_to_prod.defs.execution.assets import read_accounts
 from research_to_prod.defs.operations.assets import POLICY_FILE, VENUE_TABLES
 from research_to_prod.defs.operations.pictures import breaks_picture
+from research_to_prod.defs.operations.posture_sources import PostureSources
 from research_to_prod.defs.publishing import publish, table_preview
 from research_to_prod.defs.resources import Venues
 from research_to_prod.defs.tables import described
+from research_to_prod.execution.contracts import VENUE_RECORDS
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
+from research_to_prod.values import day_bounds
 
 COMPARED = ("fills", "order_events", "ledger_entries", "positions")
 NEEDED = ("fills", "positions")
 """Without which nothing says how far the desk has told its day."""
+FORCED_FOR = timedelta(hours=1)
+"""How long the venue's closing of a position is told: so many looks may fail. All day long would be no news."""
 
 
 @dg.asset(
@@ -45,6 +50,8 @@ def running_breaks(
     from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
     from research_to_prod.gates.capital import load_allocation
     from research_to_prod.market_data.certificates import certificates_table
+    from research_to_prod.operations.alerting.accounts import Accounts
+    from research_to_prod.operations.alerting.record_measures import observe_records
     from research_to_prod.operations.alerting.rules import load_objectives
     from research_to_prod.operations.alerting.running_orders import observe_running
     from research_to_prod.operations.contracts import BREAKS
@@ -52,7 +59,7 @@ def running_breaks(
     from research_to_prod.operations.readings import Measured, Readings
     from research_to_prod.operations.reconciliation_policy import load_reconciliation_policy
     from research_to_prod.operations.register import carried
-    from research_to_prod.operations.running_day import compare_running, measured, told_to
+    from research_to_prod.operations.running_day import compare_running, told_to
 
     day = f"{clock():%Y-%m-%d}"
     desk: dict[str, pa.Table] = {}
@@ -63,7 +70,7 @@ def running_breaks(
             if kind in NEEDED:
                 raise dg.Failure(str(error), allow_retries=False) from error
     accounts = read_accounts(lake, settings, venues, day)
-    venue = {name: pa.concat_tables([each.tables[name] for each in accounts]) for name in VENUE_TABLES}
+    venue = {name: pa.concat_tables([each.tables[name] for each in accounts]) for name in VENUE_RECORDS}
     proofs = {
         name: certificates_table([proof for each in accounts for proof in each.certificates[name]], f"{name}-{day}")
         for name in VENUE_TABLES
@@ -76,13 +83,28 @@ def running_breaks(
         before.append(lake.read("running_breaks", day).rows)
     policy = load_reconciliation_policy(settings.desk / "policies" / POLICY_FILE)
     now = clock()
-    rows = compare_running(DayTables(desk, venue, proofs), pa.concat_tables(before), day, policy, now)
-    capital = load_allocation(settings.desk / "capital" / "allocation.yaml").book_capital.value
-    Readings(settings.operations).add(measured(rows, proofs, capital, now), now)
+    compared = {name: venue[name] for name in VENUE_TABLES}
+    rows = compare_running(DayTables(desk, compared, proofs), pa.concat_tables(before), day, policy, now)
     told = told_to(desk["positions"])
+    allocation = load_allocation(settings.desk / "capital" / "allocation.yaml")
+    known = Accounts(
+        since=day_bounds(day)[0],
+        told_to=told or day_bounds(day)[0],
+        forced_since=now - FORCED_FOR,
+        breaks=rows,
+        venue=venue,
+        certificates=proofs,
+        recorded=frozenset(desk),
+        fills=desk["fills"],
+        positions=desk["positions"],
+        capital=allocation.book_capital.value,
+        currency=allocation.currency,
+        deviations=PostureSources(lake, settings, now).context().hour_deviations,
+    )
+    found = [*observe_records(known, now)]
     if told is not None and "order_events" in desk:
-        orders = observe_running(desk["order_events"], load_objectives(settings.desk / "alerts"), min(told, now))
-        Readings(settings.operations).add(map(Measured.of, orders), now)
+        found += observe_running(desk["order_events"], load_objectives(settings.desk / "alerts"), min(told, now))
+    Readings(settings.operations).add(map(Measured.of, found), now)
     return publish(
         lake,
         "running_breaks",

@@ -72,6 +72,7 @@ def alerter(
     The cursor is its minute, the end of the readings taken, and the number of incidents' transitions seen: what a turn
     that failed had opened is asked for by the next.
     """
+    from research_to_prod.operations.alerting.margin_measures import with_margin_use
     from research_to_prod.operations.incidents.lifecycle import Event, Status
     from research_to_prod.operations.readings import Readings
 
@@ -90,7 +91,8 @@ def alerter(
         told = len(watching.watch.incidents.read().log)
     own = (*_lateness(lake, now), *_late_runs(context.instance, settings, now))
     measured = {(each.metric, each.subject): each for each in (*own, *taken.observations)}
-    watching.watch.turn(measured.values(), PostureSources(lake, settings, now).context(), now)
+    around = with_margin_use(PostureSources(lake, settings, now).context(), measured.values())
+    watching.watch.turn(measured.values(), around, now)
     incidents = watching.watch.incidents.read()
     opened = {
         step.incident_id

@@ -11,7 +11,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from research_to_prod.market_data.dialects.base import MILLISECOND, Ask, Payment, Statement, micros_of, up
+from research_to_prod.market_data.dialects.base import (
+    MILLISECOND,
+    Ask,
+    Margin,
+    Mark,
+    Payment,
+    Statement,
+    Tier,
+    micros_of,
+    up,
+)
 from research_to_prod.market_data.paging import Feed, Want
 from research_to_prod.market_data.shapes import Contract, all_of, inside, integer, list_of, number, record, text
 
@@ -25,6 +35,10 @@ _WITHDRAWN = 6
 _BALANCES = list_of(record(asset=text, free=number, locked=number))
 _ASSETS = list_of(record(asset=text, walletBalance=number))
 _POSITIONS = list_of(record(symbol=text, positionAmt=number))
+# What only the present has: the statement of a day names neither maintenance margin nor liquidation price.
+_MARGINS = list_of(record(asset=text, walletBalance=number, marginBalance=number, maintMargin=number))
+_MARKS = list_of(record(symbol=text, positionAmt=number, markPrice=number, liquidationPrice=number))
+_TIERS = list_of(record(notionalFloor=number, maintMarginRatio=number, cum=number), least=1)
 
 
 def _day(body: Any) -> str | None:
@@ -46,8 +60,9 @@ def _transfers(body: Any) -> str | None:
 
 CONTRACTS: Mapping[str, Contract] = {
     "/api/v3/account": Contract(inside("balances", _BALANCES)),
-    "/fapi/v3/account": Contract(inside("assets", _ASSETS)),
-    "/fapi/v3/positionRisk": Contract(_POSITIONS),
+    "/fapi/v3/account": Contract(inside("assets", _MARGINS)),
+    "/fapi/v3/positionRisk": Contract(_MARKS),
+    "/fapi/v1/leverageBracket": Contract(list_of(all_of(record(symbol=text), inside("brackets", _TIERS)))),
     "/sapi/v1/accountSnapshot": Contract(inside("snapshotVos", list_of(_day))),
     "/fapi/v1/income": Contract(
         list_of(record(incomeType=text, income=number, asset=text, tranId=integer, time=integer, symbol=text))
@@ -66,8 +81,23 @@ def holdings() -> Sequence[Ask[Statement]]:
     """Ask for the wallets as they are now; the futures wallet's contracts come from an endpoint of their own."""
     return (
         Ask("privateGetAccount", {}, lambda body: Statement(SPOT, None, _spot(body["balances"]), {})),
-        Ask("fapiPrivateV3GetAccount", {}, lambda body: Statement(FUTURES, None, _wallet(body["assets"]), {})),
-        Ask("fapiPrivateV3GetPositionRisk", {}, lambda body: Statement(FUTURES, None, {}, _contracts(body))),
+        Ask(
+            "fapiPrivateV3GetAccount",
+            {},
+            lambda body: Statement(FUTURES, None, _wallet(body["assets"]), {}, margins=_margins(body["assets"])),
+        ),
+        Ask(
+            "fapiPrivateV3GetPositionRisk",
+            {},
+            lambda body: Statement(FUTURES, None, {}, _contracts(body), marks=_marks(body)),
+        ),
+    )
+
+
+def margin_tiers() -> Ask[Mapping[str, Sequence[Tier]]]:
+    """Ask for the maintenance margins of all contracts, as they are for this account."""
+    return Ask(
+        "fapiPrivateGetLeverageBracket", {}, lambda body: {row["symbol"]: _tiers(row["brackets"]) for row in body}
     )
 
 
@@ -186,3 +216,25 @@ def _contracts(rows: Sequence[Any]) -> dict[str, str]:
     for row in rows:
         held[row["symbol"]] = held.get(row["symbol"], Decimal(0)) + Decimal(row["positionAmt"])
     return {market: format(amount, "f") for market, amount in held.items()}
+
+
+def _margins(rows: Sequence[Any]) -> dict[str, Margin]:
+    return {row["asset"]: Margin(str(row["marginBalance"]), str(row["maintMargin"])) for row in rows}
+
+
+def _marks(rows: Sequence[Any]) -> dict[str, Mark]:
+    """Return the mark of each contract; of a hedged position's two legs, the liquidation price that is nearer."""
+    found: dict[str, Mark] = {}
+    for row in rows:
+        mark = Mark(str(row["markPrice"]), str(row["liquidationPrice"]))
+        if Decimal(row["positionAmt"]):
+            found[row["symbol"]] = min(found.get(row["symbol"], mark), mark, key=_distance)
+    return found
+
+
+def _distance(mark: Mark) -> Decimal:
+    return abs(Decimal(mark.price) - Decimal(mark.liquidation))
+
+
+def _tiers(rows: Sequence[Any]) -> tuple[Tier, ...]:
+    return tuple(Tier(*(str(row[name]) for name in ("notionalFloor", "maintMarginRatio", "cum"))) for row in rows)

@@ -7,7 +7,7 @@ over pages (``paging``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, Generic, TypeVar
@@ -54,6 +54,31 @@ class Book:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """What contracts in one asset rest on, as decimal text: the wallet with what is open, and what must stay of it."""
+
+    balance: str
+    maintenance: str
+
+
+@dataclass(frozen=True)
+class Tier:
+    """What a position of ``floor`` in value or more must maintain: ``rate`` of it less ``deduction``, decimal text."""
+
+    floor: str
+    rate: str
+    deduction: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """At what a contract is valued, and at which mark the venue closes it, as decimal text; 0 where at none."""
+
+    price: str
+    liquidation: str
+
+
+@dataclass(frozen=True)
 class Statement:
     """What one wallet of the account holds at an instant, amounts as decimal text; what is not named is zero.
 
@@ -63,12 +88,18 @@ class Statement:
         The venue's stamp in microseconds; None where it gives none.
     positions
         The venue's id of each contract -> signed contracts.
+    margins
+        By asset of ``balances``; what is not named was not stated.
+    marks
+        By contract of ``positions``; what is not named was not stated.
     """
 
     account: str
     at: int | None
     balances: Mapping[str, str]
     positions: Mapping[str, str]
+    margins: Mapping[str, Margin] = field(default_factory=dict)
+    marks: Mapping[str, Mark] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,6 +205,10 @@ class Dialect:
 
     def holdings(self) -> Sequence[Ask[Statement]]:
         """Ask for what each wallet holds now."""
+        raise NotImplementedError
+
+    def margin_tiers(self) -> Ask[Mapping[str, Sequence[Tier]]]:
+        """Ask for what positions of the account must maintain, by the venue's id of the contract."""
         raise NotImplementedError
 
     def statements(self, start: int, end: int) -> Sequence[Ask[Sequence[Statement]]]:

@@ -19,6 +19,7 @@ from research_to_prod.market_data.dialects.base import (
     Dialect,
     Market,
     Statement,
+    Tier,
     levels,
     own_rows,
 )
@@ -222,6 +223,9 @@ class Binance(Dialect):
 
     def holdings(self) -> Sequence[Ask[Statement]]:
         return account.holdings()
+
+    def margin_tiers(self) -> Ask[Mapping[str, Sequence[Tier]]]:
+        return account.margin_tiers()
 
     def statements(self, start: int, end: int) -> Sequence[Ask[Sequence[Statement]]]:
         return account.statements(start, end)

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research_to_prod.lake.schema import TIMESTAMP
+from research_to_prod.operations.alerting.accounts import Accounts
 from research_to_prod.operations.alerting.book_measures import BookDay, observe_book
 from research_to_prod.operations.alerting.evaluation import Observation
 from research_to_prod.operations.alerting.market_measures import MarketDay, observe_market
+from research_to_prod.operations.alerting.record_measures import observe_records
 from research_to_prod.operations.alerting.situation import Subject
-from research_to_prod.operations.contracts import BreakClass, BreakStatus, BreakVerdict
 from research_to_prod.values import timeframe_length
 
 Row = Mapping[str, Any]
@@ -44,6 +45,8 @@ class DayTables:
         Age of the newest partition by table, in cadences.
     market, book
         What `market_measures` and `book_measures` rest on.
+    accounts
+        What is known of the venues' accounts; None where none was read.
     """
 
     seen: pa.Table | None
@@ -52,7 +55,6 @@ class DayTables:
     venue_fills: pa.Table | None
     slippage: pa.Table | None
     shadow: pa.Table | None
-    breaks: pa.Table | None
     certificates: pa.Table | None
     positions: pa.Table | None
     candles: pa.Table | None
@@ -60,6 +62,7 @@ class DayTables:
     lags: Mapping[str, float]
     market: MarketDay | None = None
     book: BookDay | None = None
+    accounts: Accounts | None = None
 
 
 def events_seen(connection: duckdb.DuckDBPyConnection, moment: datetime) -> pa.Table:
@@ -156,18 +159,7 @@ def costs(tables: DayTables, moment: datetime) -> Iterator[Observation]:
 
 
 def records(tables: DayTables, moment: datetime) -> Iterator[Observation]:
-    """Yield breaks of fills, fees against the venue's, and fetches that are not complete."""
-    if tables.breaks is not None and tables.certificates is not None:
-        lost = {BreakClass.MISSING_FILL_INTERNAL, BreakClass.MISSING_FILL_VENUE, BreakClass.DUPLICATE_FILL}
-        found = [
-            row["venue"]
-            for row in _rows(tables.breaks)
-            if row["class"] in lost
-            and (row["verdict"], row["status"]) == (BreakVerdict.CONFIRMED, BreakStatus.OPEN)
-            and row["opened_at"] <= moment
-        ]
-        for venue in sorted({row["venue"] for row in _rows(tables.certificates)}):
-            yield Observation("fill_breaks", Subject(venue), found.count(venue), moment, None, None, "breaks")
+    """Yield fees against the venue's, and fetches that are not complete."""
     for (venue,), rows in _grouped(tables.certificates, "venue").items():
         latest = sorted(rows, key=lambda row: (row["interval_end"], row["scope"]), reverse=True)
         run = next((place for place, row in enumerate(latest) if row["complete"]), len(latest))
@@ -184,6 +176,12 @@ def records(tables: DayTables, moment: datetime) -> Iterator[Observation]:
         expected, charged = (sum(float(side[key]["fee"]) for key in keys) for side in (ours, theirs))
         off = abs(charged - expected) / abs(expected) if expected else None
         yield Observation("fee_mismatch", Subject(venue), off, moment, len(keys), None, "fills, venue_fills")
+
+
+def accounts(tables: DayTables, moment: datetime) -> Iterator[Observation]:
+    """Yield what the records of the accounts say."""
+    if tables.accounts is not None:
+        yield from observe_records(tables.accounts, moment)
 
 
 def carry(tables: DayTables, moment: datetime) -> Iterator[Observation]:
@@ -229,6 +227,7 @@ MEASURES: tuple[Callable[[DayTables, datetime], Iterator[Observation]], ...] = (
     order_answers,
     costs,
     records,
+    accounts,
     carry,
     lateness,
     lambda tables, moment: observe_market(tables.market, moment),

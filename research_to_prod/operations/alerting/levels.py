@@ -48,8 +48,8 @@ def lasting_of(condition: Condition, situation: Situation) -> float:
 def beyond_chance(chance: Chance, bad: float, events: int) -> bool:
     """Whether ``bad`` (a share) or more of so many events come by chance more rarely than once in 1 / ``odds`` looks.
 
-    A share beyond 1, which a measurement of others may have, counts as all of them.
-    The upper tail of the binomial distribution, summed from below.
+    The upper tail of the binomial distribution, summed from below. A share above one, which only a wrong reading has,
+    counts as all: one that ends the alerter's turn would hide every other finding.
     """
     good = math.log1p(-chance.share)
     fewer = (
@@ -60,6 +60,6 @@ def beyond_chance(chance: Chance, bad: float, events: int) -> bool:
             + k * math.log(chance.share)
             + (events - k) * good
         )
-        for k in range(min(round(bad * events), events))
+        for k in range(round(min(bad, 1.0) * events))
     )
     return 1 - math.fsum(fewer) <= chance.odds

@@ -46,7 +46,7 @@ class Holding:
     working_orders
         Orders that may still fill.
     margin_use
-        Maintenance margin over margin balance of the account; None where there is no margin.
+        Maintenance margin over margin balance of the account; None where there is none, or it was not measured.
     """
 
     venue: str
@@ -105,6 +105,12 @@ class Context:
     watched: Mapping[str, tuple[Subject, ...]]
     watched_since: datetime
     events: tuple[str, ...] = ()
+
+    @property
+    def hour_deviations(self) -> dict[tuple[str, str], float]:
+        """By market, the deviation of one hour's return, as a fraction; without those of which it isn't known."""
+        root = _SECONDS_OF_HOUR**0.5
+        return {(each.venue, each.symbol): each.volatility * root for each in self.markets if each.volatility}
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,10 @@ from research_to_prod.operations.alerting.day_context import context_of_day
 from research_to_prod.operations.alerting.day_measures import DayTables, before, events_seen, observe_day
 from research_to_prod.operations.alerting.rules import Per
 from research_to_prod.operations.alerting.situation import Subject
-from research_to_prod.operations.contracts import BREAKS
 
 START = datetime(2026, 1, 6, tzinfo=UTC)
 END = START + timedelta(days=1)
-NONE = DayTables(*([None] * 11), lags={})  # type: ignore[arg-type]
+NONE = DayTables(*([None] * 10), lags={})  # type: ignore[arg-type]
 BTC = {"venue": "sandbox", "symbol": "BTC/USDT", "strategy": "momentum"}
 _ZERO: dict[pa.DataType, Any] = {pa.string(): "x", pa.int64(): 0, pa.float64(): 0.0, pa.bool_(): False}
 
@@ -153,20 +152,12 @@ def test_slippage_is_held_against_what_the_model_charges() -> None:
     assert measured(at(4), **tables) == {}
 
 
-def test_breaks_and_incomplete_fetches_are_told_by_venue() -> None:
+def test_incomplete_fetches_are_told_by_venue() -> None:
     proof = {"venue": "sandbox", "interval_end": END}
     certificates = rows(
         FETCH_CERTIFICATES, proof | {"scope": "B", "complete": False}, proof | {"scope": "A", "complete": True}
     )
-    lost = {
-        "class": "missing_fill_internal", "venue": "sandbox", "opened_at": at(8), "verdict": "confirmed",
-        "status": "open",
-    }  # fmt: skip
-    breaks = rows(BREAKS, lost, lost | {"class": "fee_mismatch"}, lost | {"verdict": "unknown"})
-    found = measured(breaks=breaks, certificates=certificates)
-    assert (found["fill_breaks", "sandbox"], found["incomplete_fetches", "sandbox"]) == (1, 1)
-    assert measured(at(7), breaks=breaks, certificates=certificates)["fill_breaks", "sandbox"] == 0
-    assert ("fill_breaks", "sandbox") not in measured(breaks=breaks)
+    assert measured(certificates=certificates)["incomplete_fetches", "sandbox"] == 1
 
 
 def test_fees_are_compared_fill_by_fill_in_one_currency() -> None:

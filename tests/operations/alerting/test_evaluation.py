@@ -65,7 +65,7 @@ class TestLevels:
         ],
     )  # fmt: skip
     def test_rejects_that_luck_explains_begin_nothing(self, bad: int, sent: int, sight: Sight) -> None:
-        """Limits from SciPy's binomial tail: four of ten, six of 25 and ten of 100 are rarer than one in 10,000."""
+        """Limits from SciPy's binomial tail: four of ten, six of 25, ten of 100. Over all is a wrong reading."""
         rate = reading("reject_rate", bad / sent, Subject(strategy="momentum"), count=sent)
         assert of(judged([rate], context(held())), "reject_rate").sight is sight
 
