@@ -178,7 +178,10 @@ def _forgotten_order(records: Records) -> _Done:
     if row is None:
         return None
     events = records.rows["order_events"]
-    records.rows["order_events"] = [each for each in events if _order_of(each) != _order_of(row)]
+    # When it was sent the order had no id of the venue's yet, but ours.
+    records.rows["order_events"] = [
+        each for each in events if _order_of(each) != _order_of(row) and each["child_id"] != row["child_id"]
+    ]
     return row, row["symbol"], row["venue_order_id"]
 
 

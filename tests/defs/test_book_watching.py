@@ -69,14 +69,18 @@ def test_each_delivery_is_measured_once_at_the_time_that_it_speaks_of(desk: Inbo
     desk.now += timedelta(seconds=20)
     desk.tick(running_book)
     found = {each["metric"]: (each["value"], each["at"]) for each in desk.readings()}
+    assert {each["metric"]: each["usual"] for each in desk.readings() if each.get("usual") is not None} == {
+        "loss_1h": 0
+    }
     assert found == {
+        "loss_1h": (0, "2026-01-06T12:00:00Z"),
         "limit_use": (pytest.approx(0.2), "2026-01-06T12:00:00Z"),
         "loss_share_1h": (0, "2026-01-06T12:00:00Z"),
         "loss_share_5m": (0, "2026-01-06T12:00:00Z"),
         "loss_share_day": (None, "2026-01-06T12:00:00Z"),  # no mark of the day's start
     }
     assert "nothing new" in str(desk.tick(running_book).skip_reason)
-    assert len(desk.readings()) == 4
+    assert len(desk.readings()) == 5
 
 
 def test_after_midnight_the_last_hour_is_also_yesterday_s(desk: Inbox) -> None:
