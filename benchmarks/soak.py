@@ -121,7 +121,6 @@ class Soak:
     asked: list[str | None] = field(default_factory=list)
     reconciled: list[tuple[str, bool]] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    incomplete: int = 0
 
     def __post_init__(self) -> None:
         self.resources = build_resources({"R2P_DATA": str(self.data)}, clock=lambda: self.now)
@@ -184,12 +183,12 @@ class Soak:
                 age = (self.now - max(got.rows["ts"].to_pylist())).total_seconds()
                 market = {"venue": SANDBOX, "instrument": symbol}
                 found.append(Measured(metric="market_data_age", value=age, at=self.now, **market))
-        self.incomplete = 0 if whole else self.incomplete + 1
-        # What these requests came back as the sensor counts with its own.
-        TrafficLog(self.settings.operations).add(each for each in self.client.heard if each.at > self.now - MINUTE)
+        # What these requests came back as the sensor counts with its own, and takes it for a reading of the account.
+        heard = [each for each in self.client.heard if each.at > self.now - MINUTE]
+        heard[-1:] = [each.model_copy(update={"fetches": 1, "incomplete": int(not whole)}) for each in heard[-1:]]
+        TrafficLog(self.settings.operations).add(heard)
         venue: list[dict[str, Any]] = [
-            {"metric": "incomplete_fetches", "value": float(self.incomplete)},
-            *({"metric": each, "value": 0.0} for each in ("unknown_orders", "forced_events", "unknown_outcome_age")),
+            {"metric": each, "value": 0.0} for each in ("unknown_orders", "forced_events", "unknown_outcome_age")
         ]
         found += [Measured(venue=SANDBOX, at=self.now, **each) for each in venue]
         Readings(self.settings.operations).add(found, self.now)

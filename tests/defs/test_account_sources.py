@@ -49,7 +49,7 @@ def test_a_finished_day_is_measured_from_the_lake_as_it_is_in_the_domain(setting
     assert expected["forced_events"] == 1
     found = {
         each.metric: each.value
-        for each in DaySources(Lake(settings.lake), settings, DAY).observations(END)
+        for each in DaySources(Lake(settings.lake), settings, DAY).observations(END, None)
         if each.metric in expected
     }
     # No liquidity profile was made, so that nobody knows what is usual at this hour.
@@ -64,5 +64,5 @@ def test_what_the_measures_rest_on_is_among_what_was_read(settings: Settings) ->
 
 
 def test_an_account_that_was_never_read_is_not_measured(tmp_path: Path) -> None:
-    found = DaySources(Lake(tmp_path / "lake"), Settings(data=tmp_path), DAY).observations(END)
+    found = DaySources(Lake(tmp_path / "lake"), Settings(data=tmp_path), DAY).observations(END, None)
     assert {each.metric for each in found} == {"asset_lag", "reconciliation_lag"}

@@ -109,7 +109,7 @@ def test_a_calm_venue_has_a_value_for_everything_and_fires_nothing(desk: Desk) -
     assert values.pop("rate_budget") == pytest.approx(0, abs=0.1)
     assert values.pop("clock_skew") == pytest.approx(0, abs=0.01)
     assert values == dict.fromkeys(
-        ("venue_not_ok", "server_errors", "clock_refusals", "venue_bans", "certificate_burn"), 0
+        ("venue_not_ok", "server_errors", "clock_refusals", "venue_bans", "certificate_burn", "incomplete_fetches"), 0
     )
 
 

@@ -85,6 +85,18 @@ def budgets(look: VenueLook, moment: datetime) -> Iterator[Observation]:
     yield Observation("venue_bans", subject, float(bans) if asked else None, moment, evidence="traffic")
 
 
+def readings(told: Sequence[Heard], venue: str, moment: datetime) -> Iterator[Observation]:
+    """Yield how many readings of an account in a row had a fetch that no certificate calls complete.
+
+    Of the newest reading's time: where nobody reads any more, it ages until it is not seen.
+    """
+    own = (each for each in told if each.venue == venue and each.fetches and each.at <= moment)
+    looks = sorted(own, key=lambda each: each.at, reverse=True)
+    if looks:
+        run = next((place for place, each in enumerate(looks) if not each.incomplete), len(looks))
+        yield Observation("incomplete_fetches", Subject(venue), float(run), looks[0].at, len(looks), None, "traffic")
+
+
 def skew_of(bracket: Bracket) -> float | None:
     """Return how far the venue's time is from the middle of the bracket, in seconds.
 

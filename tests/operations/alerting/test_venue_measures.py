@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from research_to_prod.market_data.traffic import Bracket, Heard, Traffic
-from research_to_prod.operations.alerting.venue_measures import VenueLook, observe_venue, skew_of
+from research_to_prod.operations.alerting.venue_measures import VenueLook, observe_venue, readings, skew_of
 from tests.operations.alerting.book import NOON
 
 SECOND = timedelta(seconds=1)
@@ -86,6 +86,21 @@ def test_a_venue_that_tells_whole_seconds_calls_no_clock_right() -> None:
 
 def test_a_question_that_was_answered_later_is_not_known_yet() -> None:
     assert "clock_skew" not in told(bracket=bracket(0.6, took=0.04))
+
+
+@pytest.mark.parametrize(
+    ("looks", "run"), [([0, 1, 2], 2), ([1, 2, 0], 0), ([3, 1, 1], 3), ([0], 0), ([], None)], ids=str
+)
+def test_readings_in_a_row_that_are_not_complete_are_counted_from_the_newest_back(
+    looks: list[int], run: int | None
+) -> None:
+    """Of six fetches each, so many not complete; oldest first, five minutes apart, other spells between them."""
+    newest = 240
+    spells = [heard(newest + 300 * back, fetches=6, incomplete=each) for back, each in enumerate(reversed(looks))]
+    found = list(readings([*spells, heard(10, answers=5), heard(-20, fetches=6, incomplete=6)], "sandbox", NOON))
+    assert [each.value for each in found] == ([] if run is None else [run])
+    assert all(each.at == NOON - newest * SECOND and each.count == len(looks) for each in found)
+    assert list(readings(spells, "another", NOON)) == []
 
 
 def test_a_client_counts_by_spells_and_remembers_ten_minutes() -> None:
