@@ -58,7 +58,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class Adopted:
-    """The record that put a version of a policy in force; None while people have not approved it, with what is missing.
+    """The record that put a version of a policy in force; None while people have not approved it: what is missing then.
 
     ``policy`` and ``sha256`` are what was asked for.
     """
@@ -176,8 +176,8 @@ def adopt(
         ledger, folder = Ledger(settings.ledger, keys), ApprovalFolder(settings.approvals)
         done = put_in_force(ledger, folder, keys, loaded, by=person(by), reason=reason, now=now)
     if isinstance(done, Waiting):
-        told = "\n".join((*done.obstacles, f"{done.remedy}, then this command again, as it was"))
-        return Answer(Adopted(loaded.id, loaded.sha256, None, done.obstacles), told, fine=False)
+        missing = (*done.obstacles, f"{done.remedy}, then this command again, as it was")
+        return Answer(Adopted(loaded.id, loaded.sha256, None, missing), "\n".join(missing), fine=False)
     text = f"version {loaded.sha256[:12]} of {loaded.id} is in force, record {done.seq}; others promote nobody"
     return Answer(Adopted(loaded.id, loaded.sha256, done), text)
 
