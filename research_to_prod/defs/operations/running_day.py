@@ -1,7 +1,8 @@
 """The day that still runs, compared in the graph: unpartitioned, because its partition exists when it is over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
@@ -17,6 +18,10 @@ from research_to_prod.execution.contracts import VENUE_RECORDS
 from research_to_prod.lake import Lake
 from research_to_prod.settings import Settings
 from research_to_prod.values import day_bounds
+
+if TYPE_CHECKING:
+    from research_to_prod.operations.alerting.evaluation import Observation
+    from research_to_prod.operations.daily import DayTables
 
 COMPARED = ("fills", "order_events", "ledger_entries", "positions")
 NEEDED = ("fills", "positions")
@@ -47,63 +52,25 @@ def running_breaks(
     - **It breaks** when the desk has delivered no fills or no positions of the day. What the venue does not answer is
       unknown, never missing.
     """
-    from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
-    from research_to_prod.gates.capital import load_allocation
     from research_to_prod.market_data.certificates import certificates_table
-    from research_to_prod.operations.alerting.accounts import Accounts
-    from research_to_prod.operations.alerting.record_measures import observe_records
-    from research_to_prod.operations.alerting.rules import load_objectives
-    from research_to_prod.operations.alerting.running_orders import observe_running
-    from research_to_prod.operations.contracts import BREAKS
     from research_to_prod.operations.daily import DayTables
     from research_to_prod.operations.readings import Measured, Readings
     from research_to_prod.operations.reconciliation_policy import load_reconciliation_policy
-    from research_to_prod.operations.register import carried
-    from research_to_prod.operations.running_day import compare_running, told_to
+    from research_to_prod.operations.running_day import compare_running
 
     day = f"{clock():%Y-%m-%d}"
-    desk: dict[str, pa.Table] = {}
-    for kind in COMPARED:
-        try:
-            desk[kind] = read_inbox(settings.inbox, kind, day).rows
-        except MissingDeliveryError as error:
-            if kind in NEEDED:
-                raise dg.Failure(str(error), allow_retries=False) from error
+    desk = _delivered(settings, day)
     accounts = read_accounts(lake, settings, venues, day)
     venue = {name: pa.concat_tables([each.tables[name] for each in accounts]) for name in VENUE_RECORDS}
     proofs = {
         name: certificates_table([proof for each in accounts for proof in each.certificates[name]], f"{name}-{day}")
         for name in VENUE_TABLES
     }
-    yesterday = f"{datetime.fromisoformat(day) - timedelta(days=1):%Y-%m-%d}"
-    before = [BREAKS.empty()]
-    if lake.has("breaks", yesterday):
-        before.append(carried(lake.read("breaks", yesterday).rows))
-    if lake.has("running_breaks", day):
-        before.append(lake.read("running_breaks", day).rows)
     policy = load_reconciliation_policy(settings.desk / "policies" / POLICY_FILE)
     now = clock()
-    compared = {name: venue[name] for name in VENUE_TABLES}
-    rows = compare_running(DayTables(desk, compared, proofs), pa.concat_tables(before), day, policy, now)
-    told = told_to(desk["positions"])
-    allocation = load_allocation(settings.desk / "capital" / "allocation.yaml")
-    known = Accounts(
-        since=day_bounds(day)[0],
-        told_to=told or day_bounds(day)[0],
-        forced_since=now - FORCED_FOR,
-        breaks=rows,
-        venue=venue,
-        certificates=proofs,
-        recorded=frozenset(desk),
-        fills=desk["fills"],
-        positions=desk["positions"],
-        capital=allocation.book_capital.value,
-        currency=allocation.currency,
-        deviations=PostureSources(lake, settings, now).context().hour_deviations,
-    )
-    found = [*observe_records(known, now)]
-    if told is not None and "order_events" in desk:
-        found += observe_running(desk["order_events"], load_objectives(settings.desk / "alerts"), min(told, now))
+    tables = DayTables(desk, {name: venue[name] for name in VENUE_TABLES}, proofs)
+    rows = compare_running(tables, _before(lake, day), day, policy, now)
+    found = _observed(lake, settings, day, tables, venue, rows, now)
     Readings(settings.operations).add(map(Measured.of, found), now)
     return publish(
         lake,
@@ -114,3 +81,71 @@ def running_breaks(
         **breaks_picture(rows),
         preview=table_preview(rows.drop_columns(["evidence_ids"])),
     )
+
+
+def _delivered(settings: Settings, day: str) -> dict[str, pa.Table]:
+    """Return what the desk has delivered of the day, by its kind."""
+    from research_to_prod.execution.inbox import MissingDeliveryError, read_inbox
+
+    desk: dict[str, pa.Table] = {}
+    for kind in COMPARED:
+        try:
+            desk[kind] = read_inbox(settings.inbox, kind, day).rows
+        except MissingDeliveryError as error:
+            if kind in NEEDED:
+                raise dg.Failure(str(error), allow_retries=False) from error
+    return desk
+
+
+def _before(lake: Lake, day: str) -> pa.Table:
+    """Return the breaks that go on: those of yesterday that are carried over, and those of the last look."""
+    from research_to_prod.operations.contracts import BREAKS
+    from research_to_prod.operations.register import carried
+
+    yesterday = f"{datetime.fromisoformat(day) - timedelta(days=1):%Y-%m-%d}"
+    before = [BREAKS.empty()]
+    if lake.has("breaks", yesterday):
+        before.append(carried(lake.read("breaks", yesterday).rows))
+    if lake.has("running_breaks", day):
+        before.append(lake.read("running_breaks", day).rows)
+    return pa.concat_tables(before)
+
+
+def _observed(
+    lake: Lake,
+    settings: Settings,
+    day: str,
+    compared: "DayTables",
+    venue: Mapping[str, pa.Table],
+    breaks: pa.Table,
+    now: datetime,
+) -> "list[Observation]":
+    """Return what the comparison, the account and the desk's orders say to the alerter's rules."""
+    from research_to_prod.gates.capital import load_allocation
+    from research_to_prod.operations.alerting.accounts import Accounts
+    from research_to_prod.operations.alerting.record_measures import observe_records
+    from research_to_prod.operations.alerting.rules import load_objectives
+    from research_to_prod.operations.alerting.running_orders import observe_running
+    from research_to_prod.operations.running_day import told_to
+
+    desk, start = compared.desk, day_bounds(day)[0]
+    told = told_to(desk["positions"])
+    allocation = load_allocation(settings.desk / "capital" / "allocation.yaml")
+    known = Accounts(
+        since=start,
+        told_to=told or start,
+        forced_since=now - FORCED_FOR,
+        breaks=breaks,
+        venue=venue,
+        certificates=compared.certificates,
+        recorded=frozenset(desk),
+        fills=desk["fills"],
+        positions=desk["positions"],
+        capital=allocation.book_capital.value,
+        currency=allocation.currency,
+        deviations=PostureSources(lake, settings, now).context().hour_deviations,
+    )
+    found = [*observe_records(known, now)]
+    if told is not None and "order_events" in desk:
+        found += observe_running(desk["order_events"], load_objectives(settings.desk / "alerts"), min(told, now))
+    return found
