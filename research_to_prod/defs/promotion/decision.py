@@ -16,6 +16,7 @@ import pyarrow as pa
 from research_to_prod.defs.fence import refuse_finished
 from research_to_prod.defs.gates.judgement import Judgement, Past, judge, now_known, policy_into, policy_named
 from research_to_prod.defs.research.inputs import read_candidate, require_unchanged
+from research_to_prod.gates.approval import ApprovalRule
 from research_to_prod.gates.policy import Policy as GatePolicy
 from research_to_prod.gates.readiness_evidence import drill_out_of_date
 from research_to_prod.lake import Lake, LakeError, Snapshot
@@ -136,15 +137,11 @@ def decide_promotion(
         author=candidate.owner,
         limits=limits_of(candidate, policy.allocation, policy.to_stage),
         dagster=Dagster(run_id=run_id),
+        validator=None if policy.approval.validator == candidate.owner else policy.approval.validator,
+        expires_at=_ends(policy.approval, judgement),
     )
-    looked = None if judgement is None else judgement.evidence.readiness.as_of
     if policy.approval.validator == candidate.owner:
         refusals.append(f"{candidate.owner} is its author and the policy's validator: another must own one of them")
-    else:
-        case = case.model_copy(update={"validator": policy.approval.validator})
-    if policy.approval.holds_for is not None and looked is not None:
-        # From when somebody looked, and not from now: people approve a date, and approve it once.
-        case = case.model_copy(update={"expires_at": looked + policy.approval.holds_for})
     rule = rule_for(policy.approval, fallen=state.fallen(name, candidate.sha256))
     folder = ApprovalFolder(settings.approvals)
     proven = decide(case, report, refusals)
@@ -153,6 +150,12 @@ def decide_promotion(
     refuse_finished(instance, run_id)
     only_people = (proven.type, draft.type) == (RecordType.PROMOTE, RecordType.REJECT)
     return Outcome(ledger.append(draft, named), draft.evidence, only_people)
+
+
+def _ends(rule: ApprovalRule, judgement: Judgement | None) -> datetime | None:
+    """Return when the promotion ends of itself: from when somebody looked, because people approve a date once."""
+    looked = None if judgement is None else judgement.evidence.readiness.as_of
+    return None if looked is None or rule.holds_for is None else looked + rule.holds_for
 
 
 def _asked_for(lake: Lake, settings: Settings, name: str) -> tuple[pa.Table | None, GatePolicy]:
