@@ -39,6 +39,7 @@ BEHIND, AHEAD, DECAY, CANARY, EVIDENCE, LIVE_DAYS, PAIRED_DAYS = range(7)
 RECORDED = 7
 
 standardise = njit(cache=True, nogil=True)(recursions.standardise)
+squared = njit(cache=True, nogil=True)(recursions.squared)
 cusum = njit(cache=True, nogil=True)(recursions.cusum)
 log_likelihood_ratio = njit(cache=True, nogil=True)(recursions.log_likelihood_ratio)
 log1p_shiryaev_roberts = njit(cache=True, nogil=True)(recursions.log1p_shiryaev_roberts)
@@ -48,8 +49,8 @@ log1p_shiryaev_roberts = njit(cache=True, nogil=True)(recursions.log1p_shiryaev_
 def begin(rules: Any, state: Floats) -> None:
     """Write the state before any day."""
     state[:] = 0.0
-    state[_RESIDUAL_VARIANCE] = rules.residual_deviation**2
-    state[_EDGE_VARIANCE] = rules.edge_deviation**2
+    state[_RESIDUAL_VARIANCE] = squared(rules.residual_deviation)
+    state[_EDGE_VARIANCE] = squared(rules.edge_deviation)
 
 
 @njit(cache=True, nogil=True)
@@ -59,7 +60,7 @@ def advance(rules: Any, state: Floats, live: float, residual: float) -> None:
     The edge's chart and the canary's test both run; which of the two decides is the stage's.
     """
     if math.isfinite(residual):
-        floor = (rules.volatility_floor * rules.residual_deviation) ** 2
+        floor = squared(rules.volatility_floor * rules.residual_deviation)
         z, state[_RESIDUAL_EXPECTED], state[_RESIDUAL_VARIANCE] = standardise(
             rules.residual_centre - residual, rules.residual_autocorrelation, rules.residual_offset,
             rules.residual_scale, rules.clip, rules.memory, floor, state[_RESIDUAL_EXPECTED], state[_RESIDUAL_VARIANCE],
@@ -74,7 +75,7 @@ def advance(rules: Any, state: Floats, live: float, residual: float) -> None:
     if not math.isfinite(live):
         state[_EDGE_EXPECTED] *= rules.edge_autocorrelation
         return
-    floor = (rules.volatility_floor * rules.edge_deviation) ** 2
+    floor = squared(rules.volatility_floor * rules.edge_deviation)
     z, state[_EDGE_EXPECTED], state[_EDGE_VARIANCE] = standardise(
         rules.edge_centre - live, rules.edge_autocorrelation, rules.edge_offset, rules.edge_scale,
         rules.clip, rules.memory, floor, state[_EDGE_EXPECTED], state[_EDGE_VARIANCE],

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from research_to_prod.promotion.rollback.policy import Standardisation
-from research_to_prod.promotion.rollback.recursions import standardise
+from research_to_prod.promotion.rollback.recursions import squared, standardise
 from research_to_prod.research.bars import Floats
 
 _STRONGEST = 0.5
@@ -149,7 +149,7 @@ def _noise(values: Floats, rules: Standardisation, fewest: float) -> Standard:
     autocorrelation = min(max(correlation, 0.0), _STRONGEST)
     deviation = math.sqrt(variance * (1 - autocorrelation**2))
     raw = Standard(0.0, autocorrelation, deviation, 0.0, 1.0)
-    floor, expected, daily = least_variance(raw, rules), 0.0, deviation**2
+    floor, expected, daily = least_variance(raw, rules), 0.0, squared(deviation)
     surprises = np.empty(len(values))
     # As the detectors see them: expected less realised.
     for day, each in enumerate((-centred).tolist()):
@@ -161,4 +161,4 @@ def _noise(values: Floats, rules: Standardisation, fewest: float) -> Standard:
 
 def least_variance(standard: Standard, rules: Standardisation) -> float:
     """Return the least daily variance that a surprise is divided by."""
-    return (rules.volatility_floor.value * standard.deviation) ** 2
+    return squared(rules.volatility_floor.value * standard.deviation)

@@ -1,5 +1,8 @@
 """One step of each detector, in scalars: Python runs them for a reading, numba compiles the same text for a history.
 
+Squares are products: Python's ``**`` asks the C library's ``pow``, which numba doesn't, and once in some thousand days
+the two differ in the last bit.
+
 Belongs here: arithmetic on numbers that are known. Doesn't: what a missing one means, limits, and what an alarm does.
 """
 
@@ -35,7 +38,13 @@ def standardise(
     surprise = min(max((deviation - expected) / spread, -clip), clip)
     # What was clipped is not believed, neither by the next day's expectation nor by its variance.
     following = autocorrelation * (expected + surprise * spread)
-    return (surprise - offset) / scale, following, memory * variance + (1 - memory) * (surprise * spread) ** 2
+    believed = surprise * spread
+    return (surprise - offset) / scale, following, memory * variance + (1 - memory) * (believed * believed)
+
+
+def squared(value: float) -> float:
+    """Return the square of ``value``, the same bits compiled or not."""
+    return value * value
 
 
 def cusum(chart: float, observation: float, reference: float) -> float:
@@ -45,7 +54,7 @@ def cusum(chart: float, observation: float, reference: float) -> float:
 
 def log_likelihood_ratio(ratio: float, observation: float, shift: float) -> float:
     """Return the log likelihood ratio of ``shift`` against none after one more observation."""
-    return ratio + shift * observation - shift**2 / 2
+    return ratio + shift * observation - shift * shift / 2
 
 
 def log1p_shiryaev_roberts(evidence: float, observation: float, shift: float) -> float:
@@ -53,5 +62,5 @@ def log1p_shiryaev_roberts(evidence: float, observation: float, shift: float) ->
 
     ``R = (1 + R) exp(shift z - shift^2 / 2)``, in logs because R outgrows a float.
     """
-    log_process = evidence + shift * observation - shift**2 / 2
+    log_process = evidence + shift * observation - shift * shift / 2
     return max(log_process, 0.0) + math.log1p(math.exp(-abs(log_process)))

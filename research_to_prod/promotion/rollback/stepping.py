@@ -24,6 +24,7 @@ from research_to_prod.promotion.rollback.recursions import (
     cusum,
     log1p_shiryaev_roberts,
     log_likelihood_ratio,
+    squared,
     standardise,
 )
 from research_to_prod.promotion.rollback.trigger import Layer, Trigger
@@ -324,7 +325,7 @@ def _fired(state: State, layer: Layer) -> State:
 
 
 def _fresh(held_to: Standard | None) -> Filter:
-    return Filter(0.0, 0.0 if held_to is None else held_to.deviation**2)
+    return Filter(0.0, 0.0 if held_to is None else squared(held_to.deviation))
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from research_to_prod.promotion.rollback.history import History, judge_days
@@ -52,6 +52,7 @@ def told(trigger: Trigger) -> dict[str, object]:
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.booleans(), st.floats(-0.01, 0.01))
+@example(34, 58, False, 0.009878079727682518)  # here a square by pow() and one by a product differ in the last bit
 def test_compiled_histories_equal_readings_one_by_one(
     watch_of: WatchOf, seed: int, days: int, quick: bool, drift: float
 ) -> None:
