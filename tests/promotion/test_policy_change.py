@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 from research_to_prod.cli import app
 from research_to_prod.gates.policy import Policy, load_policy
 from research_to_prod.promotion.approvals import ApprovalError, approve, read_asked
-from research_to_prod.promotion.keys import PUBLIC_FILE, Keys, new_approver, open_keys, public_entries, trust
-from research_to_prod.promotion.ledger import Ledger
+from research_to_prod.promotion.keys import Keys
 from research_to_prod.promotion.policy_change import (
     PolicyChangeError,
     Waiting,
@@ -25,12 +24,11 @@ from research_to_prod.promotion.policy_change import (
     put_in_force,
 )
 from research_to_prod.promotion.record import ChangeRecord
-from research_to_prod.promotion.waiting import POLICY, ApprovalFolder, envelope_name
+from research_to_prod.promotion.waiting import POLICY, envelope_name
 from research_to_prod.settings import Settings
+from tests.promotion.desk_folders import NOW, DeskFolders
 
 DESK = Settings.from_environment({}).desk
-# The command line has the real clock, so these tests live now.
-NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
 SECOND = timedelta(seconds=1)
 ID = "paper_to_canary"
 CANARY = load_policy(DESK / "policies" / f"{ID}.yaml")
@@ -42,33 +40,15 @@ def version(people: int, days: int = 7) -> Policy:
     return CANARY.model_copy(update={"approval": rule})
 
 
-class Book:
-    """A desk's ledger, keys and approvals; every call is a second after the last."""
+class Book(DeskFolders):
+    """A desk at which every call is a second after the last."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.data = root, root / "data"
-        open_keys(self.data / "keys", NOW - timedelta(hours=1))
-        self.folder = ApprovalFolder(self.data / "approvals")
-        self.calls = 0
-
-    @property
-    def keys(self) -> Keys:
-        return open_keys(self.data / "keys", NOW)
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.data / "ledger", self.keys)
+    calls = 0
 
     def put(self, policy: Policy, by: str = "user:ann", reason: str = "fills are thinner") -> ChangeRecord | Waiting:
         self.calls += 1
         now = NOW + self.calls * SECOND
         return put_in_force(self.ledger, self.folder, self.keys, policy, by=by, reason=reason, now=now)
-
-    def approver(self, name: str) -> Keys:
-        key = new_approver(self.root / f"{name}.key", f"user:{name}", NOW)
-        (self.root / f"{name}.json").write_bytes(public_entries(key))
-        trust(self.data / "keys" / PUBLIC_FILE, self.root / f"{name}.json")
-        return key
 
     def approve(self, *keys: Keys) -> None:
         asked = self.folder.asked(ID, POLICY)

@@ -10,14 +10,13 @@ from typer.testing import CliRunner
 from research_to_prod.cli import app
 from research_to_prod.gates.approval import ApprovalRule
 from research_to_prod.promotion.approvals import approve, rule_for
-from research_to_prod.promotion.keys import PUBLIC_FILE, Keys, new_approver, open_keys, public_entries, trust
-from research_to_prod.promotion.ledger import Ledger, LedgerError
+from research_to_prod.promotion.keys import PUBLIC_FILE, Keys, open_keys
+from research_to_prod.promotion.ledger import LedgerError
 from research_to_prod.promotion.record import Draft, Record, RecordType
-from research_to_prod.promotion.waiting import ApprovalFolder, envelope_name, with_approvals
+from research_to_prod.promotion.waiting import envelope_name, with_approvals
 from research_to_prod.values import Stage, canonical_json, digest, sha256_hex
+from tests.promotion.desk_folders import NOW, DeskFolders
 
-# The command line has the real clock, so these tests live now.
-NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
 MINUTE = timedelta(minutes=1)
 ONE = ApprovalRule(people=1, valid_for=timedelta(days=7), why="A rule of one person, for these tests only.")
 TWO = ONE.model_copy(update={"people": 2})
@@ -25,23 +24,12 @@ BLOBS = tuple(canonical_json(each) for each in (1, "edited", "another", "new"))
 """What the drafts of these tests name by hash."""
 
 
-class Desk:
-    """A desk's folders, as the pipeline and the people who approve see them."""
+class Desk(DeskFolders):
+    """A desk that decides on one candidate, a minute after the last time."""
 
     def __init__(self, root: Path, draft) -> None:
-        self.root, self.draft = root, draft
-        self.data = root / "data"
-        open_keys(self.data / "keys", NOW - 10 * MINUTE)
-        self.folder = ApprovalFolder(self.data / "approvals")
-        self.runs = 0
-
-    @property
-    def keys(self) -> Keys:
-        return open_keys(self.data / "keys", NOW)
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.data / "ledger", self.keys)
+        super().__init__(root)
+        self.draft, self.runs = draft, 0
 
     @property
     def request(self) -> Path:
@@ -57,12 +45,6 @@ class Desk:
         decided, envelopes = with_approvals(draft, self.folder, self.keys, rule, now)
         assert {sha256_hex(each) for each in envelopes} == {each.envelope_sha256 for each in decided.approvals or ()}
         return self.ledger.append(decided, (*envelopes, *BLOBS))
-
-    def approver(self, name: str) -> Keys:
-        key = new_approver(self.root / f"{name}.key", f"user:{name}", NOW)
-        (self.root / f"{name}.json").write_bytes(public_entries(key))
-        trust(self.data / "keys" / PUBLIC_FILE, self.root / f"{name}.json")
-        return key
 
     def approve(self, key: Keys, now: datetime | None = None) -> Path:
         asked = self.folder.asked("momentum", Stage.PAPER)

@@ -61,7 +61,7 @@ def heard_of(looks: list[Look], settings: Settings, now: datetime) -> tuple[list
     """Return what requests to the venues say, ours of these looks and those of runs; and lines that were refused."""
     from research_to_prod.defs.operations.promised_runs import LOOK_BACK
     from research_to_prod.operations.alerting.burn_measures import certificate_burn_heard
-    from research_to_prod.operations.alerting.venue_measures import VenueLook, observe_venue, readings
+    from research_to_prod.operations.alerting.venue_measures import VenueLook, incomplete_in_a_row, observe_venue
     from research_to_prod.operations.traffic_log import TrafficLog
 
     told, refused = TrafficLog(settings.operations).within(now - LOOK_BACK, now)
@@ -71,7 +71,8 @@ def heard_of(looks: list[Look], settings: Settings, now: datetime) -> tuple[list
         name = each.client.name
         runs = [heard for heard in told if heard.venue == name]
         look = VenueLook(name, (*each.client.heard, *runs), each.bracket, each.client.banned)
-        found += [*observe_venue(look, now), *readings(runs, name, now), *certificate_burn_heard(runs, objectives, now)]
+        found += observe_venue(look, now)
+        found += [*incomplete_in_a_row(runs, name, now), *certificate_burn_heard(runs, objectives, now)]
     return found, refused
 
 

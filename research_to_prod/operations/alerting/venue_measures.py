@@ -85,7 +85,7 @@ def budgets(look: VenueLook, moment: datetime) -> Iterator[Observation]:
     yield Observation("venue_bans", subject, float(bans) if asked else None, moment, evidence="traffic")
 
 
-def readings(told: Sequence[Heard], venue: str, moment: datetime) -> Iterator[Observation]:
+def incomplete_in_a_row(told: Sequence[Heard], venue: str, moment: datetime) -> Iterator[Observation]:
     """Yield how many readings of an account in a row had a fetch that no certificate calls complete.
 
     Of the newest reading's time: where nobody reads any more, it ages until it is not seen.

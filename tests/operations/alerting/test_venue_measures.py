@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from research_to_prod.market_data.traffic import Bracket, Heard, Traffic
-from research_to_prod.operations.alerting.venue_measures import VenueLook, observe_venue, readings, skew_of
+from research_to_prod.operations.alerting.venue_measures import VenueLook, incomplete_in_a_row, observe_venue, skew_of
 from tests.operations.alerting.book import NOON
 
 SECOND = timedelta(seconds=1)
@@ -97,10 +97,11 @@ def test_readings_in_a_row_that_are_not_complete_are_counted_from_the_newest_bac
     """Of six fetches each, so many not complete; oldest first, five minutes apart, other spells between them."""
     newest = 240
     spells = [heard(newest + 300 * back, fetches=6, incomplete=each) for back, each in enumerate(reversed(looks))]
-    found = list(readings([*spells, heard(10, answers=5), heard(-20, fetches=6, incomplete=6)], "sandbox", NOON))
+    others = (heard(10, answers=5), heard(-20, fetches=6, incomplete=6))
+    found = list(incomplete_in_a_row([*spells, *others], "sandbox", NOON))
     assert [each.value for each in found] == ([] if run is None else [run])
     assert all(each.at == NOON - newest * SECOND and each.count == len(looks) for each in found)
-    assert list(readings(spells, "another", NOON)) == []
+    assert list(incomplete_in_a_row(spells, "another", NOON)) == []
 
 
 def test_a_client_counts_by_spells_and_remembers_ten_minutes() -> None:
